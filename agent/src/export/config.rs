@@ -1,0 +1,72 @@
+use std::{fmt, path::PathBuf, time::Duration};
+
+use url::Url;
+
+/// One OTLP destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Names the destination's cursor in the queue; `default` for `[export]` itself.
+    pub name: String,
+    /// The full URL that logs are sent to: with `/v1/logs` for HTTP, only scheme, host and port for gRPC.
+    pub endpoint: Url,
+    /// How requests are framed.
+    pub protocol: Protocol,
+    /// How requests are compressed.
+    pub compression: Compression,
+    /// Sent with each request.
+    pub headers: Headers,
+    /// How long one request may take.
+    pub timeout: Duration,
+    /// Requests are split to stay below this many bytes before compression.
+    pub max_request_bytes: usize,
+    /// The first pause after a failed request.
+    pub min_backoff: Duration,
+    /// The longest pause.
+    pub max_backoff: Duration,
+    /// PEM file of the authorities to trust; `None` for the system's.
+    pub certificate: Option<PathBuf>,
+    /// PEM files of the client's certificate and key.
+    pub client_identity: Option<(PathBuf, PathBuf)>,
+}
+
+/// OTLP's transports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// Protobuf over HTTP/1.1 or HTTP/2.
+    HttpProtobuf,
+    /// gRPC.
+    Grpc,
+}
+
+/// How a request is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    /// Not at all.
+    None,
+    /// gzip, which every OTLP server takes.
+    Gzip,
+    /// zstd, in which the queue keeps batches already.
+    Zstd,
+}
+
+impl Compression {
+    /// The name in `Content-Encoding` and `grpc-encoding`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "identity",
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+        }
+    }
+}
+
+/// Header names in lower case with their values, which are secrets: `Debug` shows the names alone.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Headers(pub Vec<(String, String)>);
+
+impl fmt::Debug for Headers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
+    }
+}

@@ -1,0 +1,5 @@
+//! The `runlog` program.
+
+fn main() -> std::process::ExitCode {
+    runlog::cli::main()
+}

@@ -1,0 +1,49 @@
+//! A closed batch, as it goes into the queue and comes out again.
+
+/// What the queue keeps beside a batch's bytes, so that nobody has to open them to know what they are.
+///
+/// A protobuf message of our own; fields are only ever added.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct BatchMeta {
+    /// The run that all records belong to.
+    #[prost(string, tag = "1")]
+    pub run_id: String,
+    /// How many records there are.
+    #[prost(uint32, tag = "2")]
+    pub records: u32,
+    /// Size of the `ExportLogsServiceRequest` before compression.
+    #[prost(uint32, tag = "3")]
+    pub uncompressed_bytes: u32,
+    /// Smallest `time_unix_nano` (or observed time) of the records.
+    #[prost(fixed64, tag = "4")]
+    pub first_time_unix_nano: u64,
+    /// Largest `time_unix_nano` (or observed time) of the records.
+    #[prost(fixed64, tag = "5")]
+    pub last_time_unix_nano: u64,
+    /// Records per [`super::Severity::range`].
+    #[prost(uint32, repeated, tag = "6")]
+    pub records_by_range: Vec<u32>,
+    /// Whether a record has an `event_name`.
+    #[prost(bool, tag = "7")]
+    pub has_events: bool,
+}
+
+/// Records of one run, encoded once and compressed once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    /// What is in it.
+    pub meta: BatchMeta,
+    /// One zstd frame with an OTLP `ExportLogsServiceRequest`. Empty if the batch only moves positions.
+    pub payload: Vec<u8>,
+    /// Where to read on once this batch is durable.
+    pub positions: Vec<PositionUpdate>,
+}
+
+/// The newest position of one stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PositionUpdate {
+    /// [`super::Origin::key`].
+    pub key: String,
+    /// What the stream's [`super::Bookmark`] said.
+    pub bookmark: Vec<u8>,
+}

@@ -1,0 +1,71 @@
+//! What a source hands over.
+
+use std::sync::Arc;
+
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::{Origin, Severity, UnixNanos};
+
+/// One thing that a source says about one of its streams.
+#[derive(Debug)]
+pub enum Input {
+    /// The next bytes of a stream.
+    Chunk(Chunk),
+    /// Something that happened, to be recorded between the stream's lines.
+    Event(Event),
+}
+
+/// Consecutive bytes of one stream.
+#[derive(Debug)]
+pub struct Chunk {
+    /// The stream that they belong to.
+    pub origin: Arc<Origin>,
+    /// Offset of `data[0]` in the stream. The bytes of a stream are handed over in order and without holes;
+    /// a hole is a new [`Origin`].
+    pub at: u64,
+    /// The bytes, cut anywhere.
+    pub data: Vec<u8>,
+    /// When the bytes were read.
+    pub observed: UnixNanos,
+    /// Times that the source itself knows for parts of `data`, in ascending order of `end`. Empty if it knows none.
+    pub marks: Vec<Mark>,
+    /// Whether more bytes of this stream may follow.
+    pub ending: Ending,
+    /// The share of the memory budget that these bytes occupy; given back when the chunk is dropped.
+    pub permit: Option<OwnedSemaphorePermit>,
+}
+
+/// The time of a part of a chunk: of the bytes up to `end`, from the mark before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    /// Exclusive end, as an index into `Chunk::data`.
+    pub end: usize,
+    /// When the source received these bytes.
+    pub time: UnixNanos,
+}
+
+/// Whether a stream goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// More may come; an unterminated last line is held back.
+    Open,
+    /// Nothing will be added: an unterminated last line is complete.
+    Closed,
+}
+
+/// An occurrence that becomes one record with an `event_name`, such as the end of a run.
+#[derive(Debug)]
+pub struct Event {
+    /// The stream beside which it is recorded.
+    pub origin: Arc<Origin>,
+    /// One of the names in `docs/attributes.md`, such as `ml.run.end`.
+    pub name: &'static str,
+    /// When it happened.
+    pub time: UnixNanos,
+    /// How grave it is.
+    pub severity: Severity,
+    /// One sentence for people.
+    pub body: String,
+    /// Attributes, already encoded by [`super::wire::record_attribute`].
+    pub attributes: Vec<u8>,
+}

@@ -1,0 +1,20 @@
+//! What flows from one stage to the next.
+//!
+//! A [`Chunk`] of bytes comes in from a source, its lines become OTLP `LogRecord`s that are written
+//! straight into a batch, and a [`Batch`] leaves for the queue. This folder holds those shapes and
+//! their bytes on the wire. It imports nothing else of runlog.
+
+pub mod batch;
+pub mod chunk;
+pub mod clock;
+pub mod origin;
+pub mod severity;
+pub mod tally;
+pub mod wire;
+
+pub use batch::{Batch, BatchMeta, PositionUpdate};
+pub use chunk::{Chunk, Ending, Event, Input, Mark};
+pub use clock::{Clock, SystemClock, UnixNanos};
+pub use origin::{Bookmark, NoBookmark, Origin, Resource, SourceKind};
+pub use severity::Severity;
+pub use tally::{Ledger, Tally};

@@ -1,0 +1,127 @@
+//! Where bytes come from, with everything about them that does not change from line to line.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use super::{Severity, Tally, wire};
+
+/// The kinds of source, as `runlog.source.kind` and in metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum SourceKind {
+    /// A log file.
+    File,
+    /// A container of a Docker engine.
+    Docker,
+    /// A process that runlog started, or standard input.
+    Process,
+}
+
+impl SourceKind {
+    /// The word used in attributes and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::Docker => "docker",
+            Self::Process => "process",
+        }
+    }
+}
+
+/// An OTLP `Resource`: constant for one run on one agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resource {
+    /// The run that all records under this resource belong to.
+    pub run_id: String,
+    /// The bytes of the `opentelemetry.proto.resource.v1.Resource` message.
+    pub encoded: Vec<u8>,
+}
+
+/// Tells where in a stream reading has to start again.
+///
+/// The queue stores the answer beside the batch, so that a stream's position and its lines cannot disagree.
+pub trait Bookmark: Send + Sync + fmt::Debug {
+    /// The source's own description of offset `consumed`, all before it being in the queue.
+    ///
+    /// Called once a batch, with offsets that only grow. `None` if the stream cannot be read again.
+    fn at(&self, consumed: u64) -> Option<Vec<u8>>;
+}
+
+/// For streams that cannot be read twice, such as a pipe.
+#[derive(Debug, Clone, Copy)]
+pub struct NoBookmark;
+
+impl Bookmark for NoBookmark {
+    fn at(&self, _consumed: u64) -> Option<Vec<u8>> {
+        None
+    }
+}
+
+/// One stream of bytes: one generation of a file, the stdout of a container, a pipe.
+#[derive(Debug)]
+pub struct Origin {
+    /// Unique in this process; cheaper to compare than the key.
+    pub id: u64,
+    /// Names the stream's position in the queue, the same after a restart.
+    pub key: String,
+    /// What kind of source it is.
+    pub kind: SourceKind,
+    /// Its run and everything that is the same for all of its run.
+    pub resource: Arc<Resource>,
+    /// Record attributes of every line, already encoded by [`wire::record_attribute`].
+    pub attributes: Vec<u8>,
+    /// The `log.record.uid` attribute of every line up to the 16 hexadecimal digits of the offset.
+    pub uid_prefix: Vec<u8>,
+    /// Lines below this level are counted and left out.
+    pub level: Severity,
+    /// How its lines are counted.
+    pub tally: Arc<Tally>,
+    /// Where to read on after a restart.
+    pub bookmark: Arc<dyn Bookmark>,
+}
+
+/// What a source knows when it opens a stream; [`Origin::new`] derives the rest.
+#[derive(Debug)]
+pub struct Stream<'a> {
+    /// See [`Origin::key`].
+    pub key: String,
+    /// See [`Origin::kind`].
+    pub kind: SourceKind,
+    /// Tells this generation of the stream from any other, on any agent; the input of the uid.
+    pub identity: &'a [&'a [u8]],
+    /// See [`Origin::resource`].
+    pub resource: Arc<Resource>,
+    /// See [`Origin::attributes`].
+    pub attributes: Vec<u8>,
+    /// See [`Origin::level`].
+    pub level: Severity,
+    /// See [`Origin::tally`].
+    pub tally: Arc<Tally>,
+    /// See [`Origin::bookmark`].
+    pub bookmark: Arc<dyn Bookmark>,
+}
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+impl Origin {
+    /// Opens a stream.
+    #[must_use]
+    pub fn new(stream: Stream<'_>) -> Arc<Self> {
+        Arc::new(Self {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            uid_prefix: wire::uid_prefix(stream.identity),
+            key: stream.key,
+            kind: stream.kind,
+            resource: stream.resource,
+            attributes: stream.attributes,
+            level: stream.level,
+            tally: stream.tally,
+            bookmark: stream.bookmark,
+        })
+    }
+}

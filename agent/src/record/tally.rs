@@ -1,0 +1,166 @@
+//! What was read, kept, left out and lost, per stream and in sum.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use super::{Severity, SourceKind};
+
+/// The counters of one stream. Each only grows, except the lag.
+#[derive(Debug)]
+pub struct Tally {
+    /// The kind of source.
+    pub kind: SourceKind,
+    /// The stream's name for people: a path, a container's name and stream.
+    pub name: String,
+    /// Bytes that came in.
+    pub bytes_read: AtomicU64,
+    /// Lines that came in; a line split for its length counts once.
+    pub lines_read: AtomicU64,
+    /// Records that went into a batch.
+    pub records_kept: AtomicU64,
+    /// Lines left out for their level, by [`Severity::range`].
+    pub lines_filtered: [AtomicU64; Severity::RANGES],
+    /// Lines that are gone although they should have been kept.
+    pub lines_lost: AtomicU64,
+    /// Bytes that are gone although they should have been kept, where no lines can be told.
+    pub bytes_lost: AtomicU64,
+    /// Bytes that are there to be read and not read yet.
+    pub lag_bytes: AtomicU64,
+}
+
+/// A plain copy of the counters.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the fields are those of `Tally`")]
+pub struct Counts {
+    pub bytes_read: u64,
+    pub lines_read: u64,
+    pub records_kept: u64,
+    pub lines_filtered: [u64; Severity::RANGES],
+    pub lines_lost: u64,
+    pub bytes_lost: u64,
+    pub lag_bytes: u64,
+}
+
+impl Counts {
+    /// All lines left out for their level.
+    #[must_use]
+    pub fn filtered(&self) -> u64 {
+        self.lines_filtered.iter().sum()
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.bytes_read += other.bytes_read;
+        self.lines_read += other.lines_read;
+        self.records_kept += other.records_kept;
+        for (sum, one) in self.lines_filtered.iter_mut().zip(other.lines_filtered) {
+            *sum += one;
+        }
+        self.lines_lost += other.lines_lost;
+        self.bytes_lost += other.bytes_lost;
+        self.lag_bytes += other.lag_bytes;
+    }
+}
+
+impl Tally {
+    /// A tally that no ledger knows, for tests.
+    #[must_use]
+    pub fn detached(kind: SourceKind, name: &str) -> Arc<Self> {
+        Arc::new(Self {
+            kind,
+            name: name.to_owned(),
+            bytes_read: AtomicU64::new(0),
+            lines_read: AtomicU64::new(0),
+            records_kept: AtomicU64::new(0),
+            lines_filtered: Default::default(),
+            lines_lost: AtomicU64::new(0),
+            bytes_lost: AtomicU64::new(0),
+            lag_bytes: AtomicU64::new(0),
+        })
+    }
+
+    /// The counters as they are now. They are read one after the other, so their sums may be off by lines in flight.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Counts {
+            bytes_read: get(&self.bytes_read),
+            lines_read: get(&self.lines_read),
+            records_kept: get(&self.records_kept),
+            lines_filtered: std::array::from_fn(|range| get(&self.lines_filtered[range])),
+            lines_lost: get(&self.lines_lost),
+            bytes_lost: get(&self.bytes_lost),
+            lag_bytes: get(&self.lag_bytes),
+        }
+    }
+}
+
+/// All tallies of this process.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    open: Mutex<Vec<Arc<Tally>>>,
+    closed: Mutex<BTreeMap<SourceKind, Counts>>,
+}
+
+impl Ledger {
+    /// Starts counting for a stream.
+    pub fn open(&self, kind: SourceKind, name: &str) -> Arc<Tally> {
+        let tally = Tally::detached(kind, name);
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&tally));
+        tally
+    }
+
+    /// Ends a stream: what it counted stays in the sums, and its name is forgotten.
+    pub fn close(&self, tally: &Arc<Tally>) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = open.len();
+        open.retain(|known| !Arc::ptr_eq(known, tally));
+        if open.len() < before {
+            let mut counts = tally.counts();
+            counts.lag_bytes = 0;
+            self.closed.lock().unwrap_or_else(PoisonError::into_inner).entry(tally.kind).or_default().add(&counts);
+        }
+    }
+
+    /// The streams that are open.
+    #[must_use]
+    pub fn streams(&self) -> Vec<Arc<Tally>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Sums per kind of source, over open and ended streams.
+    #[must_use]
+    pub fn sums(&self) -> BTreeMap<SourceKind, Counts> {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sums = self.closed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for tally in open.iter() {
+            sums.entry(tally.kind).or_default().add(&tally.counts());
+        }
+        sums
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_closed_stream_stays_in_the_sums_without_its_lag() {
+        let ledger = Ledger::default();
+        let tally = ledger.open(SourceKind::File, "a.log");
+        tally.lines_read.fetch_add(3, Ordering::Relaxed);
+        tally.lag_bytes.store(7, Ordering::Relaxed);
+        assert_eq!(ledger.sums()[&SourceKind::File].lag_bytes, 7);
+
+        ledger.close(&tally);
+        ledger.close(&tally);
+
+        assert!(ledger.streams().is_empty());
+        let sums = ledger.sums()[&SourceKind::File];
+        assert_eq!((sums.lines_read, sums.lag_bytes), (3, 0));
+    }
+}

@@ -1,0 +1,10 @@
+//! OTLP protobuf bytes, written and walked without building structs.
+//!
+//! Field numbers: `opentelemetry/proto/{logs,common,resource}/v1/*.proto`, version 1.11. A property test
+//! decodes what is written here with `opentelemetry-proto`.
+
+mod read;
+mod write;
+
+pub use read::{Malformed, RecordView, ResourceView, ScopeView, Value, attributes, requests_resources};
+pub use write::{Fields, RequestWriter, Text, hex16, record_attribute, resource_attribute, scope_bytes, uid_prefix};

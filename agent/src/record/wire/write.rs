@@ -1,0 +1,322 @@
+//! The writing half: records go straight into the bytes of an `ExportLogsServiceRequest`.
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::record::{Severity, UnixNanos};
+
+use super::Value;
+
+// Tags are `field number << 3 | wire type`.
+const LOG_TIME: u8 = 1 << 3 | 1;
+const LOG_SEVERITY_NUMBER: u8 = 2 << 3;
+const LOG_SEVERITY_TEXT: u8 = 3 << 3 | 2;
+const LOG_BODY: u8 = 5 << 3 | 2;
+const LOG_ATTRIBUTE: u8 = 6 << 3 | 2;
+const LOG_OBSERVED_TIME: u8 = 11 << 3 | 1;
+const LOG_EVENT_NAME: u8 = 12 << 3 | 2;
+const RESOURCE_ATTRIBUTE: u8 = 1 << 3 | 2;
+const ANY_STRING: u8 = 1 << 3 | 2;
+const ANY_BOOL: u8 = 2 << 3;
+const ANY_INT: u8 = 3 << 3;
+const ANY_DOUBLE: u8 = 4 << 3 | 1;
+const ANY_BYTES: u8 = 7 << 3 | 2;
+const KEY_VALUE_KEY: u8 = 1 << 3 | 2;
+const KEY_VALUE_VALUE: u8 = 2 << 3 | 2;
+const REQUEST_RESOURCE_LOGS: u8 = 1 << 3 | 2;
+const RESOURCE_LOGS_RESOURCE: u8 = 1 << 3 | 2;
+const RESOURCE_LOGS_SCOPE_LOGS: u8 = 2 << 3 | 2;
+const RESOURCE_LOGS_SCHEMA_URL: u8 = 3 << 3 | 2;
+const SCOPE_LOGS_SCOPE: u8 = 1 << 3 | 2;
+const SCOPE_LOGS_RECORD: u8 = 2 << 3 | 2;
+const SCOPE_NAME: u8 = 1 << 3 | 2;
+
+/// Bytes of a length that is written before it is known: a varint padded to five bytes, which every protobuf
+/// decoder reads.
+const PADDED: usize = 5;
+
+const UID_KEY: &[u8] = b"log.record.uid";
+const UID_HEX: usize = 32;
+
+/// Where the body's text stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Text<'a>(&'a [u8]);
+
+impl<'a> Text<'a> {
+    /// Takes text as it is.
+    #[must_use]
+    pub const fn new(text: &'a str) -> Self {
+        Self(text.as_bytes())
+    }
+
+    /// Takes bytes that are valid UTF-8, or `None` if they are not.
+    #[must_use]
+    pub fn from_bytes(bytes: &'a [u8]) -> Option<Self> {
+        simdutf8::basic::from_utf8(bytes).ok().map(|_| Self(bytes))
+    }
+
+    /// Takes bytes that the caller has found to be valid UTF-8 as part of a larger piece, cut at a line's end.
+    #[must_use]
+    pub const fn from_validated(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+}
+
+/// One log record, borrowed from where its parts happen to stand.
+#[derive(Debug, Clone, Copy)]
+pub struct Fields<'a> {
+    /// `time_unix_nano`; zero if unknown.
+    pub time: UnixNanos,
+    /// `observed_time_unix_nano`.
+    pub observed: UnixNanos,
+    /// `severity_number`.
+    pub severity: Severity,
+    /// `severity_text`, the source's own word; empty if there is none.
+    pub severity_text: &'a str,
+    /// `body`, always a string.
+    pub body: Text<'a>,
+    /// Attributes that were encoded before, by [`record_attribute`].
+    pub attributes: [&'a [u8]; 2],
+    /// [`crate::record::Origin::uid_prefix`] and the offset that completes it.
+    pub uid: (&'a [u8], u64),
+    /// `event_name`; empty for a plain line.
+    pub event_name: &'a str,
+}
+
+/// Builds the request of one resource, records grouped by their scope.
+#[derive(Debug)]
+pub struct RequestWriter {
+    bytes: Vec<u8>,
+    head: usize,
+    scope: Vec<u8>,
+    scope_len_at: Option<usize>,
+    records: u32,
+}
+
+impl RequestWriter {
+    /// Starts a request. `resource` is an encoded `Resource` message.
+    #[must_use]
+    pub fn new(resource: &[u8], schema_url: &str, capacity: usize) -> Self {
+        let mut bytes = Vec::with_capacity(capacity);
+        bytes.push(REQUEST_RESOURCE_LOGS);
+        bytes.extend_from_slice(&[0; PADDED]);
+        put_bytes(&mut bytes, RESOURCE_LOGS_RESOURCE, resource);
+        if !schema_url.is_empty() {
+            put_bytes(&mut bytes, RESOURCE_LOGS_SCHEMA_URL, schema_url.as_bytes());
+        }
+        Self { head: bytes.len(), bytes, scope: Vec::new(), scope_len_at: None, records: 0 }
+    }
+
+    /// Appends one record under the scope of that name.
+    pub fn record(&mut self, scope: &[u8], fields: &Fields<'_>) {
+        if self.scope_len_at.is_none() || self.scope != scope {
+            self.open_scope(scope);
+        }
+        put_record(&mut self.bytes, fields);
+        self.records += 1;
+    }
+
+    /// How many records there are.
+    #[must_use]
+    pub const fn records(&self) -> u32 {
+        self.records
+    }
+
+    /// Bytes so far.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether there is no record.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.records == 0
+    }
+
+    /// The whole request.
+    pub fn finish(&mut self) -> &[u8] {
+        self.close_scope();
+        let length = self.bytes.len() - 1 - PADDED;
+        patch_length(&mut self.bytes, 1, length);
+        &self.bytes
+    }
+
+    /// Starts again with the same resource and no records.
+    pub fn clear(&mut self) {
+        self.bytes.truncate(self.head);
+        self.scope_len_at = None;
+        self.records = 0;
+    }
+
+    fn open_scope(&mut self, scope: &[u8]) {
+        self.close_scope();
+        self.scope.clear();
+        self.scope.extend_from_slice(scope);
+        self.bytes.push(RESOURCE_LOGS_SCOPE_LOGS);
+        self.scope_len_at = Some(self.bytes.len());
+        self.bytes.extend_from_slice(&[0; PADDED]);
+        if !scope.is_empty() {
+            put_bytes(&mut self.bytes, SCOPE_LOGS_SCOPE, &scope_bytes(scope));
+        }
+    }
+
+    fn close_scope(&mut self) {
+        if let Some(at) = self.scope_len_at.take() {
+            let length = self.bytes.len() - at - PADDED;
+            patch_length(&mut self.bytes, at, length);
+        }
+    }
+}
+
+/// An `InstrumentationScope` message with that name.
+#[must_use]
+pub fn scope_bytes(name: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(name.len() + 2);
+    put_bytes(&mut bytes, SCOPE_NAME, name);
+    bytes
+}
+
+/// Appends an attribute of a `LogRecord`.
+pub fn record_attribute(bytes: &mut Vec<u8>, key: &str, value: Value<'_>) {
+    put_key_value(bytes, LOG_ATTRIBUTE, key, value);
+}
+
+/// Appends an attribute of a `Resource`.
+pub fn resource_attribute(bytes: &mut Vec<u8>, key: &str, value: Value<'_>) {
+    put_key_value(bytes, RESOURCE_ATTRIBUTE, key, value);
+}
+
+/// The `log.record.uid` attribute of a stream, up to the 16 digits of the offset that complete it.
+///
+/// The uid is 32 hexadecimal digits: a hash of the stream's identity, then the offset of the record in it. So
+/// uids of one stream sort in reading order, and reading again gives the same ones.
+#[must_use]
+pub fn uid_prefix(identity: &[&[u8]]) -> Vec<u8> {
+    let mut joined = Vec::new();
+    for part in identity {
+        joined.extend_from_slice(&(part.len() as u64).to_le_bytes());
+        joined.extend_from_slice(part);
+    }
+    let value = 2 + UID_HEX;
+    let mut bytes = Vec::with_capacity(64);
+    bytes.push(LOG_ATTRIBUTE);
+    put_varint(&mut bytes, (2 + UID_KEY.len() + 2 + value) as u64);
+    put_bytes(&mut bytes, KEY_VALUE_KEY, UID_KEY);
+    bytes.push(KEY_VALUE_VALUE);
+    put_varint(&mut bytes, value as u64);
+    bytes.push(ANY_STRING);
+    put_varint(&mut bytes, UID_HEX as u64);
+    bytes.extend_from_slice(&hex16(xxh3_64(&joined)));
+    bytes
+}
+
+/// Sixteen lower-case hexadecimal digits, most significant first.
+#[must_use]
+pub fn hex16(number: u64) -> [u8; 16] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut digits = [0; 16];
+    for (i, digit) in digits.iter_mut().enumerate() {
+        *digit = DIGITS[(number >> (60 - 4 * i)) as usize & 15];
+    }
+    digits
+}
+
+fn put_record(out: &mut Vec<u8>, fields: &Fields<'_>) {
+    let body = fields.body.0;
+    let body_value = 1 + varint_len(body.len()) + body.len();
+    let mut length = 9 + 1 + varint_len(body_value) + body_value;
+    if fields.time != 0 {
+        length += 9;
+    }
+    if fields.severity != Severity::UNSPECIFIED {
+        length += 2;
+    }
+    if !fields.severity_text.is_empty() {
+        length += 1 + varint_len(fields.severity_text.len()) + fields.severity_text.len();
+    }
+    length += fields.attributes.iter().map(|encoded| encoded.len()).sum::<usize>();
+    if !fields.uid.0.is_empty() {
+        length += fields.uid.0.len() + 16;
+    }
+    if !fields.event_name.is_empty() {
+        length += 1 + varint_len(fields.event_name.len()) + fields.event_name.len();
+    }
+
+    out.reserve(1 + 10 + length);
+    out.push(SCOPE_LOGS_RECORD);
+    put_varint(out, length as u64);
+    if fields.time != 0 {
+        out.push(LOG_TIME);
+        out.extend_from_slice(&fields.time.to_le_bytes());
+    }
+    if fields.severity != Severity::UNSPECIFIED {
+        out.extend_from_slice(&[LOG_SEVERITY_NUMBER, fields.severity.number()]);
+    }
+    if !fields.severity_text.is_empty() {
+        put_bytes(out, LOG_SEVERITY_TEXT, fields.severity_text.as_bytes());
+    }
+    out.push(LOG_BODY);
+    put_varint(out, body_value as u64);
+    put_bytes(out, ANY_STRING, body);
+    for encoded in fields.attributes {
+        out.extend_from_slice(encoded);
+    }
+    if !fields.uid.0.is_empty() {
+        out.extend_from_slice(fields.uid.0);
+        out.extend_from_slice(&hex16(fields.uid.1));
+    }
+    out.push(LOG_OBSERVED_TIME);
+    out.extend_from_slice(&fields.observed.to_le_bytes());
+    if !fields.event_name.is_empty() {
+        put_bytes(out, LOG_EVENT_NAME, fields.event_name.as_bytes());
+    }
+}
+
+fn put_key_value(out: &mut Vec<u8>, tag: u8, key: &str, value: Value<'_>) {
+    let mut any = Vec::new();
+    match value {
+        Value::String(text) => put_bytes(&mut any, ANY_STRING, text.as_bytes()),
+        Value::Bytes(bytes) => put_bytes(&mut any, ANY_BYTES, bytes),
+        Value::Int(number) => {
+            any.push(ANY_INT);
+            put_varint(&mut any, number.cast_unsigned());
+        }
+        Value::Bool(truth) => any.extend_from_slice(&[ANY_BOOL, u8::from(truth)]),
+        Value::Double(number) => {
+            any.push(ANY_DOUBLE);
+            any.extend_from_slice(&number.to_le_bytes());
+        }
+        Value::Other => {}
+    }
+    let length = 1 + varint_len(key.len()) + key.len() + 1 + varint_len(any.len()) + any.len();
+    out.push(tag);
+    put_varint(out, length as u64);
+    put_bytes(out, KEY_VALUE_KEY, key.as_bytes());
+    put_bytes(out, KEY_VALUE_VALUE, &any);
+}
+
+fn put_bytes(out: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
+    out.push(tag);
+    put_varint(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
+}
+
+pub(super) fn put_varint(out: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}
+
+const fn varint_len(number: usize) -> usize {
+    ((64 - (number as u64 | 1).leading_zeros()) as usize).div_ceil(7)
+}
+
+fn patch_length(bytes: &mut [u8], at: usize, length: usize) {
+    let slot = &mut bytes[at..at + PADDED];
+    for (i, byte) in slot.iter_mut().enumerate() {
+        let continued = if i + 1 < PADDED { 0x80 } else { 0 };
+        *byte = (length >> (7 * i)) as u8 & 0x7f | continued;
+    }
+}

@@ -1,0 +1,5 @@
+//! Containers of a Docker engine.
+
+mod config;
+
+pub use config::{Config, Label};

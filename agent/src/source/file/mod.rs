@@ -1,0 +1,5 @@
+//! Files by glob.
+
+mod config;
+
+pub use config::Config;

@@ -1,0 +1,1 @@
+//! The embedded store: the very blocks that arrived, and an index over them.

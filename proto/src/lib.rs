@@ -1,0 +1,9 @@
+//! Messages of runlog's APIs, compiled from `runlog/v1/*.proto`.
+//!
+//! Over HTTP they travel as JSON with the field names of the `.proto` file.
+
+/// Version 1 of the query API.
+pub mod v1 {
+    #![allow(missing_docs, unreachable_pub, clippy::doc_markdown)]
+    include!(concat!(env!("OUT_DIR"), "/runlog.v1.rs"));
+}
