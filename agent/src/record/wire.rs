@@ -8,3 +8,6 @@ mod write;
 
 pub use read::{Malformed, RecordView, ResourceView, ScopeView, Value, attributes, requests_resources};
 pub use write::{Fields, RequestWriter, Text, hex16, record_attribute, resource_attribute, scope_bytes, uid_prefix};
+
+#[cfg(test)]
+mod tests;

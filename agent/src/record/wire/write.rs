@@ -148,6 +148,11 @@ impl RequestWriter {
         self.records = 0;
     }
 
+    /// Gives memory back that no record occupies.
+    pub fn shrink(&mut self) {
+        self.bytes.shrink_to_fit();
+    }
+
     fn open_scope(&mut self, scope: &[u8]) {
         self.close_scope();
         self.scope.clear();
