@@ -1,4 +1,18 @@
-//! Stage 2: lines are found in bytes.
+//! Stage 2: lines are found in bytes, and what they say about themselves: their level, logger and time.
+//!
+//! Plain synchronous code on slices of the chunk: nothing is allocated for a line that lies whole in it.
+
+mod frame;
+mod severity;
+mod text;
+mod time;
+mod traceback;
+
+pub use frame::{Framer, Line, Part};
+pub use severity::{Found, detect};
+pub use text::{Readable, readable};
+pub use time::{LocalZone, timestamp};
+pub use traceback::Traceback;
 
 /// How lines are cut.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,0 +1,203 @@
+//! Cuts a stream of bytes into lines.
+
+use memchr::memchr;
+
+use crate::record::{Chunk, Ending, UnixNanos};
+
+/// One line, or one part of a line that is too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Line<'a> {
+    /// Offset of the first byte in the stream.
+    pub at: u64,
+    /// Offset behind the line's end: where the next one starts.
+    pub end: u64,
+    /// The bytes without the line's end: `\n` or `\r\n`.
+    pub bytes: &'a [u8],
+    /// Whether the bytes are known to be UTF-8.
+    pub is_utf8: bool,
+    /// When the source received the first byte; zero if it does not know.
+    pub time: UnixNanos,
+    /// Set if this is a part of a longer line.
+    pub part: Option<Part>,
+}
+
+/// The place of a part in its line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    /// Offset of the line's first byte in the stream.
+    pub line_at: u64,
+    /// 0 for the first part.
+    pub index: u32,
+    /// Whether the line ends with this part.
+    pub is_last: bool,
+}
+
+/// Finds the lines of one stream, whatever pieces it comes in.
+///
+/// Holds at most one line's beginning, never more than the longest line allowed.
+#[derive(Debug)]
+pub struct Framer {
+    max_line_bytes: usize,
+    /// The beginning of a line whose end has not come yet.
+    held: Vec<u8>,
+    held_time: UnixNanos,
+    /// Offset of the first byte that has not been given out.
+    consumed: u64,
+    /// Offset and number of parts of the long line that is being given out.
+    parts: Option<(u64, u32)>,
+}
+
+impl Framer {
+    /// Starts at offset `at` of the stream, which must be the start of a line.
+    #[must_use]
+    pub const fn new(max_line_bytes: usize, at: u64) -> Self {
+        Self { max_line_bytes, held: Vec::new(), held_time: 0, consumed: at, parts: None }
+    }
+
+    /// Offset up to which all bytes have been given out: where reading would have to start again.
+    #[must_use]
+    pub const fn consumed(&self) -> u64 {
+        self.consumed
+    }
+
+    /// Gives out the lines that are complete with this chunk.
+    pub fn feed(&mut self, chunk: &Chunk, mut each: impl FnMut(Line<'_>)) {
+        let mut data = chunk.data.as_slice();
+        let mut marks = Marks { marks: &chunk.marks, next: 0 };
+        if !self.held.is_empty() {
+            let end = memchr(b'\n', data).map_or(data.len(), |newline| newline + 1);
+            self.hold(&data[..end], &mut each);
+            marks.skip(end);
+            data = &data[end..];
+        }
+        // Line ends never stand inside a UTF-8 sequence, so one look over all lines speaks for each of them.
+        let all_utf8 =
+            memchr::memrchr(b'\n', data).is_some_and(|last| simdutf8::basic::from_utf8(&data[..=last]).is_ok());
+        let mut start = 0;
+        while let Some(length) = memchr(b'\n', &data[start..]) {
+            let time = marks.at(chunk.data.len() - data.len() + start);
+            if length > self.max_line_bytes {
+                self.held_time = time;
+                self.hold(&data[start..=start + length], &mut each);
+            } else {
+                let bytes = without_cr(&data[start..start + length]);
+                let is_utf8 = all_utf8 || simdutf8::basic::from_utf8(bytes).is_ok();
+                let at = self.consumed;
+                self.consumed += length as u64 + 1;
+                each(Line { at, end: self.consumed, bytes, is_utf8, time, part: None });
+            }
+            start += length + 1;
+        }
+        if start < data.len() {
+            self.held_time = marks.at(chunk.data.len() - data.len() + start);
+            self.hold(&data[start..], &mut each);
+        }
+        if chunk.ending == Ending::Closed {
+            self.close(&mut each);
+        }
+    }
+
+    /// Takes the next piece of the held line and gives out what is complete: parts, or the line if `piece` ends it.
+    fn hold(&mut self, mut piece: &[u8], each: &mut impl FnMut(Line<'_>)) {
+        let terminated = piece.last() == Some(&b'\n');
+        if terminated {
+            piece = &piece[..piece.len() - 1];
+        }
+        while self.held.len() + piece.len() > self.max_line_bytes {
+            let (now, later) = piece.split_at(self.max_line_bytes - self.held.len());
+            self.held.extend_from_slice(now);
+            piece = later;
+            // A character is not torn between two parts.
+            let whole = floor_char_boundary(&self.held);
+            let rest = self.held.split_off(whole);
+            self.give_out(Cut::Part, each);
+            self.held = rest;
+        }
+        self.held.extend_from_slice(piece);
+        if terminated {
+            self.give_out(Cut::Newline, each);
+        }
+    }
+
+    fn close(&mut self, each: &mut impl FnMut(Line<'_>)) {
+        if !self.held.is_empty() || self.parts.is_some() {
+            self.give_out(Cut::StreamEnd, each);
+        }
+    }
+
+    fn give_out(&mut self, cut: Cut, each: &mut impl FnMut(Line<'_>)) {
+        let ends_line = cut != Cut::Part;
+        let part = match (&mut self.parts, ends_line) {
+            (None, true) => None,
+            (None, false) => {
+                self.parts = Some((self.consumed, 1));
+                Some(Part { line_at: self.consumed, index: 0, is_last: false })
+            }
+            (Some((line_at, count)), is_last) => {
+                let part = Part { line_at: *line_at, index: *count, is_last };
+                *count += 1;
+                Some(part)
+            }
+        };
+        let bytes = if ends_line { without_cr(&self.held) } else { &self.held };
+        let is_utf8 = simdutf8::basic::from_utf8(bytes).is_ok();
+        let at = self.consumed;
+        self.consumed += self.held.len() as u64 + u64::from(cut == Cut::Newline);
+        each(Line { at, end: self.consumed, bytes, is_utf8, time: self.held_time, part });
+        self.held.clear();
+        if ends_line {
+            self.parts = None;
+        }
+    }
+}
+
+/// Why a held piece is given out.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cut {
+    Part,
+    Newline,
+    StreamEnd,
+}
+
+/// Walks along the times of a chunk.
+struct Marks<'a> {
+    marks: &'a [crate::record::Mark],
+    next: usize,
+}
+
+impl Marks<'_> {
+    fn skip(&mut self, index: usize) {
+        while self.marks.get(self.next).is_some_and(|mark| mark.end <= index) {
+            self.next += 1;
+        }
+    }
+
+    fn at(&mut self, index: usize) -> UnixNanos {
+        self.skip(index);
+        self.marks.get(self.next).map_or(0, |mark| mark.time)
+    }
+}
+
+fn without_cr(line: &[u8]) -> &[u8] {
+    line.strip_suffix(b"\r").unwrap_or(line)
+}
+
+/// Where to cut so that no UTF-8 sequence is torn. Bytes that are not UTF-8 are cut where they end.
+fn floor_char_boundary(bytes: &[u8]) -> usize {
+    let length = bytes.len();
+    for back in 1..=3.min(length.saturating_sub(1)) {
+        let byte = bytes[length - back];
+        let sequence = match byte {
+            0xc0..=0xdf => 2,
+            0xe0..=0xef => 3,
+            0xf0..=0xf7 => 4,
+            0x80..=0xbf => continue,
+            _ => return length,
+        };
+        return if sequence > back { length - back } else { length };
+    }
+    length
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,272 @@
+//! Finds the level that a line states at its head.
+//!
+//! A line is read token by token from its start. Timestamps, process ids, rank prefixes and logger names may stand
+//! before the level; two ordinary words end the search, so that prose that mentions a level has none.
+
+use memchr::memmem;
+
+use crate::record::Severity;
+
+/// How far into a line a level is looked for.
+const HEAD_BYTES: usize = 200;
+/// How many tokens may stand before the level.
+const HEAD_TOKENS: usize = 10;
+
+/// A level that a line states.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Found<'a> {
+    /// The level.
+    pub severity: Severity,
+    /// The source's own word for it.
+    pub text: &'a str,
+    /// The logger's name; empty if the line does not state one.
+    pub logger: &'a str,
+}
+
+/// Looks for a level. `None` if the line does not state one.
+#[must_use]
+pub fn detect(line: &[u8]) -> Option<Found<'_>> {
+    let line = without_escapes(line);
+    let first = line.iter().position(|byte| !byte.is_ascii_whitespace())?;
+    let line = &line[first..];
+    if line[0] == b'{' {
+        return in_json(line);
+    }
+    glog(line).or_else(|| at_head(line)).or_else(|| in_logfmt(line)).or_else(|| python_warning(line))
+}
+
+/// Passes over the colour that some loggers put before everything else.
+fn without_escapes(mut line: &[u8]) -> &[u8] {
+    while let [0x1b, b'[', rest @ ..] = line {
+        let Some(end) = rest.iter().position(u8::is_ascii_alphabetic) else { break };
+        line = &rest[end + 1..];
+    }
+    line
+}
+
+/// A level's word in capitals, as loggers print it.
+fn word(token: &[u8]) -> Option<Severity> {
+    Some(match token {
+        b"INFO" => Severity::INFO,
+        b"DEBUG" => Severity::DEBUG,
+        b"WARNING" | b"WARN" => Severity::WARN,
+        b"ERROR" => Severity::ERROR,
+        b"CRITICAL" | b"FATAL" | b"PANIC" | b"EMERGENCY" | b"ABORT" => Severity::FATAL,
+        b"TRACE" => Severity::TRACE,
+        b"NOTICE" => Severity::from_number(10),
+        b"SUCCESS" => Severity::from_number(12),
+        b"SEVERE" => Severity::ERROR,
+        b"EXCEPTION" => Severity::ERROR,
+        _ => return None,
+    })
+}
+
+/// A level's word in any case, for places where only a level can stand.
+fn word_any_case(token: &[u8]) -> Option<Severity> {
+    let mut upper = [0; 12];
+    let upper = upper.get_mut(..token.len())?;
+    upper.copy_from_slice(token);
+    upper.make_ascii_uppercase();
+    word(upper).or(match &*upper {
+        b"INFORMATION" => Some(Severity::INFO),
+        b"ERR" => Some(Severity::ERROR),
+        b"DBG" => Some(Severity::DEBUG),
+        _ => None,
+    })
+}
+
+const fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'/' | b'+' | b'@' | b'#' | b'%') || byte >= 0x80
+}
+
+/// A hyphen belongs to a token if a digit follows: `2026-11-24`, `node-1`.
+fn token_length(text: &[u8]) -> usize {
+    let is_inside = |i: usize| is_token(text[i]) || text[i] == b'-' && text.get(i + 1).is_some_and(u8::is_ascii_digit);
+    (0..text.len()).find(|i| !is_inside(*i)).unwrap_or(text.len())
+}
+
+fn at_head(line: &[u8]) -> Option<Found<'_>> {
+    let head = &line[..line.len().min(HEAD_BYTES)];
+    let mut at = 0;
+    let mut logger: &[u8] = b"";
+    let mut words = 0;
+    let mut has_time = false;
+    for nth in 0..HEAD_TOKENS {
+        let start = at + head[at..].iter().position(|byte| is_token(*byte))?;
+        let length = token_length(&head[start..]);
+        let token = &head[start..start + length];
+        let end = start + length;
+        let next = line.get(end).copied().unwrap_or(b' ');
+        let before = if start == 0 { b' ' } else { head[start - 1] };
+
+        if let Some(severity) = word(token).filter(|_| !matches!(next, b'=' | b'\'' | b'"' | b'(')) {
+            let logger = logger_after(line, end, has_time).unwrap_or(logger);
+            return Some(found(severity, token, logger));
+        }
+        // "[info]", "warning: ...", "| debug |": not capitals, so the place has to say that it is a level.
+        let is_closed_in = matches!((before, next), (b'[', b']') | (b'<', b'>') | (b'(', b')') | (b'|', b'|'));
+        if (is_closed_in || (next == b':' && (nth == 0 || has_time)))
+            && let Some(severity) = word_any_case(token)
+        {
+            return Some(found(severity, token, logger_after(line, end, has_time).unwrap_or(logger)));
+        }
+        if token == b"Level" && next == b' ' {
+            // Python's name for a level that has none: "Level 15".
+            let digits = digits_at(line, end + 1);
+            if !digits.is_empty() && digits.len() <= 3 {
+                let level = digits.iter().fold(0, |sum, digit| sum * 10 + u32::from(digit - b'0'));
+                return Some(found(Severity::from_python(level), &line[start..end + 1 + digits.len()], logger));
+            }
+        }
+
+        let has_digit = token.iter().any(u8::is_ascii_digit);
+        if has_digit && is_time_like(token, next) {
+            has_time = true;
+        } else if !has_digit || token.iter().any(|byte| *byte == b'.' || *byte == b'_') {
+            let is_set_off =
+                matches!(before, b'[' | b'(' | b'<' | b'|') || matches!(next, b']' | b')' | b'>' | b'|' | b':');
+            let is_dashed = line[end..].starts_with(b" - ") || line[end..].trim_ascii_start().starts_with(b"| ");
+            if !(is_set_off || is_dashed || token == b"NCCL" || token == b"T" || token == b"Z" || token == b"UTC") {
+                words += 1;
+                if words > usize::from(has_time) {
+                    return None;
+                }
+            }
+            // Prose goes on after a colon: "Note: this is an INFO line".
+            if next == b':' && !has_time && before == b' ' && line.get(end + 1) == Some(&b' ') {
+                return None;
+            }
+            logger = token;
+        }
+        at = end;
+    }
+    None
+}
+
+fn found<'a>(severity: Severity, text: &'a [u8], logger: &'a [u8]) -> Found<'a> {
+    let text = std::str::from_utf8(text).unwrap_or_default();
+    Found { severity, text, logger: std::str::from_utf8(logger).unwrap_or_default() }
+}
+
+/// The name in `LEVEL:name:message` and, where a time stood before, in `LEVEL name: message`.
+fn logger_after(line: &[u8], level_end: usize, has_time: bool) -> Option<&[u8]> {
+    let rest = &line[level_end..];
+    let is_basic = rest.first() == Some(&b':') && rest.get(1).is_some_and(|byte| *byte != b' ');
+    if !is_basic && !has_time {
+        return None;
+    }
+    let rest = &rest[rest.iter().position(|byte| !matches!(byte, b' ' | b':' | b']' | b'|' | b'-' | b'['))?..];
+    let mut length = 0;
+    while let Some(byte) = rest.get(length) {
+        match byte {
+            b'_' | b'.' | b'-' => length += 1,
+            b':' if rest[length..].starts_with(b"::") => length += 2,
+            _ if byte.is_ascii_alphanumeric() => length += 1,
+            _ => break,
+        }
+    }
+    let (name, after) = rest.split_at(length);
+    let is_name = name.first().is_some_and(|byte| byte.is_ascii_alphabetic() || *byte == b'_');
+    // `engine.py:88` is a place in a file; `com.acme.Train - …` is log4j's way.
+    let is_ended = after.first() == Some(&b':') && !after.get(1).is_some_and(u8::is_ascii_digit)
+        || after.starts_with(b" - ") && name.contains(&b'.');
+    (is_name && is_ended).then_some(name)
+}
+
+fn is_time_like(token: &[u8], next: u8) -> bool {
+    token.len() >= 2 && token[0].is_ascii_digit() && matches!(next, b':' | b'-' | b',' | b' ' | b']' | b'|')
+        || token.contains(&b'/')
+}
+
+fn digits_at(line: &[u8], at: usize) -> &[u8] {
+    let rest = line.get(at..).unwrap_or_default();
+    &rest[..rest.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(rest.len())]
+}
+
+/// glog, absl, klog and PyTorch's C++: `I1124 05:44:23.123456 …`, there in brackets and after a rank's prefix.
+fn glog(line: &[u8]) -> Option<Found<'_>> {
+    let mut rest = line;
+    if rest.starts_with(b"[rank") {
+        rest = &rest[memmem::find(rest, b"]:")? + 2..];
+    }
+    rest = rest.strip_prefix(b"[").unwrap_or(rest);
+    let severity = match *rest.first()? {
+        b'D' => Severity::DEBUG,
+        b'I' => Severity::INFO,
+        b'W' => Severity::WARN,
+        b'E' => Severity::ERROR,
+        b'F' | b'C' => Severity::FATAL,
+        _ => return None,
+    };
+    let digits = digits_at(rest, 1).len();
+    let after = rest.get(1 + digits..)?;
+    let is_head = (3..=8).contains(&digits) && after.first() == Some(&b' ') && digits_at(after, 1).len() == 2;
+    is_head.then(|| found(severity, &rest[..1], b""))
+}
+
+/// A field of a JSON object. The object is searched, not parsed: an escaped quote never looks like a key.
+fn in_json(line: &[u8]) -> Option<Found<'_>> {
+    const KEYS: [&[u8]; 6] =
+        [b"\"level\"", b"\"levelname\"", b"\"severity\"", b"\"severity_text\"", b"\"log.level\"", b"\"lvl\""];
+    KEYS.iter().find_map(|key| {
+        let value =
+            line[memmem::find(line, key)? + key.len()..].trim_ascii_start().strip_prefix(b":")?.trim_ascii_start();
+        if let Some(text) = value.strip_prefix(b"\"") {
+            let text = &text[..memchr::memchr(b'"', text)?];
+            return Some(found(word_any_case(text)?, text, json_logger(line)));
+        }
+        // pino and bunyan write numbers: 10 trace, 20 debug, … 60 fatal.
+        let digits = digits_at(value, 0);
+        let severity = match digits {
+            b"10" => Severity::TRACE,
+            b"20" => Severity::DEBUG,
+            b"30" => Severity::INFO,
+            b"40" => Severity::WARN,
+            b"50" => Severity::ERROR,
+            b"60" => Severity::FATAL,
+            _ => return None,
+        };
+        Some(found(severity, digits, json_logger(line)))
+    })
+}
+
+fn json_logger(line: &[u8]) -> &[u8] {
+    [b"\"logger\"".as_slice(), b"\"logger_name\"", b"\"name\""]
+        .iter()
+        .find_map(|key| {
+            let value = line[memmem::find(line, key)? + key.len()..].trim_ascii_start().strip_prefix(b":")?;
+            let text = value.trim_ascii_start().strip_prefix(b"\"")?;
+            Some(&text[..memchr::memchr2(b'"', b'\\', text)?])
+        })
+        .unwrap_or_default()
+}
+
+/// `level=info` and the like near the head.
+fn in_logfmt(line: &[u8]) -> Option<Found<'_>> {
+    let head = &line[..line.len().min(HEAD_BYTES)];
+    [b"level=".as_slice(), b"lvl=", b"severity="].iter().find_map(|key| {
+        let at = memmem::find(head, key)?;
+        if at > 0 && head[at - 1] != b' ' {
+            return None;
+        }
+        let value = &head[at + key.len()..];
+        let value = value.strip_prefix(b"\"").unwrap_or(value);
+        let length = value.iter().position(|byte| !byte.is_ascii_alphabetic()).unwrap_or(value.len());
+        Some(found(word_any_case(&value[..length])?, &value[..length], b""))
+    })
+}
+
+/// Python's `warnings`: `path/file.py:12: UserWarning: message`.
+fn python_warning(line: &[u8]) -> Option<Found<'_>> {
+    let head = &line[..line.len().min(2 * HEAD_BYTES)];
+    let at = memmem::find(head, b"Warning: ")?;
+    let start = memchr::memrchr(b' ', &head[..at])? + 1;
+    let place = head[..start].strip_suffix(b": ")?;
+    let colon = memchr::memrchr(b':', place)?;
+    let digits = &place[colon + 1..];
+    let is_place = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+    is_place.then(|| found(Severity::WARN, &head[start..at + b"Warning".len()], b"py.warnings"))
+}
+
+#[cfg(test)]
+mod tests;
