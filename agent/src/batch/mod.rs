@@ -1,6 +1,24 @@
 //! Stage 4: records gather in a batch, which is compressed when it closes.
+//!
+//! One batch is open per resource, so a batch belongs to one run. It holds the records already in their final
+//! form and, for each stream, how far it has been read: a batch and the positions after it are one thing.
 
-use std::time::Duration;
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crate::record::{
+    Batch, BatchMeta, Origin, PositionUpdate, Resource, Severity,
+    wire::{Fields, RequestWriter},
+};
+
+/// The first level of zstd: the cheapest that still takes log lines to a fifth.
+const ZSTD_LEVEL: i32 = 1;
+
+/// Names the version of the attributes that are written. Documented in `docs/attributes.md`.
+const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.38.0";
 
 /// When a batch closes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,3 +28,214 @@ pub struct Config {
     /// When its first line has waited this long.
     pub linger: Duration,
 }
+
+/// Open batches together may grow to this many full ones; then the largest is closed early.
+const FULL_BATCHES_OPEN: usize = 8;
+
+/// With more resources than this, an emptied batch gives its memory back.
+const KEPT_BUFFERS: usize = 4;
+
+/// Gathers records and closes batches.
+pub struct Batcher {
+    config: Config,
+    open: Vec<Open>,
+    open_bytes: usize,
+    compressor: zstd::bulk::Compressor<'static>,
+    spare: Vec<u8>,
+}
+
+/// Names an open batch until the next call of [`Batcher::close_due`] or [`Batcher::close_all`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slot(usize);
+
+struct Open {
+    resource: Arc<Resource>,
+    writer: RequestWriter,
+    ranges: [u32; Severity::RANGES],
+    first_time: u64,
+    last_time: u64,
+    has_events: bool,
+    /// Set with the first record or position.
+    since: Option<Instant>,
+    /// How far each stream has been read, if it was; the stream that was asked for last stands last. Two
+    /// generations of a file share a key, and the later one must come later in the positions.
+    read_to: Vec<(Arc<Origin>, Option<u64>)>,
+}
+
+impl Batcher {
+    /// Starts with no batch open.
+    ///
+    /// # Errors
+    /// If zstd has no memory.
+    pub fn new(config: Config) -> io::Result<Self> {
+        Ok(Self {
+            config,
+            open: Vec::new(),
+            open_bytes: 0,
+            compressor: zstd::bulk::Compressor::new(ZSTD_LEVEL)?,
+            spare: Vec::new(),
+        })
+    }
+
+    /// The open batch for records of that stream.
+    pub fn slot(&mut self, origin: &Arc<Origin>, now: Instant) -> Slot {
+        let known = self
+            .open
+            .iter()
+            .position(|open| Arc::ptr_eq(&open.resource, &origin.resource) || open.resource == origin.resource);
+        let slot = known.unwrap_or_else(|| {
+            self.open.push(Open::new(Arc::clone(&origin.resource)));
+            self.open.len() - 1
+        });
+        let open = &mut self.open[slot];
+        open.since.get_or_insert(now);
+        open.select(origin);
+        Slot(slot)
+    }
+
+    /// Writes a record of the stream that the slot was asked for; `read_to` is how far the stream is read with it.
+    /// Says which batch has to be closed now, if any.
+    pub fn push(&mut self, slot: Slot, scope: &str, fields: &Fields<'_>, read_to: Option<u64>) -> Option<Slot> {
+        let open = &mut self.open[slot.0];
+        let before = open.writer.len();
+        open.writer.record(scope.as_bytes(), fields);
+        self.open_bytes += open.writer.len() - before;
+        open.ranges[fields.severity.range()] += 1;
+        let time = if fields.time == 0 { fields.observed } else { fields.time };
+        open.first_time = open.first_time.min(time);
+        open.last_time = open.last_time.max(time);
+        open.has_events |= !fields.event_name.is_empty();
+        if let Some(read_to) = read_to {
+            open.read_to(read_to);
+        }
+        if open.writer.len() >= self.config.max_bytes {
+            return Some(slot);
+        }
+        if self.open_bytes < FULL_BATCHES_OPEN * self.config.max_bytes {
+            return None;
+        }
+        (0..self.open.len()).max_by_key(|slot| self.open[*slot].writer.len()).map(Slot)
+    }
+
+    /// Notes how far the stream that the slot was asked for has been read, whatever was kept of it.
+    pub fn advance(&mut self, slot: Slot, read_to: u64) {
+        self.open[slot.0].read_to(read_to);
+    }
+
+    /// When the next batch has waited long enough.
+    #[must_use]
+    pub fn next_due(&self) -> Option<Instant> {
+        self.open.iter().filter_map(|open| open.since).min().map(|since| since + self.config.linger)
+    }
+
+    /// Closes the batch of that slot. `None` if there is nothing to say.
+    ///
+    /// # Errors
+    /// If zstd fails, for want of memory.
+    pub fn close(&mut self, slot: Slot) -> io::Result<Option<Batch>> {
+        let gives_memory_back = self.open.len() > KEPT_BUFFERS;
+        let open = &mut self.open[slot.0];
+        let mut payload = std::mem::take(&mut self.spare);
+        payload.clear();
+        let mut meta = BatchMeta { run_id: open.resource.run_id.clone(), ..BatchMeta::default() };
+        if !open.writer.is_empty() {
+            meta.records = open.writer.records();
+            meta.first_time_unix_nano = open.first_time;
+            meta.last_time_unix_nano = open.last_time;
+            meta.records_by_range = open.ranges.to_vec();
+            meta.has_events = open.has_events;
+            let request = open.writer.finish();
+            meta.uncompressed_bytes = u32::try_from(request.len()).unwrap_or(u32::MAX);
+            payload.reserve(zstd::zstd_safe::compress_bound(request.len()));
+            self.compressor.compress_to_buffer(request, &mut payload)?;
+        }
+        let positions = open.positions();
+        let closed_bytes = open.writer.len();
+        open.reset(gives_memory_back);
+        self.open_bytes -= closed_bytes - open.writer.len();
+        Ok((meta.records > 0 || !positions.is_empty()).then_some(Batch { meta, payload, positions }))
+    }
+
+    /// The slots of the batches that have waited long enough, or of all that are not empty.
+    #[must_use]
+    pub fn due(&self, when: Due) -> Vec<Slot> {
+        let is_due = |open: &Open| match (open.since, when) {
+            (None, _) => false,
+            (Some(_), Due::All) => true,
+            (Some(since), Due::At(now)) => since + self.config.linger <= now,
+        };
+        (0..self.open.len()).filter(|slot| is_due(&self.open[*slot])).map(Slot).collect()
+    }
+
+    /// Forgets batches of resources that nothing is open for, so that their memory does not outlive their streams.
+    pub fn forget_idle(&mut self) {
+        self.open.retain(|open| open.since.is_some() || Arc::strong_count(&open.resource) > 1);
+    }
+
+    /// Takes back the memory of a batch that was handed on.
+    pub fn recycle(&mut self, batch: Batch) {
+        self.spare = batch.payload;
+    }
+}
+
+/// Which batches to close.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Due {
+    /// Those whose first line has waited long enough by then.
+    At(Instant),
+    /// All that are not empty.
+    All,
+}
+
+impl Open {
+    fn new(resource: Arc<Resource>) -> Self {
+        Self {
+            writer: RequestWriter::new(&resource.encoded, SCHEMA_URL, 0),
+            resource,
+            ranges: [0; Severity::RANGES],
+            first_time: u64::MAX,
+            last_time: 0,
+            has_events: false,
+            since: None,
+            read_to: Vec::new(),
+        }
+    }
+
+    fn select(&mut self, origin: &Arc<Origin>) {
+        let entry = match self.read_to.iter().rposition(|(known, _)| known.id == origin.id) {
+            Some(at) => self.read_to.remove(at),
+            None => (Arc::clone(origin), None),
+        };
+        self.read_to.push(entry);
+    }
+
+    fn read_to(&mut self, read_to: u64) {
+        if let Some((_, known)) = self.read_to.last_mut() {
+            *known = Some(read_to);
+        }
+    }
+
+    fn positions(&self) -> Vec<PositionUpdate> {
+        let describe = |(origin, read_to): &(Arc<Origin>, Option<u64>)| {
+            let bookmark = origin.bookmark.at((*read_to)?)?;
+            Some(PositionUpdate { key: origin.key.clone(), bookmark })
+        };
+        self.read_to.iter().filter_map(describe).collect()
+    }
+
+    fn reset(&mut self, gives_memory_back: bool) {
+        self.writer.clear();
+        if gives_memory_back {
+            self.writer.shrink();
+        }
+        self.ranges = [0; Severity::RANGES];
+        self.first_time = u64::MAX;
+        self.last_time = 0;
+        self.has_events = false;
+        self.since = None;
+        self.read_to.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests;

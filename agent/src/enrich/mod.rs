@@ -1,1 +1,7 @@
-//! enrich
+//! Stage 3: lines are kept or left out, and get their tags.
+
+mod filter;
+mod tag;
+
+pub use filter::is_kept;
+pub use tag::Tags;
