@@ -1,5 +1,375 @@
-//! Files by glob.
+//! Files by glob: found, followed through rotation, read again from where the queue says.
+//!
+//! One thread reads all files in turn. The kernel's hints (inotify on the folders) say where to look first;
+//! looking at each file now and then is what decides, since hints are missing on network file systems and get lost.
 
+mod bookmark;
 mod config;
+mod disk;
+mod identity;
+mod tail;
+mod watch;
 
 pub use config::Config;
+pub use disk::{Disk, Handle, RealDisk};
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::runtime;
+use tracing::{debug, info, warn};
+
+use crate::record::{Chunk, Ending, Input, Origin, Resource, Severity, SourceKind, origin::Stream};
+
+use super::{Closed, Context};
+use bookmark::{FilePosition, Forgotten};
+use identity::FileId;
+use tail::{Tail, Turn};
+use watch::Watch;
+
+/// The pause after reading little, so that a busy writer does not wake us for each line.
+const BREATH: Duration = Duration::from_millis(50);
+/// An idle file on a file system with hints is looked at this seldom.
+const IDLE_LOOK: Duration = Duration::from_secs(5);
+/// How long the thread sleeps at most, so that a stop is noticed.
+const LONGEST_SLEEP: Duration = Duration::from_millis(250);
+
+/// What each line of a file is tagged with.
+#[derive(Debug, Clone)]
+pub struct Tagging {
+    /// The agent's run.
+    pub resource: Arc<Resource>,
+    /// Record attributes, encoded.
+    pub attributes: Vec<u8>,
+    /// The level asked for.
+    pub level: Severity,
+    /// A folder that is never read: the agent's own state.
+    pub state_dir: PathBuf,
+    /// Tells this agent's uids from another's.
+    pub agent_id: [u8; 16],
+}
+
+/// Follows files until it is asked to stop, then reads each to its end.
+pub struct FileSource {
+    config: Config,
+    context: Context,
+    tagging: Tagging,
+    disk: Arc<dyn Disk>,
+    runtime: runtime::Handle,
+    tails: HashMap<FileId, Tail>,
+    watch: Watch,
+    /// Positions of the last run of the agent that no file has claimed yet.
+    unclaimed: BTreeMap<String, FilePosition>,
+    complained: HashSet<PathBuf>,
+    next_scan: Instant,
+}
+
+impl FileSource {
+    /// Prepares to follow the files of `config`. `runtime` is where waiting for room happens.
+    #[must_use]
+    pub fn new(
+        config: Config,
+        context: Context,
+        tagging: Tagging,
+        disk: Arc<dyn Disk>,
+        runtime: runtime::Handle,
+    ) -> Self {
+        let unclaimed = context
+            .positions
+            .iter()
+            .filter(|(key, _)| key.starts_with(bookmark::KEY_PREFIX))
+            .filter_map(|(key, bytes)| match FilePosition::read(bytes) {
+                Ok(position) => Some((key.clone(), position)),
+                Err(error) => {
+                    warn!(key, error = %error, "a file's position cannot be read, the file is read from its start");
+                    None
+                }
+            })
+            .collect();
+        let watch = Watch::new();
+        Self {
+            config,
+            context,
+            tagging,
+            disk,
+            runtime,
+            tails: HashMap::new(),
+            watch,
+            unclaimed,
+            complained: HashSet::new(),
+            next_scan: Instant::now(),
+        }
+    }
+
+    /// Follows the files. Blocks; meant for a thread of its own. Ends when the stop is thrown and all is read, or
+    /// when the pipeline has gone.
+    pub fn run(mut self) {
+        // The pipeline ends first only when it failed, and it has said so itself.
+        let _: Result<(), Closed> = self.follow();
+    }
+
+    fn follow(&mut self) -> Result<(), Closed> {
+        self.scan()?;
+        self.finish_rotated()?;
+        while !self.context.stop.is_thrown() {
+            let bytes = self.read_due()?;
+            self.retire()?;
+            let until = self.next_look();
+            if bytes < tail::CHUNK_BYTES {
+                std::thread::sleep(BREATH.min(until.saturating_duration_since(Instant::now())));
+            }
+            let hints = self.watch.wait(until.min(Instant::now() + LONGEST_SLEEP));
+            if hints.scan || self.next_scan <= Instant::now() {
+                self.scan()?;
+            }
+            for id in
+                self.tails.iter().filter(|(_, tail)| hints.concerns(tail.path())).map(|(id, _)| *id).collect::<Vec<_>>()
+            {
+                if let Some(tail) = self.tails.get_mut(&id) {
+                    tail.look_now();
+                }
+            }
+        }
+        self.drain()
+    }
+
+    /// Reads what is there now of every file, to its end, and closes it.
+    fn drain(&mut self) -> Result<(), Closed> {
+        self.scan()?;
+        for (_, mut tail) in std::mem::take(&mut self.tails) {
+            while let Turn::Read(chunk) = tail.read(self.context.clock.now()) {
+                self.send(chunk)?;
+            }
+            self.close(&tail, Rest::IsKept)?;
+        }
+        Ok(())
+    }
+
+    /// Reads files that are due, in turn, until each has been read to its end once. Returns the bytes read.
+    fn read_due(&mut self) -> Result<usize, Closed> {
+        let now = Instant::now();
+        let mut due: Vec<FileId> = self.tails.iter().filter(|(_, tail)| tail.is_due(now)).map(|(id, _)| *id).collect();
+        let mut bytes = 0;
+        while !due.is_empty() && !self.context.stop.is_thrown() {
+            let mut again = Vec::new();
+            for id in due {
+                let Some(tail) = self.tails.get_mut(&id) else { continue };
+                match tail.read(self.context.clock.now()) {
+                    Turn::Read(chunk) => {
+                        bytes += chunk.data.len();
+                        again.push(id);
+                        self.send(chunk)?;
+                    }
+                    Turn::End => {
+                        let idle = if tail.has_hints { IDLE_LOOK } else { self.config.poll };
+                        tail.rest(self.config.poll, idle.max(self.config.poll));
+                    }
+                    Turn::Replaced { lost_bytes } => {
+                        warn!(path = %tail.path().display(), lost_bytes, "file was truncated, reading it again from its start");
+                        self.begin_again(id)?;
+                        again.push(id);
+                    }
+                    Turn::Failed(error) => {
+                        if tail.fails_anew() {
+                            warn!(path = %tail.path().display(), error = %error, "cannot read file, trying again");
+                        }
+                        tail.rest(self.config.poll, IDLE_LOOK);
+                    }
+                }
+            }
+            due = again;
+        }
+        Ok(bytes)
+    }
+
+    /// A truncated file is a new generation under the same identity.
+    fn begin_again(&mut self, id: FileId) -> Result<(), Closed> {
+        let Some(old) = self.tails.remove(&id) else { return Ok(()) };
+        self.close(&old, Rest::IsGone)?;
+        let position = FilePosition::start(id, old.path(), self.context.clock.now());
+        let tail = self.tail(id, old.path().to_owned(), old.handle(), position);
+        self.tails.insert(id, tail);
+        Ok(())
+    }
+
+    /// Finds new files, and files that are no longer where they were.
+    fn scan(&mut self) -> Result<(), Closed> {
+        self.next_scan = Instant::now() + self.config.scan;
+        let mut present = HashSet::new();
+        for path in self.disk.find(&self.config.paths, &self.config.exclude) {
+            if path.starts_with(&self.tagging.state_dir) {
+                continue;
+            }
+            match self.look_at(&path) {
+                Ok(Some(id)) => {
+                    present.insert(id);
+                    self.complained.remove(&path);
+                }
+                Ok(None) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    if self.complained.insert(path.clone()) {
+                        warn!(path = %path.display(), error = %error, "cannot open file, trying again");
+                    }
+                }
+            }
+        }
+        for folder in self.disk.folders(&self.config.paths) {
+            self.watch.add(&folder);
+        }
+        for (id, tail) in &mut self.tails {
+            tail.set_present(present.contains(id));
+        }
+        Ok(())
+    }
+
+    /// Opens a file unless it is open already. `None` if it is no regular file.
+    fn look_at(&mut self, path: &Path) -> io::Result<Option<FileId>> {
+        let Some(id) = self.disk.identify(path)? else { return Ok(None) };
+        if let Some(tail) = self.tails.get_mut(&id) {
+            if tail.path() != path && !tail.is_at_its_path(self.disk.as_ref()) {
+                debug!(from = %tail.path().display(), to = %path.display(), "file was renamed");
+                tail.set_path(path);
+            }
+            return Ok(Some(id));
+        }
+        let Some((handle, id)) = self.disk.open(path)? else { return Ok(None) };
+        self.watch.add(path.parent().unwrap_or(Path::new("/")));
+        let handle: Arc<dyn Handle> = Arc::from(handle);
+        let position = self
+            .unclaimed
+            .remove(&id.key())
+            .filter(|position| {
+                let matches = position.matches(handle.as_ref());
+                if !matches {
+                    info!(path = %path.display(), "file is not the one read before, reading it from its start");
+                }
+                matches
+            })
+            .unwrap_or_else(|| FilePosition::start(id, path, self.context.clock.now()));
+        debug!(path = %path.display(), at = position.offset, "following file");
+        let tail = self.tail(id, path.to_owned(), handle, position);
+        self.tails.insert(id, tail);
+        Ok(Some(id))
+    }
+
+    /// Files that were rotated out of the globs while the agent was away are read to their end; positions of files
+    /// that are gone are forgotten.
+    fn finish_rotated(&mut self) -> Result<(), Closed> {
+        for (key, position) in std::mem::take(&mut self.unclaimed) {
+            let id = position.id();
+            let folder = position.path().parent().map(Path::to_owned).unwrap_or_default();
+            let found = self.disk.find_by_id(&folder, id).and_then(|path| {
+                let (handle, _) = self.disk.open(&path).ok()??;
+                let handle: Arc<dyn Handle> = Arc::from(handle);
+                position.matches(handle.as_ref()).then_some((path, handle))
+            });
+            if let Some((path, handle)) = found {
+                info!(path = %path.display(), at = position.offset, "reading the rest of a rotated file");
+                let mut tail = self.tail(id, path, handle, position);
+                tail.set_present(false);
+                self.tails.insert(id, tail);
+            } else {
+                self.forget(key)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes files that have gone from the globs and have been silent long enough.
+    fn retire(&mut self) -> Result<(), Closed> {
+        let gone: Vec<FileId> = self
+            .tails
+            .iter()
+            .filter(|(_, tail)| tail.is_finished(self.config.rotate_grace))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in gone {
+            if let Some(tail) = self.tails.remove(&id) {
+                let rest = if tail.is_unlinked() { Rest::IsGone } else { Rest::IsKept };
+                debug!(path = %tail.path().display(), "file has been rotated away and read to its end");
+                self.close(&tail, rest)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn tail(&self, id: FileId, path: PathBuf, handle: Arc<dyn Handle>, position: FilePosition) -> Tail {
+        let has_hints = self.watch.works_for(&path);
+        let attributes = bookmark::attributes(&self.tagging.attributes, &path);
+        let tally = self.context.ledger.open(SourceKind::File, &path.display().to_string());
+        let bookmark = Arc::new(bookmark::FileBookmark::new(position.clone(), Arc::clone(&handle)));
+        let origin = Origin::new(Stream {
+            key: id.key(),
+            kind: SourceKind::File,
+            identity: &[&self.tagging.agent_id, b"file", id.key().as_bytes(), &position.generation.to_le_bytes()],
+            resource: Arc::clone(&self.tagging.resource),
+            attributes,
+            level: self.tagging.level,
+            tally,
+            bookmark: Arc::clone(&bookmark) as _,
+        });
+        Tail::new(origin, bookmark, handle, path, position.offset, has_hints)
+    }
+
+    fn close(&self, tail: &Tail, rest: Rest) -> Result<(), Closed> {
+        if rest == Rest::IsGone {
+            tail.bookmark().forget();
+        }
+        let origin = tail.origin();
+        self.send(closing(origin, tail.offset(), self.context.clock.now()))?;
+        self.context.ledger.close(&origin.tally);
+        Ok(())
+    }
+
+    fn forget(&self, key: String) -> Result<(), Closed> {
+        let origin = Origin::new(Stream {
+            key,
+            kind: SourceKind::File,
+            identity: &[],
+            resource: Arc::clone(&self.tagging.resource),
+            attributes: Vec::new(),
+            level: self.tagging.level,
+            tally: crate::record::Tally::detached(SourceKind::File, ""),
+            bookmark: Arc::new(Forgotten),
+        });
+        self.send(closing(&origin, 0, self.context.clock.now()))
+    }
+
+    fn send(&self, chunk: Chunk) -> Result<(), Closed> {
+        self.runtime.block_on(self.context.intake.send(Input::Chunk(chunk)))
+    }
+
+    fn next_look(&self) -> Instant {
+        self.tails.values().map(Tail::next_look).min().unwrap_or(self.next_scan).min(self.next_scan)
+    }
+}
+
+/// Whether a file that is closed may be read again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rest {
+    /// It still exists: its position is kept.
+    IsKept,
+    /// It does not: its position is forgotten.
+    IsGone,
+}
+
+fn closing(origin: &Arc<Origin>, at: u64, observed: u64) -> Chunk {
+    Chunk {
+        origin: Arc::clone(origin),
+        at,
+        data: Vec::new(),
+        observed,
+        marks: Vec::new(),
+        ending: Ending::Closed,
+        permit: None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,14 @@
-//! A process that runlog starts and whose output it collects.
+//! A process that runlog starts, whose output it shows and collects.
+//!
+//! Its bytes cannot be read again, so the pipe is emptied at once; the process waits for us at most
+//! [`Config::max_wait`] at a time, after which lines are dropped and counted. stdout and stderr have no common
+//! order: each keeps its own.
+
+mod run;
+mod signals;
+mod stream;
+
+pub use run::{Exit, Program, Tagging, run};
 
 use std::time::Duration;
 

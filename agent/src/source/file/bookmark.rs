@@ -1,0 +1,169 @@
+//! Where reading of a file goes on after a restart, and how it is told that it is still the same file.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use prost::Message;
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::record::{
+    Bookmark,
+    wire::{Value, record_attribute},
+};
+
+use super::{disk::Handle, identity::FileId};
+
+/// Keys of files in the queue's positions start so.
+pub const KEY_PREFIX: &str = "file:";
+
+/// How many bytes at the start, and before the position, are compared.
+const COMPARED_BYTES: usize = 1024;
+
+/// A file's position, as the queue keeps it. A protobuf message of our own; fields are only ever added.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct FilePosition {
+    #[prost(bytes = "vec", tag = "1")]
+    path: Vec<u8>,
+    #[prost(uint64, tag = "2")]
+    device: u64,
+    #[prost(uint64, tag = "3")]
+    inode: u64,
+    #[prost(uint64, tag = "4")]
+    birth: u64,
+    /// Tells the contents apart that one file had before and after a truncation.
+    #[prost(fixed64, tag = "5")]
+    pub generation: u64,
+    /// Where to read on.
+    #[prost(uint64, tag = "6")]
+    pub offset: u64,
+    /// Hash of the first bytes: as many as there were, at most 1,024.
+    #[prost(uint32, tag = "7")]
+    head_bytes: u32,
+    #[prost(fixed64, tag = "8")]
+    head_hash: u64,
+    /// Hash of the last bytes before `offset`. Training scripts print the same banner at each start, so heads alone
+    /// would be mistaken for each other.
+    #[prost(fixed64, tag = "9")]
+    anchor_hash: u64,
+}
+
+impl FilePosition {
+    /// The start of a file that was never read.
+    #[must_use]
+    pub fn start(id: FileId, path: &Path, generation: u64) -> Self {
+        Self {
+            path: std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()).to_vec(),
+            device: id.device,
+            inode: id.inode,
+            birth: id.birth,
+            generation,
+            ..Self::default()
+        }
+    }
+
+    /// Reads what [`FileBookmark`] wrote.
+    ///
+    /// # Errors
+    /// If the bytes are not that.
+    pub fn read(bytes: &[u8]) -> Result<Self, prost::DecodeError> {
+        Self::decode(bytes)
+    }
+
+    /// Which file it was.
+    #[must_use]
+    pub const fn id(&self) -> FileId {
+        FileId { device: self.device, inode: self.inode, birth: self.birth }
+    }
+
+    /// Where it stood.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        PathBuf::from(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(&self.path))
+    }
+
+    /// Whether the file has the same start, and the same bytes before the position.
+    #[must_use]
+    pub fn matches(&self, handle: &dyn Handle) -> bool {
+        let head_bytes = self.head_bytes as usize;
+        hash(handle, 0, head_bytes) == Some(self.head_hash) && anchor(handle, self.offset) == Some(self.anchor_hash)
+            || self.offset == 0
+    }
+}
+
+/// Describes positions of one open file.
+#[derive(Debug)]
+pub struct FileBookmark {
+    start: FilePosition,
+    handle: Arc<dyn Handle>,
+    is_forgotten: AtomicBool,
+}
+
+impl FileBookmark {
+    /// Positions of the file behind `handle`.
+    #[must_use]
+    pub fn new(start: FilePosition, handle: Arc<dyn Handle>) -> Self {
+        Self { start, handle, is_forgotten: AtomicBool::new(false) }
+    }
+
+    /// The next position is none: the file is gone.
+    pub fn forget(&self) {
+        self.is_forgotten.store(true, Ordering::Release);
+    }
+}
+
+impl Bookmark for FileBookmark {
+    fn at(&self, consumed: u64) -> Option<Vec<u8>> {
+        if self.is_forgotten.load(Ordering::Acquire) {
+            return Some(Vec::new());
+        }
+        let head_bytes = usize::try_from(consumed).unwrap_or(usize::MAX).min(COMPARED_BYTES);
+        let position = FilePosition {
+            offset: consumed,
+            head_bytes: u32::try_from(head_bytes).unwrap_or(0),
+            head_hash: hash(self.handle.as_ref(), 0, head_bytes)?,
+            anchor_hash: anchor(self.handle.as_ref(), consumed)?,
+            ..self.start.clone()
+        };
+        Some(position.encode_to_vec())
+    }
+}
+
+/// Tells the queue to forget a key.
+#[derive(Debug)]
+pub struct Forgotten;
+
+impl Bookmark for Forgotten {
+    fn at(&self, _consumed: u64) -> Option<Vec<u8>> {
+        Some(Vec::new())
+    }
+}
+
+/// The agent's record attributes and the file's.
+#[must_use]
+pub fn attributes(common: &[u8], path: &Path) -> Vec<u8> {
+    let mut attributes = common.to_vec();
+    record_attribute(&mut attributes, "log.file.path", Value::String(&path.to_string_lossy()));
+    if let Some(name) = path.file_name() {
+        record_attribute(&mut attributes, "log.file.name", Value::String(&name.to_string_lossy()));
+    }
+    attributes
+}
+
+fn anchor(handle: &dyn Handle, offset: u64) -> Option<u64> {
+    let start = offset.saturating_sub(COMPARED_BYTES as u64);
+    hash(handle, start, usize::try_from(offset - start).ok()?)
+}
+
+fn hash(handle: &dyn Handle, from: u64, length: usize) -> Option<u64> {
+    let mut bytes = Vec::with_capacity(length);
+    if length > 0 {
+        handle.read_at(from, length, &mut bytes).ok()?;
+        bytes.truncate(length);
+    }
+    (bytes.len() == length).then(|| xxh3_64(&bytes))
+}

@@ -1,0 +1,258 @@
+use std::{fs, io::Write, thread::JoinHandle};
+
+use crate::{
+    record::{Ledger, SystemClock},
+    source::{Outlet, Received, StopSwitch, intake, stop_switch},
+};
+
+use super::*;
+
+/// A file source that works in a folder of its own, and what it has handed over.
+struct Reading {
+    folder: tempfile::TempDir,
+    outlet: Outlet,
+    switch: Option<StopSwitch>,
+    thread: Option<JoinHandle<()>>,
+    runtime: tokio::runtime::Runtime,
+    /// Bytes per stream, streams in the order in which they appeared.
+    streams: Vec<(Arc<Origin>, Vec<u8>)>,
+    /// Newest position per key, as a queue would have it.
+    positions: BTreeMap<String, Vec<u8>>,
+}
+
+impl Reading {
+    fn new() -> Self {
+        let mut reading = Self {
+            folder: tempfile::tempdir().unwrap(),
+            outlet: intake(1 << 20).1,
+            switch: None,
+            thread: None,
+            runtime: tokio::runtime::Runtime::new().unwrap(),
+            streams: Vec::new(),
+            positions: BTreeMap::new(),
+        };
+        reading.start();
+        reading
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn append(&self, name: &str, text: &str) {
+        let mut file = fs::OpenOptions::new().create(true).append(true).open(self.path(name)).unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+    }
+
+    fn start(&mut self) {
+        let (intake, outlet) = intake(1 << 20);
+        let (switch, stop) = stop_switch();
+        let config = Config {
+            paths: vec![self.path("*.log").display().to_string()],
+            exclude: vec![self.path("left-out*").display().to_string()],
+            poll: Duration::from_millis(20),
+            scan: Duration::from_millis(40),
+            rotate_grace: Duration::from_millis(100),
+        };
+        let context = Context {
+            intake,
+            stop,
+            ledger: Arc::new(Ledger::default()),
+            positions: Arc::new(self.positions.clone()),
+            clock: Arc::new(SystemClock),
+        };
+        let tagging = Tagging {
+            resource: Arc::new(Resource { run_id: "run".into(), encoded: Vec::new() }),
+            attributes: Vec::new(),
+            level: Severity::TRACE,
+            state_dir: self.path("state"),
+            agent_id: [0; 16],
+        };
+        let source = FileSource::new(config, context, tagging, Arc::new(RealDisk), self.runtime.handle().clone());
+        self.thread = Some(std::thread::spawn(move || source.run()));
+        self.switch = Some(switch);
+        self.outlet = outlet;
+    }
+
+    /// Stops as SIGTERM does: everything that is there is read first.
+    fn stop(&mut self) {
+        self.switch.take().unwrap().throw();
+        while self.receive() {}
+        self.thread.take().unwrap().join().unwrap();
+    }
+
+    /// Takes one input. False when the source has finished.
+    fn receive(&mut self) -> bool {
+        match self.outlet.receive(Instant::now() + Duration::from_secs(20)) {
+            Received::Finished => false,
+            Received::Nothing => panic!("nothing came for 20 s, so far: {:?}", self.texts()),
+            Received::Input(Input::Event(_)) => true,
+            Received::Input(Input::Chunk(chunk)) => {
+                let known = self.streams.iter().position(|(origin, _)| origin.id == chunk.origin.id);
+                let index = known.unwrap_or_else(|| {
+                    self.streams.push((Arc::clone(&chunk.origin), Vec::new()));
+                    self.streams.len() - 1
+                });
+                self.streams[index].1.extend_from_slice(&chunk.data);
+                let end = chunk.at + chunk.data.len() as u64;
+                if let Some(bookmark) = chunk.origin.bookmark.at(end) {
+                    if bookmark.is_empty() {
+                        self.positions.remove(&chunk.origin.key);
+                    } else {
+                        self.positions.insert(chunk.origin.key.clone(), bookmark);
+                    }
+                }
+                true
+            }
+        }
+    }
+
+    fn until(&mut self, is_reached: impl Fn(&Self) -> bool) {
+        while !is_reached(self) {
+            assert!(self.receive(), "the source finished early, with {:?}", self.texts());
+        }
+    }
+
+    fn until_read(&mut self, wanted: &[&str]) {
+        self.until(|reading| reading.texts() == wanted);
+    }
+
+    /// What was read of each stream, streams with nothing left out.
+    fn texts(&self) -> Vec<String> {
+        let texts = self.streams.iter().map(|(_, bytes)| String::from_utf8_lossy(bytes).into_owned());
+        texts.filter(|text| !text.is_empty()).collect()
+    }
+}
+
+#[test]
+fn lines_that_come_later_are_read_and_left_out_files_are_not() {
+    let mut reading = Reading::new();
+    reading.append("left-out.log", "no\n");
+    reading.append("a.log", "one\n");
+    reading.until_read(&["one\n"]);
+    reading.append("a.log", "two\n");
+    reading.until_read(&["one\ntwo\n"]);
+    reading.append("b.log", "three\n");
+    reading.until_read(&["one\ntwo\n", "three\n"]);
+    reading.stop();
+    assert_eq!(reading.texts().len(), 2);
+}
+
+#[test]
+fn a_renamed_file_is_read_until_its_writer_is_done_beside_the_new_one() {
+    let mut reading = Reading::new();
+    reading.append("a.log", "old 1\n");
+    reading.until_read(&["old 1\n"]);
+    fs::rename(reading.path("a.log"), reading.path("a.log.1")).unwrap();
+    reading.append("a.log", "new 1\n");
+    reading.append("a.log.1", "old 2\n");
+    reading.until_read(&["old 1\nold 2\n", "new 1\n"]);
+    reading.stop();
+    assert_eq!(reading.texts(), ["old 1\nold 2\n", "new 1\n"]);
+}
+
+#[test]
+fn a_file_rotated_while_the_agent_was_away_is_finished_first() {
+    let mut reading = Reading::new();
+    reading.append("a.log", "read\n");
+    reading.until_read(&["read\n"]);
+    reading.stop();
+    reading.streams.clear();
+
+    reading.append("a.log", "missed\n");
+    fs::rename(reading.path("a.log"), reading.path("a.log.1")).unwrap();
+    reading.append("a.log", "new\n");
+    reading.start();
+    reading.until(|reading| reading.texts().len() == 2);
+    reading.stop();
+    let mut texts = reading.texts();
+    texts.sort();
+    assert_eq!(texts, ["missed\n", "new\n"]);
+}
+
+#[test]
+fn reading_goes_on_where_the_queue_says() {
+    let mut reading = Reading::new();
+    reading.append("a.log", "one\n");
+    reading.until_read(&["one\n"]);
+    reading.stop();
+    let uid = reading.streams[0].0.uid_prefix.clone();
+    reading.streams.clear();
+    reading.append("a.log", "two\n");
+    reading.start();
+    reading.until_read(&["two\n"]);
+    assert_eq!(reading.streams[0].0.uid_prefix, uid, "it is the same stream as before");
+    reading.stop();
+}
+
+#[test]
+fn a_truncated_file_is_read_again_as_another_stream() {
+    let mut reading = Reading::new();
+    reading.append("a.log", "a long first generation\n");
+    reading.until_read(&["a long first generation\n"]);
+    fs::write(reading.path("a.log"), "short\n").unwrap();
+    reading.until_read(&["a long first generation\n", "short\n"]);
+    assert_ne!(reading.streams[0].0.uid_prefix, reading.streams[1].0.uid_prefix);
+    reading.stop();
+}
+
+#[test]
+fn a_file_rewritten_past_the_position_is_not_taken_for_an_append() {
+    let mut reading = Reading::new();
+    reading.append("a.log", "first\n");
+    reading.until_read(&["first\n"]);
+    reading.stop();
+    reading.streams.clear();
+    fs::write(reading.path("a.log"), "second, and longer\n").unwrap();
+    reading.start();
+    reading.until_read(&["second, and longer\n"]);
+    reading.stop();
+}
+
+#[test]
+fn a_deleted_file_is_read_to_its_end_and_its_position_forgotten() {
+    let mut reading = Reading::new();
+    reading.append("a.log", "one\n");
+    reading.until_read(&["one\n"]);
+    let mut writer = fs::OpenOptions::new().append(true).open(reading.path("a.log")).unwrap();
+    fs::remove_file(reading.path("a.log")).unwrap();
+    writer.write_all(b"two\n").unwrap();
+    drop(writer);
+    reading.until(|reading| reading.texts() == ["one\ntwo\n"] && reading.positions.is_empty());
+    reading.stop();
+}
+
+#[test]
+fn positions_of_files_that_are_gone_are_forgotten_at_the_start() {
+    let mut reading = Reading::new();
+    reading.append("a.log", "one\n");
+    reading.until_read(&["one\n"]);
+    reading.stop();
+    assert_eq!(reading.positions.len(), 1);
+    fs::remove_file(reading.path("a.log")).unwrap();
+    reading.start();
+    reading.until(|reading| reading.positions.is_empty());
+    reading.stop();
+}
+
+#[test]
+fn what_is_written_before_the_stop_is_read_before_the_end() {
+    let mut reading = Reading::new();
+    reading.append("a.log", "one\n");
+    reading.until_read(&["one\n"]);
+    let big = "line\n".repeat(200_000);
+    reading.append("a.log", &big);
+    reading.append("b.log", "no newline");
+    reading.stop();
+    assert_eq!(reading.streams.iter().map(|(_, bytes)| bytes.len()).sum::<usize>(), 4 + big.len() + 10);
+}
+
+#[test]
+fn a_pipe_in_the_globs_does_not_block() {
+    let mut reading = Reading::new();
+    let status = std::process::Command::new("mkfifo").arg(reading.path("pipe.log")).status().unwrap();
+    assert!(status.success());
+    reading.append("a.log", "one\n");
+    reading.until_read(&["one\n"]);
+    reading.stop();
+}
