@@ -1,0 +1,22 @@
+.PHONY: help demo build test check bench tools
+
+help: ## list these targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
+
+demo: ## run a real training script and read its logs back
+	@deploy/demo/run
+
+build: ## the release binary, target/release/runlog
+	cargo build --release -p runlog
+
+test: ## every test, with a real Docker engine, Collector and browser
+	@.ci/test
+
+check: ## formatting, lints, dependencies, shape of the tree
+	@.ci/check
+
+bench: ## throughput and memory, beside the Collector on the same input
+	@RUNLOG_TEST_COLLECTOR=$$(tests/tools/collector | tail -n 1) tests/bench/run
+
+tools: ## what the tests need besides Rust: make it, and print where it is
+	@tests/tools/all
