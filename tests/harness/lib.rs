@@ -1,1 +1,18 @@
-//! Helpers of the whole-process suites.
+//! What the whole-process suites share: the agent as a process, real tools, and questions to the store.
+//!
+//! A suite starts what it needs. A tool that is missing is built by its script in `tests/tools`, and a script that
+//! fails fails the test: nothing is skipped.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a harness speaks by panicking")]
+
+mod agent;
+mod collector;
+mod container;
+mod tools;
+mod wait;
+
+pub use agent::{Agent, AgentBuilder, Finished, Line, runlog};
+pub use collector::{Collector, CollectorRecord};
+pub use container::{Container, docker_host};
+pub use tools::{binary, tool};
+pub use wait::{eventually, eventually_within};

@@ -1,0 +1,263 @@
+//! The agent, as users run it.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::process::ExitStatusExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    time::Duration,
+};
+
+use serde_json::Value;
+
+use crate::{binary, eventually, eventually_within};
+
+/// A `runlog` command with nothing of this machine's settings in its environment.
+#[must_use]
+pub fn runlog(state: &Path) -> Command {
+    let mut command = Command::new(binary());
+    command
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("RUNLOG_STATE_DIR", state)
+        .env("RUNLOG_CONFIG", "/dev/null")
+        .stdin(Stdio::null());
+    command
+}
+
+/// How an agent is started.
+#[derive(Debug, Clone)]
+pub struct AgentBuilder {
+    environment: BTreeMap<String, String>,
+}
+
+/// A running agent with a folder of its own. Killed when dropped.
+#[derive(Debug)]
+pub struct Agent {
+    builder: AgentBuilder,
+    folder: tempfile::TempDir,
+    child: Option<Child>,
+    starts: u32,
+}
+
+/// An agent that has ended.
+#[derive(Debug)]
+pub struct Finished {
+    /// How.
+    pub status: ExitStatus,
+    /// What it said on stderr since it was last started.
+    pub messages: String,
+}
+
+/// A line as `runlog logs --json` gives it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Line(pub Value);
+
+impl Line {
+    /// The text.
+    #[must_use]
+    pub fn body(&self) -> &str {
+        self.text("body")
+    }
+
+    /// A field that is text; empty if it is missing.
+    #[must_use]
+    pub fn text(&self, field: &str) -> &str {
+        self.0[field].as_str().unwrap_or_default()
+    }
+
+    /// A record attribute as text; empty if it is missing.
+    #[must_use]
+    pub fn attribute(&self, key: &str) -> &str {
+        self.0["attributes"][key].as_str().unwrap_or_default()
+    }
+
+    /// The severity number.
+    #[must_use]
+    pub fn severity(&self) -> i64 {
+        self.0["severity_number"].as_i64().unwrap_or_default()
+    }
+}
+
+impl AgentBuilder {
+    /// Sets a variable of the agent's environment.
+    #[must_use]
+    pub fn set(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.environment.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// Starts the agent in a new folder and waits until it is ready.
+    #[must_use]
+    pub fn start(self) -> Agent {
+        let mut agent = Agent { builder: self, folder: tempfile::tempdir().unwrap(), child: None, starts: 0 };
+        agent.start();
+        agent
+    }
+}
+
+impl Agent {
+    /// An agent that follows `*.log` in its folder as run `r`, serves on a free port and looks at no container.
+    #[must_use]
+    pub fn builder() -> AgentBuilder {
+        AgentBuilder { environment: BTreeMap::new() }
+            .set("RUNLOG_RUN_ID", "r")
+            .set("RUNLOG_LEVEL", "TRACE")
+            .set("RUNLOG_DOCKER_COLLECT", "off")
+            .set("RUNLOG_SERVE_LISTEN", "127.0.0.1:0")
+    }
+
+    /// A path in the agent's folder.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The state directory.
+    #[must_use]
+    pub fn state(&self) -> PathBuf {
+        self.path("state")
+    }
+
+    /// The process id.
+    ///
+    /// # Panics
+    /// If the agent does not run.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("the agent runs").id()
+    }
+
+    /// Changes a variable for the next start.
+    pub fn set(&mut self, name: &str, value: impl Into<String>) {
+        self.builder.environment.insert(name.to_owned(), value.into());
+    }
+
+    /// Starts the agent and waits until it is ready.
+    pub fn start(&mut self) {
+        self.spawn();
+        let address = self.state().join("address");
+        eventually("the agent is ready", || {
+            if let Some(status) = self.child.as_mut().unwrap().try_wait().unwrap() {
+                panic!("the agent ended at its start, {status}: {}", self.messages());
+            }
+            address.exists().then_some(())
+        });
+    }
+
+    /// Starts the agent without waiting.
+    pub fn spawn(&mut self) {
+        assert!(self.child.is_none(), "the agent runs already");
+        // Written anew by each start; what an earlier one left would look like being ready.
+        let _ = fs::remove_file(self.state().join("address"));
+        self.starts += 1;
+        let mut command = runlog(&self.state());
+        command
+            .env("RUNLOG_FILES", self.folder.path().join("*.log"))
+            .envs(&self.builder.environment)
+            .stdout(Stdio::null())
+            .stderr(fs::File::create(self.messages_path()).unwrap());
+        self.child = Some(command.spawn().unwrap());
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) {
+        let mut child = self.child.take().expect("the agent runs");
+        child.kill().unwrap();
+        assert_eq!(child.wait().unwrap().signal(), Some(9));
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// SIGTERM, and waits for the end.
+    pub fn terminate(&mut self) -> Finished {
+        self.signal("TERM");
+        self.wait()
+    }
+
+    /// Waits for the end.
+    pub fn wait(&mut self) -> Finished {
+        let mut child = self.child.take().expect("the agent runs");
+        let status = eventually("the agent ends", || child.try_wait().unwrap());
+        Finished { status, messages: self.messages() }
+    }
+
+    /// What the agent has said on stderr since it was last started.
+    #[must_use]
+    pub fn messages(&self) -> String {
+        fs::read_to_string(self.messages_path()).unwrap_or_default()
+    }
+
+    /// The address that the agent serves on, such as `http://127.0.0.1:4319`.
+    #[must_use]
+    pub fn address(&self) -> String {
+        fs::read_to_string(self.state().join("address")).unwrap().trim().to_owned()
+    }
+
+    /// The lines of a run, read straight from the store.
+    #[must_use]
+    pub fn lines(&self, run: &str) -> Vec<Line> {
+        self.try_lines(run).unwrap_or_default()
+    }
+
+    /// The lines of a run, or `None` if it is not known yet.
+    #[must_use]
+    pub fn try_lines(&self, run: &str) -> Option<Vec<Line>> {
+        let output = self.run(&["logs", run, "--json"]);
+        let text = String::from_utf8(output.stdout).unwrap();
+        output.status.success().then(|| text.lines().map(|line| Line(serde_json::from_str(line).unwrap())).collect())
+    }
+
+    /// Waits until a run has at least so many lines, and gives them.
+    #[must_use]
+    pub fn eventually_lines(&self, run: &str, count: usize) -> Vec<Line> {
+        self.eventually_lines_within(Duration::from_secs(60), run, count)
+    }
+
+    /// Waits until a run has at least so many lines, and gives them.
+    #[must_use]
+    pub fn eventually_lines_within(&self, patience: Duration, run: &str, count: usize) -> Vec<Line> {
+        let mut seen = 0;
+        let what = format!("run {run} has {count} lines");
+        eventually_within(patience, &what, || {
+            let lines = self.lines(run);
+            seen = lines.len();
+            (seen >= count).then_some(lines)
+        })
+    }
+
+    /// Runs another command with the same state.
+    #[must_use]
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        runlog(&self.state()).args(arguments).output().unwrap()
+    }
+
+    /// Resident memory in bytes, now.
+    #[must_use]
+    pub fn resident_bytes(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+    }
+
+    fn messages_path(&self) -> PathBuf {
+        self.path(&format!("messages.{}", self.starts))
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        if std::thread::panicking() {
+            eprintln!("--- the agent's messages ---\n{}", self.messages());
+        }
+    }
+}

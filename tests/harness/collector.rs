@@ -1,0 +1,166 @@
+//! A real OpenTelemetry Collector that writes what it receives to a file.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::TcpListener,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+};
+
+use serde_json::Value;
+
+use crate::{eventually, tool};
+
+/// A Collector with OTLP over gRPC and HTTP. Killed when dropped.
+#[derive(Debug)]
+pub struct Collector {
+    folder: tempfile::TempDir,
+    child: Option<Child>,
+    /// The port of OTLP/gRPC on 127.0.0.1.
+    pub grpc_port: u16,
+    /// The port of OTLP/HTTP on 127.0.0.1.
+    pub http_port: u16,
+}
+
+/// A log record as the Collector understood it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CollectorRecord {
+    /// Attributes of its resource, as text.
+    pub resource: BTreeMap<String, String>,
+    /// The scope's name.
+    pub scope: String,
+    /// Its own attributes, as text.
+    pub attributes: BTreeMap<String, String>,
+    /// The body.
+    pub body: String,
+    /// The severity number.
+    pub severity_number: i64,
+    /// The severity text.
+    pub severity_text: String,
+    /// Unix time in nanoseconds.
+    pub time: u64,
+}
+
+impl Collector {
+    /// Starts a Collector on free ports.
+    #[must_use]
+    pub fn start() -> Self {
+        let mut collector = Self::prepare();
+        collector.resume();
+        collector
+    }
+
+    /// Chooses ports, and starts nothing yet.
+    #[must_use]
+    pub fn prepare() -> Self {
+        let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        Self { folder: tempfile::tempdir().unwrap(), child: None, grpc_port: free(), http_port: free() }
+    }
+
+    /// Starts it, and waits until it listens.
+    pub fn resume(&mut self) {
+        let config = format!(
+            "receivers:\n  otlp:\n    protocols:\n      grpc:\n        endpoint: 127.0.0.1:{}\n      http:\n        endpoint: 127.0.0.1:{}\n\
+             exporters:\n  file:\n    path: {}\n    append: true\n    flush_interval: 100ms\n\
+             service:\n  telemetry:\n    metrics:\n      level: none\n  pipelines:\n    logs:\n      receivers: [otlp]\n      exporters: [file]\n    \
+             metrics:\n      receivers: [otlp]\n      exporters: [file]\n",
+            self.grpc_port,
+            self.http_port,
+            self.output().display(),
+        );
+        let path = self.folder.path().join("config.yaml");
+        fs::write(&path, config).unwrap();
+        let log = fs::File::create(self.folder.path().join("collector.log")).unwrap();
+        let binary = tool("RUNLOG_TEST_COLLECTOR", "collector");
+        let child = Command::new(binary).arg("--config").arg(&path).stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        self.child = Some(child);
+        eventually("the Collector listens", || {
+            let ended = self.child.as_mut().unwrap().try_wait().unwrap();
+            assert!(ended.is_none(), "the Collector ended: {}", self.log());
+            let listens = |port| std::net::TcpStream::connect(("127.0.0.1", port)).is_ok();
+            (listens(self.grpc_port) && listens(self.http_port)).then_some(())
+        });
+    }
+
+    /// Stops it.
+    pub fn stop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    /// What it said.
+    #[must_use]
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("collector.log")).unwrap_or_default()
+    }
+
+    /// What it wrote: one `ExportLogsServiceRequest` or `ExportMetricsServiceRequest` as JSON a line.
+    #[must_use]
+    pub fn requests(&self) -> Vec<Value> {
+        let text = fs::read_to_string(self.output()).unwrap_or_default();
+        // The last line may be half written.
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    /// All log records so far.
+    #[must_use]
+    pub fn records(&self) -> Vec<CollectorRecord> {
+        let mut records = Vec::new();
+        for request in self.requests() {
+            for resource_logs in array(&request["resourceLogs"]) {
+                for scope_logs in array(&resource_logs["scopeLogs"]) {
+                    for record in array(&scope_logs["logRecords"]) {
+                        records.push(CollectorRecord {
+                            resource: attributes(&resource_logs["resource"]["attributes"]),
+                            scope: text(&scope_logs["scope"]["name"]),
+                            attributes: attributes(&record["attributes"]),
+                            body: text(&record["body"]["stringValue"]),
+                            severity_number: record["severityNumber"].as_i64().unwrap_or(0),
+                            severity_text: text(&record["severityText"]),
+                            time: text(&record["timeUnixNano"]).parse().unwrap_or(0),
+                        });
+                    }
+                }
+            }
+        }
+        records
+    }
+
+    /// Waits until it has at least so many log records.
+    #[must_use]
+    pub fn eventually_records(&self, count: usize) -> Vec<CollectorRecord> {
+        eventually(&format!("the Collector has {count} records"), || {
+            let records = self.records();
+            (records.len() >= count).then_some(records)
+        })
+    }
+
+    fn output(&self) -> PathBuf {
+        self.folder.path().join("output.json")
+    }
+}
+
+impl Drop for Collector {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn array(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+fn attributes(value: &Value) -> BTreeMap<String, String> {
+    let one = |attribute: &Value| {
+        let value = attribute["value"].as_object()?.values().next()?;
+        Some((text(&attribute["key"]), value.as_str().map_or_else(|| value.to_string(), str::to_owned)))
+    };
+    array(value).iter().filter_map(one).collect()
+}

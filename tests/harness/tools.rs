@@ -1,0 +1,43 @@
+//! Programs that tests need.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::OnceLock,
+};
+
+/// The repository's root.
+#[must_use]
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// The `runlog` program that was built from this workspace with the profile of this test.
+#[must_use]
+pub fn binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        let test = env::current_exe().unwrap();
+        let profile_dir = test.ancestors().find(|dir| dir.file_name().is_some_and(|name| name == "deps")).unwrap();
+        let binary = profile_dir.parent().unwrap().join("runlog");
+        assert!(binary.exists(), "{} is missing, run `cargo build -p runlog` first", binary.display());
+        binary
+    })
+}
+
+/// A tool's path: from the variable if it is set, else from the last line that its script in `tests/tools` prints.
+#[must_use]
+pub fn tool(variable: &str, script: &str) -> String {
+    if let Ok(path) = env::var(variable)
+        && !path.is_empty()
+    {
+        return path;
+    }
+    let words: Vec<&str> = script.split(' ').collect();
+    let path = root().join("tests/tools").join(words[0]);
+    let output = Command::new(&path).args(&words[1..]).stdin(Stdio::null()).stderr(Stdio::inherit()).output().unwrap();
+    assert!(output.status.success(), "{} failed: {}", path.display(), output.status);
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().last().unwrap_or_default().trim().to_owned()
+}

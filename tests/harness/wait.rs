@@ -1,0 +1,27 @@
+//! Waiting for a fact.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+/// How long a fact may take that should be there soon. Generous: a slow machine is not a failure.
+const PATIENCE: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Asks until there is an answer; fails with `what` if there is none for a minute.
+pub fn eventually<T>(what: &str, ask: impl FnMut() -> Option<T>) -> T {
+    eventually_within(PATIENCE, what, ask)
+}
+
+/// Asks until there is an answer; fails with `what` if there is none within `patience`.
+pub fn eventually_within<T>(patience: Duration, what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + patience;
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "not within {patience:?}: {what}");
+        thread::sleep(PAUSE);
+    }
+}
