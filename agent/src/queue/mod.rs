@@ -1,4 +1,67 @@
 //! Stage 5: what has to survive, on disk.
+//!
+//! Opaque bytes in order: one writer appends, several destinations read, each at its own pace. This folder knows
+//! nothing else of runlog.
+//!
+//! # Goals
+//!
+//! - The queue is the checkpoint. An [`Entry`] holds a body and the positions of the sources after it, so that the
+//!   two cannot disagree, whatever happens between two instructions.
+//! - Only what is durable is given to a destination, so that it is the same, byte for byte, when given again.
+//! - A destination that is down holds up no other; space is given back when all have acknowledged.
+//! - What is damaged costs itself alone. It is counted and passed by, and never given out as if it were whole.
+//! - Memory does not grow with the backlog: nothing durable is kept in memory.
+//!
+//! # Not goals
+//!
+//! - Several processes on one directory: the second is refused.
+//! - Exactly once. What was given and is not durably acknowledged is given again after a restart.
+//! - Searching, compressing, knowing what a body means.
+//!
+//! # The bytes
+//!
+//! A directory of segments, `<number>.segment`, and a `lock`. A segment is a header (`segment.rs`) and frames
+//! (`frame.rs`, `payload.rs`); the first frame is a snapshot of all positions and all cursors, so that no older
+//! segment is needed for them. A segment is only ever appended to. Each start and each failure begins another one;
+//! so does a segment that has reached its size, after everything in it is durable. A segment is removed when every
+//! destination has acknowledged, durably, all of its entries.
+//!
+//! # What survives a crash
+//!
+//! Everything up to the last group commit (one `fdatasync` a linger), wherever the process is killed or the power
+//! cut. Of what came after it, a prefix: an entry with its positions, or neither, and none without those before it.
+//! If a sync fails, its file is never synced again (the kernel may have dropped the pages and would report success);
+//! the frames since the last good sync are still in memory and are written to a new segment.
+
+mod commit;
+mod frame;
+mod image;
+mod log;
+mod payload;
+mod reader;
+mod recover;
+mod segment;
+mod state;
+mod storage;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fmt, io,
+    path::{Path, PathBuf},
+    sync::{Arc, PoisonError},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+
+pub use reader::Reader;
+pub use storage::{Disk, Lock, Storage, StoredFile};
+
+use log::{Log, Writer, lock};
+use state::State;
 
 /// What the queue may occupy.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -7,4 +70,362 @@ pub struct Config {
     pub max_bytes: u64,
     /// Bytes of one segment.
     pub segment_bytes: u64,
+}
+
+/// The place of an entry in the log: 1, 2, 3 …, never given twice to entries that were durable. Zero is before the first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Seq(u64);
+
+impl Seq {
+    /// The number.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    // At a billion entries a second, the numbers last for five hundred years.
+    const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+
+    const fn before(self) -> Self {
+        Self(self.0.saturating_sub(1))
+    }
+}
+
+impl fmt::Display for Seq {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What is appended.
+#[derive(Debug, Clone)]
+pub struct Entry<'a> {
+    /// What readers want to know without opening the body.
+    pub meta: &'a [u8],
+    /// The body; shared until it is durable, not copied. An entry with an empty one moves positions and is given to
+    /// no reader.
+    pub body: Bytes,
+    /// Where sources go on once this entry is durable, by key. An empty value forgets the key.
+    pub positions: &'a [(&'a str, &'a [u8])],
+}
+
+/// What became of an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Appended {
+    /// It is in the log, and durable after the next group commit.
+    At(Seq),
+    /// There was no room; it is not in the log.
+    Full(Full),
+}
+
+/// Why there is no room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Full {
+    /// Too much is waiting for the disk. Passes with the next group commit, which is under way.
+    Unsynced,
+    /// The queue has reached `max_bytes`. Passes when a destination acknowledges.
+    Budget,
+    /// The disk is full. Passes when somebody makes room, the queue's own destinations among them.
+    Disk,
+}
+
+/// An entry as a reader is given it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// Its place.
+    pub seq: Seq,
+    /// [`Entry::meta`].
+    pub meta: Bytes,
+    /// [`Entry::body`].
+    pub body: Bytes,
+}
+
+/// What was found when the queue was opened.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// Intact entries with a body.
+    pub entries: u64,
+    /// Bytes of their frames.
+    pub bytes: u64,
+    /// Bytes after the last sync that were incomplete and are cut off. Their sources read them again.
+    pub torn_bytes: u64,
+    /// Damaged places that were passed by.
+    pub corrupt_frames: u64,
+    /// Entries that are missing, for at least one destination, between those that are there.
+    pub lost_entries: u64,
+    /// Files that are no use to the queue and were renamed, and copies of damaged segments.
+    pub set_aside: Vec<PathBuf>,
+    /// Destinations that had a cursor and are not configured any more. Theirs is gone.
+    pub removed_destinations: Vec<String>,
+}
+
+/// How the queue is doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stats {
+    /// Bytes of all segments. May exceed `max_bytes` by what cursors and snapshots take.
+    pub disk_bytes: u64,
+    /// [`Config::max_bytes`].
+    pub max_bytes: u64,
+    /// Bytes that are not durable yet.
+    pub unsynced_bytes: u64,
+    /// The newest durable entry.
+    pub durable: Seq,
+    /// What each destination has still to acknowledge.
+    pub destinations: BTreeMap<String, Pending>,
+    /// Why the last append found no room; `None` if it did.
+    pub full: Option<Full>,
+    /// How often something could not be made durable, since the queue was opened.
+    pub sync_failures: u64,
+    /// Damaged places that were found, since the queue was opened or when it was.
+    pub damaged_frames: u64,
+}
+
+/// What a destination has still to acknowledge.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Pending {
+    /// Entries with a body.
+    pub entries: u64,
+    /// Bytes of their frames.
+    pub bytes: u64,
+    /// How long ago the oldest was appended, by the wall clock; `None` if there is none.
+    pub oldest_age: Option<Duration>,
+}
+
+/// Why a queue could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it.
+    #[error("queue {} is in use by {}", dir.display(), holder(*pid))]
+    Locked {
+        /// The queue's directory.
+        dir: PathBuf,
+        /// The other process, if it could be told.
+        pid: Option<u32>,
+    },
+    /// A later version of runlog has written to it. Nothing was changed.
+    #[error("segment {} has format version {version}, which is newer than this binary; run the newer one, or empty the queue with it", path.display())]
+    Newer {
+        /// The segment.
+        path: PathBuf,
+        /// Its version.
+        version: u64,
+    },
+    /// A file or the directory cannot be used.
+    #[error("cannot use {}", path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+fn holder(pid: Option<u32>) -> String {
+    pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
+}
+
+/// Why an entry can never be appended.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AppendError {
+    /// It is larger than this queue takes.
+    #[error("entry of {bytes} bytes is larger than the {limit} that the queue takes")]
+    TooLarge {
+        /// Its bytes on disk.
+        bytes: u64,
+        /// The most that would be taken.
+        limit: u64,
+    },
+    /// It has a new key, and there are too many already.
+    #[error("the positions of all streams have reached {limit} bytes")]
+    TooManyPositions {
+        /// The most that all positions may take.
+        limit: usize,
+    },
+    /// The queue was closed before.
+    #[error("the queue is closed")]
+    Closed,
+}
+
+/// Why entries are not durable. They are kept, and the committer goes on trying.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot make {} durable", path.display())]
+pub struct SyncError {
+    /// The segment.
+    pub path: PathBuf,
+    /// What the system says.
+    pub source: io::Error,
+}
+
+/// A reader was asked for that the queue was not opened with.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the queue knows no destination {0:?}")]
+pub struct UnknownDestination(pub String);
+
+/// The durable queue. Clones are the same queue.
+///
+/// When the last clone and the last [`Reader`] are gone, what was appended and acknowledged is made durable, which
+/// may wait for the disk, and the directory is free for another process.
+#[derive(Clone)]
+pub struct Queue {
+    handle: Arc<Handle>,
+}
+
+struct Handle {
+    log: Arc<Log>,
+    /// Runs until the handle is dropped, which awaits it.
+    committer: Option<JoinHandle<()>>,
+    /// Freed after everything else.
+    _lock: Box<dyn Send + Sync>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        lock(&self.log.state).ended = true;
+        self.log.wake.notify_one();
+        if let Some(committer) = self.committer.take() {
+            // It cannot be told any more if it panicked; what was durable is so still.
+            let _ = committer.join();
+        }
+    }
+}
+
+impl Queue {
+    /// Opens the queue in `dir`, making it if there is none, and reads what is there.
+    ///
+    /// `destinations` are all that will read; what only others have not acknowledged is free to go. A new one begins
+    /// with the oldest entry that is there. What is appended is durable after `linger` and one sync.
+    ///
+    /// # Errors
+    /// See [`OpenError`]. A full disk is not among them: the queue opens, so that it can be emptied.
+    pub fn open(
+        dir: &Path,
+        config: &Config,
+        destinations: &[&str],
+        storage: Arc<dyn Storage>,
+        linger: Duration,
+    ) -> Result<(Self, Recovery), OpenError> {
+        let fault = |source| OpenError::Io { path: dir.to_owned(), source };
+        storage.create_dir(dir).map_err(fault)?;
+        let guard = match storage.lock(&dir.join("lock")).map_err(fault)? {
+            Lock::Ours(guard) => guard,
+            Lock::Theirs(pid) => return Err(OpenError::Locked { dir: dir.to_owned(), pid }),
+        };
+        let found = recover::recover(&*storage, dir, destinations)?;
+        let writer = Writer {
+            active: None,
+            next_number: found.next_number,
+            next_seq: found.next_seq,
+            image: found.image,
+            unsynced: VecDeque::new(),
+            failing: false,
+        };
+        let state = State {
+            segments: found.segments,
+            destinations: found.destinations,
+            appended: found.next_seq.before(),
+            durable: found.next_seq.before(),
+            damaged_frames: found.damage.len() as u64,
+            damage: found.damage,
+            ..State::default()
+        };
+        let log = Arc::new(Log::new(storage, dir, found.id, config, writer, state));
+        match log.commit() {
+            Err(SyncError { path, source }) if !storage::is_no_room(&source) => {
+                return Err(OpenError::Io { path, source });
+            }
+            _ => {}
+        }
+        let committer = thread::Builder::new()
+            .name("queue".into())
+            .spawn({
+                let log = Arc::clone(&log);
+                move || commit::run(&log, linger)
+            })
+            .map_err(fault)?;
+        Ok((Self { handle: Arc::new(Handle { log, committer: Some(committer), _lock: guard }) }, found.report))
+    }
+
+    /// Random, and the same as long as the directory has a segment.
+    #[must_use]
+    pub fn id(&self) -> [u8; 16] {
+        self.handle.log.id
+    }
+
+    /// The newest position of each key, of entries that are not durable yet as well.
+    #[must_use]
+    pub fn positions(&self) -> BTreeMap<String, Vec<u8>> {
+        self.handle.log.image().positions
+    }
+
+    /// Adds an entry to the log. Writes, but does not wait for the disk.
+    ///
+    /// # Errors
+    /// See [`AppendError`]: a disk that fails is not among them, since an entry that cannot be written is kept in
+    /// memory and written again.
+    pub fn append(&self, entry: &Entry<'_>) -> Result<Appended, AppendError> {
+        self.handle.log.append(entry)
+    }
+
+    /// Makes everything durable that was appended, without lingering. Waits for the disk. Returns the newest durable entry.
+    ///
+    /// # Errors
+    /// See [`SyncError`].
+    pub fn sync(&self) -> Result<Seq, SyncError> {
+        self.handle.log.commit()
+    }
+
+    /// Waits, after [`Appended::Full`], until the next commit, which may have made room, but not for longer than `at_most`.
+    pub fn wait_for_room(&self, at_most: Duration) {
+        let log = &self.handle.log;
+        let until = Instant::now() + at_most;
+        let mut state = lock(&log.state);
+        let commits = state.commits;
+        while state.commits == commits && state.full.is_some() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            state = log.room.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// The end of the queue that a destination reads from.
+    ///
+    /// # Errors
+    /// [`UnknownDestination`] if the queue was not opened with it.
+    pub fn reader(&self, destination: &str) -> Result<Reader, UnknownDestination> {
+        let acknowledged = lock(&self.handle.log.state)
+            .destinations
+            .get(destination)
+            .ok_or_else(|| UnknownDestination(destination.to_owned()))?
+            .acknowledged;
+        Ok(Reader::new(Arc::clone(&self.handle), destination.to_owned(), acknowledged))
+    }
+
+    /// How the queue is doing.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let log = &self.handle.log;
+        lock(&log.state).stats(log.storage.now(), log.max_bytes)
+    }
+
+    /// Whether every destination has acknowledged every entry.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        lock(&self.handle.log.state).destinations.values().all(|known| known.pending_entries == 0)
+    }
+
+    /// Ends the queue: nothing more is appended, and readers end after the last entry. Acknowledging goes on.
+    pub fn close(&self) {
+        // No append is half done while this is held.
+        let _writer = lock(&self.handle.log.writer);
+        let mut state = lock(&self.handle.log.state);
+        state.closed = true;
+        state.hurry();
+        self.handle.log.wake.notify_one();
+        drop(state);
+        self.handle.log.progress.send_replace(());
+    }
 }

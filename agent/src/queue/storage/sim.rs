@@ -1,0 +1,359 @@
+//! A disk in memory that fails when it is told to, and that can be cut off from its power.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, IoSlice},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+};
+
+use super::{Lock, Storage, StoredFile};
+
+/// The disk. Clones are the same disk; [`Sim::killed`] and [`Sim::without_power`] make another that nobody has open.
+#[derive(Clone, Default)]
+pub(in crate::queue) struct Sim(Arc<Mutex<World>>);
+
+#[derive(Clone, Default)]
+struct World {
+    names: BTreeMap<PathBuf, usize>,
+    durable_names: BTreeMap<PathBuf, usize>,
+    name_changes: Vec<NameChange>,
+    inodes: Vec<Inode>,
+    operations: u64,
+    fault: Option<Fault>,
+    capacity: Option<u64>,
+    is_locked: bool,
+    time: u64,
+}
+
+#[derive(Clone)]
+enum NameChange {
+    Link(PathBuf, usize),
+    Unlink(PathBuf),
+}
+
+#[derive(Clone, Default)]
+struct Inode {
+    /// What reading sees.
+    content: Vec<u8>,
+    /// What is on the disk for sure.
+    synced: Vec<u8>,
+    /// What may be on the disk as well, or some of it.
+    changes: Vec<Change>,
+}
+
+#[derive(Clone)]
+enum Change {
+    Write(u64, Vec<u8>),
+    Length(u64),
+}
+
+/// Which operation fails, and how.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::queue) struct Fault {
+    /// The first operation that fails, counted from 0 when the fault is set.
+    pub at: u64,
+    /// How many fail from there on.
+    pub times: u64,
+    pub kind: FaultKind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::queue) enum FaultKind {
+    /// The disk is broken. Half of a write arrives; a failed sync drops what it should have made durable.
+    Broken,
+    /// The disk is full. Half of a write arrives.
+    Full,
+    /// A call is interrupted and may be repeated.
+    Interrupted,
+    /// A write or a read does half of what was asked, without an error.
+    Short,
+}
+
+impl Sim {
+    /// Lets operations fail from now on.
+    pub(in crate::queue) fn fail(&self, fault: Fault) {
+        let mut world = self.world();
+        world.operations = 0;
+        world.fault = Some(fault);
+    }
+
+    /// Operations since the fault was set; no more fail.
+    pub(in crate::queue) fn heal(&self) -> u64 {
+        let mut world = self.world();
+        world.fault = None;
+        world.operations
+    }
+
+    /// Sets how many bytes fit.
+    pub(in crate::queue) fn set_capacity(&self, bytes: Option<u64>) {
+        self.world().capacity = bytes;
+    }
+
+    /// The disk after the process was killed: everything written is there, if not on the disk.
+    pub(in crate::queue) fn killed(&self) -> Self {
+        let mut world = self.world().clone();
+        world.is_locked = false;
+        world.fault = None;
+        Self(Arc::new(Mutex::new(world)))
+    }
+
+    /// The disk after a power cut. `choose(n)` answers a number below n; it decides what of that which was not synced
+    /// is there: names up to one of their changes, and of each write all, nothing, or the beginning.
+    pub(in crate::queue) fn without_power(&self, mut choose: impl FnMut(usize) -> usize) -> Self {
+        let killed = self.killed();
+        let mut world = killed.world();
+        let kept = choose(world.name_changes.len() + 1);
+        let changes: Vec<_> = world.name_changes.drain(..).take(kept).collect();
+        world.names = changes.into_iter().fold(std::mem::take(&mut world.durable_names), apply_name);
+        world.durable_names = world.names.clone();
+        for inode in &mut world.inodes {
+            for change in inode.changes.drain(..) {
+                match (choose(3), change) {
+                    (0, _) => {}
+                    (1, Change::Write(offset, bytes)) => {
+                        let kept = choose(bytes.len() + 1);
+                        Change::Write(offset, bytes[..kept].to_vec()).apply(&mut inode.synced);
+                    }
+                    (_, change) => change.apply(&mut inode.synced),
+                }
+            }
+            inode.content = inode.synced.clone();
+        }
+        drop(world);
+        killed
+    }
+
+    /// The files there are, with their bytes.
+    pub(in crate::queue) fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        let world = self.world();
+        world.names.iter().map(|(path, inode)| (path.clone(), world.inodes[*inode].content.clone())).collect()
+    }
+
+    /// Puts a file there, durably, as if somebody else had.
+    pub(in crate::queue) fn put(&self, path: &Path, content: &[u8]) {
+        let mut world = self.world();
+        world.inodes.push(Inode { content: content.to_vec(), synced: content.to_vec(), changes: Vec::new() });
+        let inode = world.inodes.len() - 1;
+        world.names.insert(path.to_owned(), inode);
+        world.durable_names.insert(path.to_owned(), inode);
+    }
+
+    fn world(&self) -> std::sync::MutexGuard<'_, World> {
+        self.0.lock().unwrap()
+    }
+}
+
+fn apply_name(mut names: BTreeMap<PathBuf, usize>, change: NameChange) -> BTreeMap<PathBuf, usize> {
+    match change {
+        NameChange::Link(path, inode) => names.insert(path, inode),
+        NameChange::Unlink(path) => names.remove(&path),
+    };
+    names
+}
+
+impl Change {
+    fn apply(&self, content: &mut Vec<u8>) {
+        match self {
+            Self::Write(offset, bytes) => {
+                let start = *offset as usize;
+                let end = start + bytes.len();
+                if !bytes.is_empty() && content.len() < end {
+                    content.resize(end, 0);
+                }
+                content[start.min(end)..end].copy_from_slice(bytes);
+            }
+            Self::Length(length) => content.resize(*length as usize, 0),
+        }
+    }
+}
+
+impl World {
+    /// Counts an operation and says whether it is to fail.
+    fn operate(&mut self) -> Option<FaultKind> {
+        let number = self.operations;
+        self.operations += 1;
+        let fault = self.fault?;
+        (number >= fault.at && number - fault.at < fault.times).then_some(fault.kind)
+    }
+
+    fn operate_or_fail(&mut self) -> io::Result<()> {
+        self.operate().map_or(Ok(()), FaultKind::fail)
+    }
+
+    fn change_name(&mut self, change: NameChange) {
+        self.names = apply_name(std::mem::take(&mut self.names), change.clone());
+        self.name_changes.push(change);
+    }
+
+    fn used(&self) -> u64 {
+        self.names.values().map(|inode| self.inodes[*inode].content.len() as u64).sum()
+    }
+}
+
+impl FaultKind {
+    fn fail(self) -> io::Result<()> {
+        match self {
+            Self::Broken => Err(io::Error::from_raw_os_error(5)),
+            Self::Full => Err(io::ErrorKind::StorageFull.into()),
+            Self::Interrupted | Self::Short => Ok(()),
+        }
+    }
+}
+
+impl Storage for Sim {
+    fn create_dir(&self, _dir: &Path) -> io::Result<()> {
+        self.world().operate_or_fail()
+    }
+
+    fn lock(&self, _path: &Path) -> io::Result<Lock> {
+        let mut world = self.world();
+        world.operate_or_fail()?;
+        if std::mem::replace(&mut world.is_locked, true) {
+            return Ok(Lock::Theirs(None));
+        }
+        Ok(Lock::Ours(Box::new(SimLock(self.clone()))))
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        let mut world = self.world();
+        world.operate_or_fail()?;
+        let files = world.names.keys().filter(|path| path.parent() == Some(dir));
+        Ok(files.map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect())
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn StoredFile>> {
+        let mut world = self.world();
+        world.operate_or_fail()?;
+        if world.names.contains_key(path) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        world.inodes.push(Inode::default());
+        let inode = world.inodes.len() - 1;
+        world.change_name(NameChange::Link(path.to_owned(), inode));
+        Ok(Arc::new(SimFile { sim: self.clone(), inode }))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn StoredFile>> {
+        let mut world = self.world();
+        world.operate_or_fail()?;
+        let inode = *world.names.get(path).ok_or(io::ErrorKind::NotFound)?;
+        Ok(Arc::new(SimFile { sim: self.clone(), inode }))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut world = self.world();
+        world.operate_or_fail()?;
+        let inode = *world.names.get(from).ok_or(io::ErrorKind::NotFound)?;
+        world.change_name(NameChange::Link(to.to_owned(), inode));
+        world.change_name(NameChange::Unlink(from.to_owned()));
+        Ok(())
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let mut world = self.world();
+        world.operate_or_fail()?;
+        world.names.get(path).ok_or(io::ErrorKind::NotFound)?;
+        world.change_name(NameChange::Unlink(path.to_owned()));
+        Ok(())
+    }
+
+    fn sync_dir(&self, _dir: &Path) -> io::Result<()> {
+        let mut world = self.world();
+        world.operate_or_fail()?;
+        world.durable_names = world.names.clone();
+        world.name_changes.clear();
+        Ok(())
+    }
+
+    fn now(&self) -> u64 {
+        let mut world = self.world();
+        world.time += 1_000_000;
+        world.time
+    }
+
+    fn unique(&self) -> [u8; 16] {
+        (u128::from(self.now()) << 64).to_le_bytes()
+    }
+}
+
+struct SimLock(Sim);
+
+impl Drop for SimLock {
+    fn drop(&mut self) {
+        self.0.world().is_locked = false;
+    }
+}
+
+struct SimFile {
+    sim: Sim,
+    inode: usize,
+}
+
+impl StoredFile for SimFile {
+    fn length(&self) -> io::Result<u64> {
+        let mut world = self.sim.world();
+        world.operate_or_fail()?;
+        Ok(world.inodes[self.inode].content.len() as u64)
+    }
+
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut world = self.sim.world();
+        let fault = world.operate();
+        let content = &world.inodes[self.inode].content;
+        let there = content.get(offset as usize..).unwrap_or_default();
+        let mut length = there.len().min(bytes.len());
+        match fault {
+            Some(FaultKind::Interrupted) => return Err(io::ErrorKind::Interrupted.into()),
+            Some(FaultKind::Short) => length = length.div_ceil(2),
+            Some(kind) => kind.fail()?,
+            None => {}
+        }
+        bytes[..length].copy_from_slice(&there[..length]);
+        Ok(length)
+    }
+
+    fn write_at(&self, parts: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
+        let mut world = self.sim.world();
+        let fault = world.operate();
+        let mut bytes: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
+        let left = world.capacity.map_or(u64::MAX, |capacity| capacity.saturating_sub(world.used())) as usize;
+        let fault = if fault.is_none() && left == 0 { Some(FaultKind::Full) } else { fault };
+        match fault {
+            Some(FaultKind::Interrupted) => return Err(io::ErrorKind::Interrupted.into()),
+            Some(_) => bytes.truncate(bytes.len().div_ceil(2)),
+            None => bytes.truncate(left),
+        }
+        if left > 0 {
+            let written = bytes.len();
+            let change = Change::Write(offset, bytes);
+            change.apply(&mut world.inodes[self.inode].content);
+            world.inodes[self.inode].changes.push(change);
+            fault.map_or(Ok(()), FaultKind::fail)?;
+            return Ok(written);
+        }
+        Err(io::ErrorKind::StorageFull.into())
+    }
+
+    fn set_length(&self, length: u64) -> io::Result<()> {
+        let mut world = self.sim.world();
+        world.operate_or_fail()?;
+        let change = Change::Length(length);
+        change.apply(&mut world.inodes[self.inode].content);
+        world.inodes[self.inode].changes.push(change);
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let mut world = self.sim.world();
+        let fault = world.operate();
+        let inode = &mut world.inodes[self.inode];
+        let changes = std::mem::take(&mut inode.changes);
+        // The kernel has dropped them and will not try again.
+        fault.map_or(Ok(()), FaultKind::fail)?;
+        for change in changes {
+            change.apply(&mut inode.synced);
+        }
+        Ok(())
+    }
+}
