@@ -4,9 +4,11 @@
 //! decodes what is written here with `opentelemetry-proto`.
 
 mod read;
+mod split;
 mod write;
 
 pub use read::{Malformed, RecordView, ResourceView, ScopeView, Value, attributes, requests_resources};
+pub use split::{Part, split};
 pub use write::{Fields, RequestWriter, Text, hex16, record_attribute, resource_attribute, scope_bytes, uid_prefix};
 
 #[cfg(test)]

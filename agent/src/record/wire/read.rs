@@ -178,7 +178,7 @@ fn text(bytes: &[u8]) -> &str {
 }
 
 /// The length-delimited fields of that number.
-fn messages(message: &[u8], wanted: u32) -> impl Iterator<Item = Result<&[u8], Malformed>> {
+pub(super) fn messages(message: &[u8], wanted: u32) -> impl Iterator<Item = Result<&[u8], Malformed>> {
     Walk::new(message).filter_map(move |field| match field {
         Ok((number, Wire::Bytes(bytes))) if number == wanted => Some(Ok(bytes)),
         Ok(_) => None,
@@ -203,6 +203,11 @@ pub(super) struct Walk<'a> {
 impl<'a> Walk<'a> {
     pub(super) const fn new(message: &'a [u8]) -> Self {
         Self { message, at: 0 }
+    }
+
+    /// Where the next field begins.
+    pub(super) const fn at(&self) -> usize {
+        self.at
     }
 
     fn varint(&mut self) -> Result<u64, Malformed> {

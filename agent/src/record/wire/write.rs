@@ -22,17 +22,17 @@ const ANY_DOUBLE: u8 = 4 << 3 | 1;
 const ANY_BYTES: u8 = 7 << 3 | 2;
 const KEY_VALUE_KEY: u8 = 1 << 3 | 2;
 const KEY_VALUE_VALUE: u8 = 2 << 3 | 2;
-const REQUEST_RESOURCE_LOGS: u8 = 1 << 3 | 2;
+pub(super) const REQUEST_RESOURCE_LOGS: u8 = 1 << 3 | 2;
 const RESOURCE_LOGS_RESOURCE: u8 = 1 << 3 | 2;
-const RESOURCE_LOGS_SCOPE_LOGS: u8 = 2 << 3 | 2;
+pub(super) const RESOURCE_LOGS_SCOPE_LOGS: u8 = 2 << 3 | 2;
 const RESOURCE_LOGS_SCHEMA_URL: u8 = 3 << 3 | 2;
 const SCOPE_LOGS_SCOPE: u8 = 1 << 3 | 2;
-const SCOPE_LOGS_RECORD: u8 = 2 << 3 | 2;
+pub(super) const SCOPE_LOGS_RECORD: u8 = 2 << 3 | 2;
 const SCOPE_NAME: u8 = 1 << 3 | 2;
 
 /// Bytes of a length that is written before it is known: a varint padded to five bytes, which every protobuf
 /// decoder reads.
-const PADDED: usize = 5;
+pub(super) const PADDED: usize = 5;
 
 const UID_KEY: &[u8] = b"log.record.uid";
 const UID_HEX: usize = 32;
@@ -300,7 +300,7 @@ fn put_key_value(out: &mut Vec<u8>, tag: u8, key: &str, value: Value<'_>) {
     put_bytes(out, KEY_VALUE_VALUE, &any);
 }
 
-fn put_bytes(out: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
+pub(super) fn put_bytes(out: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
     out.push(tag);
     put_varint(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
@@ -314,11 +314,11 @@ pub(super) fn put_varint(out: &mut Vec<u8>, mut number: u64) {
     out.push(number as u8);
 }
 
-const fn varint_len(number: usize) -> usize {
+pub(super) const fn varint_len(number: usize) -> usize {
     ((64 - (number as u64 | 1).leading_zeros()) as usize).div_ceil(7)
 }
 
-fn patch_length(bytes: &mut [u8], at: usize, length: usize) {
+pub(super) fn patch_length(bytes: &mut [u8], at: usize, length: usize) {
     let slot = &mut bytes[at..at + PADDED];
     for (i, byte) in slot.iter_mut().enumerate() {
         let continued = if i + 1 < PADDED { 0x80 } else { 0 };
