@@ -1,0 +1,219 @@
+//! Delivery over OTLP: what HTTP and gRPC have in common.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU8, Ordering},
+};
+
+use bytes::Bytes;
+use hyper::{
+    HeaderMap, Request, Uri,
+    header::{HeaderName, HeaderValue, USER_AGENT},
+};
+use tracing::warn;
+use url::Url;
+
+use crate::record::{BatchMeta, Clock};
+
+use super::{
+    Compression, Config, Deliver, Delivery, Protocol, otlp_grpc, otlp_http,
+    payload::{self, Unreadable},
+    transport::{Transport, Unanswered, UnusableTls},
+};
+
+const USER_AGENT_VALUE: &str = concat!("runlog/", env!("CARGO_PKG_VERSION"));
+
+/// Sends batches to an OTLP server.
+///
+/// If the server does not understand the configured compression, a plainer one is used from then on.
+pub struct Otlp {
+    name: String,
+    address: String,
+    uri: Uri,
+    headers: HeaderMap,
+    protocol: Protocol,
+    compression: AtomicU8,
+    transport: Transport,
+    timeout: std::time::Duration,
+    clock: Arc<dyn Clock>,
+}
+
+/// A destination that cannot be set up as configured. Displayed without the destination's name.
+#[derive(Debug, thiserror::Error)]
+pub enum UnusableDestination {
+    /// The endpoint is not a URL that a request can be sent to.
+    #[error("endpoint = {address} cannot be used; it should look like http://collector:4318")]
+    Endpoint {
+        /// The endpoint without secrets.
+        address: String,
+    },
+    /// A header cannot be sent.
+    #[error("headers: {name:?} or its value cannot be sent as an HTTP header")]
+    Header {
+        /// The header's name. Its value is a secret.
+        name: String,
+    },
+    /// TLS cannot be set up.
+    #[error(transparent)]
+    Tls(#[from] UnusableTls),
+}
+
+/// What an answer means.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Verdict {
+    pub(super) delivery: Delivery,
+    /// If the compression may be to blame: the one to try.
+    pub(super) plainer: Option<Compression>,
+}
+
+impl Verdict {
+    pub(super) const fn of(delivery: Delivery) -> Self {
+        Self { delivery, plainer: None }
+    }
+}
+
+impl Otlp {
+    /// Sets up a destination. Nothing is sent yet, so it need not be reachable.
+    ///
+    /// # Errors
+    /// If the endpoint, a header or a TLS file cannot be used.
+    pub fn new(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, UnusableDestination> {
+        let address = without_secrets(&config.endpoint);
+        let mut headers = HeaderMap::new();
+        headers.insert(USER_AGENT, HeaderValue::from_static(USER_AGENT_VALUE));
+        for (name, value) in &config.headers.0 {
+            let fault = || UnusableDestination::Header { name: name.clone() };
+            let mut value = HeaderValue::from_str(value).map_err(|_| fault())?;
+            value.set_sensitive(true);
+            headers.insert(HeaderName::from_bytes(name.as_bytes()).map_err(|_| fault())?, value);
+        }
+        let mut target = config.endpoint.clone();
+        target.set_fragment(None);
+        if config.protocol == Protocol::Grpc {
+            target.set_path(otlp_grpc::PATH);
+            target.set_query(None);
+        }
+        let uri = without_user(target)
+            .as_str()
+            .parse()
+            .map_err(|_| UnusableDestination::Endpoint { address: address.clone() })?;
+        Ok(Self {
+            name: config.name.clone(),
+            address,
+            uri,
+            headers,
+            protocol: config.protocol,
+            compression: AtomicU8::new(config.compression as u8),
+            transport: Transport::new(config)?,
+            timeout: config.timeout,
+            clock,
+        })
+    }
+
+    /// One request.
+    async fn attempt(&self, meta: &BatchMeta, body: &Bytes, compression: Compression) -> Result<Verdict, Unreadable> {
+        let body = payload::transcode(meta, body, compression)?;
+        let mut request = Request::new(());
+        *request.method_mut() = hyper::Method::POST;
+        *request.uri_mut() = self.uri.clone();
+        *request.headers_mut() = self.headers.clone();
+        let request = match self.protocol {
+            Protocol::HttpProtobuf => otlp_http::frame(request, body, compression),
+            Protocol::Grpc => {
+                *request.version_mut() = hyper::Version::HTTP_2;
+                otlp_grpc::frame(request, body, compression, self.timeout)
+            }
+        };
+        Ok(match self.transport.send(request).await {
+            Err(unanswered) => Verdict::of(self.unanswered(&unanswered)),
+            Ok(answer) => match self.protocol {
+                Protocol::HttpProtobuf => otlp_http::judge(&answer, compression, self.clock.now()),
+                Protocol::Grpc => otlp_grpc::judge(&answer, compression, self.clock.now()),
+            },
+        })
+    }
+
+    fn unanswered(&self, unanswered: &Unanswered) -> Delivery {
+        let mut reason = unanswered.to_string();
+        match unanswered {
+            Unanswered::NotHttp1 => {
+                reason.push_str("; if this is a gRPC endpoint, set export.protocol = \"grpc\"");
+                Delivery::Misconfigured { reason }
+            }
+            Unanswered::NotHttp2 => {
+                reason.push_str("; if this is an OTLP/HTTP endpoint, set export.protocol = \"http/protobuf\"");
+                Delivery::Misconfigured { reason }
+            }
+            Unanswered::Untrusted(_) => Delivery::Misconfigured { reason },
+            Unanswered::Closed(_) => {
+                // Some servers say nothing at all to the wrong protocol, so the usual port has to do.
+                let usual = match (self.protocol, self.uri.port_u16()) {
+                    (Protocol::Grpc, Some(4318)) => "; port 4318 is usually OTLP/HTTP: see export.protocol",
+                    (Protocol::HttpProtobuf, Some(4317)) => "; port 4317 is usually gRPC: see export.protocol",
+                    _ => "",
+                };
+                reason.push_str(usual);
+                Delivery::Retry { after: None, reason }
+            }
+            Unanswered::TimedOut(_) | Unanswered::Unreachable(_) => Delivery::Retry { after: None, reason },
+        }
+    }
+
+    fn compression(&self) -> Compression {
+        let number = self.compression.load(Ordering::Relaxed);
+        [Compression::None, Compression::Gzip, Compression::Zstd]
+            .into_iter()
+            .find(|compression| *compression as u8 == number)
+            .unwrap_or(Compression::Gzip)
+    }
+
+    fn remember(&self, plainer: Compression, first: Compression) {
+        if plainer != first {
+            self.compression.store(plainer as u8, Ordering::Relaxed);
+            let (address, plainer, first) = (&self.address, plainer.as_str(), first.as_str());
+            warn!(destination = %self.name, "{address} does not take {first}; sending {plainer} from now on");
+        }
+    }
+}
+
+impl Deliver for Otlp {
+    async fn deliver(&self, _seq: u64, meta: &BatchMeta, body: &Bytes) -> Delivery {
+        let first = self.compression();
+        let mut compression = first;
+        loop {
+            let verdict = match self.attempt(meta, body, compression).await {
+                Ok(verdict) => verdict,
+                Err(unreadable) => return Delivery::Refused { reason: super::report::in_full(&unreadable) },
+            };
+            match (verdict.plainer, verdict.delivery) {
+                // Each is plainer than the one before, so this ends.
+                (Some(plainer), _) => compression = plainer,
+                (None, delivery) => {
+                    if matches!(delivery, Delivery::Accepted { .. }) {
+                        self.remember(compression, first);
+                    }
+                    return delivery;
+                }
+            }
+        }
+    }
+
+    fn address(&self) -> &str {
+        &self.address
+    }
+}
+
+/// An endpoint as people may see it: a user, a password or a key in the query stays out.
+fn without_secrets(endpoint: &Url) -> String {
+    let mut shown = without_user(endpoint.clone());
+    shown.set_query(None);
+    shown.set_fragment(None);
+    shown.into()
+}
+
+fn without_user(mut url: Url) -> Url {
+    // These fail only for URLs without a host, which have neither.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url
+}

@@ -1,0 +1,196 @@
+//! OTLP/gRPC: `LogsService.Export` as one unary call, framed here.
+//!
+//! A gRPC library compresses a message itself, from a struct. The queue's batches are encoded and compressed
+//! already, so this module writes the frame around them: a byte that says whether the message is compressed,
+//! its length in four bytes, the message.
+//!
+//! Sources: grpc/grpc, `doc/PROTOCOL-HTTP2.md`, `doc/compression.md`, `doc/http-grpc-status-mapping.md`; OTLP
+//! specification 1.11.0, "OTLP/gRPC".
+
+use std::time::Duration;
+
+use base64::{
+    Engine,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
+use bytes::{BufMut, Bytes, BytesMut};
+use hyper::{
+    HeaderMap, Request, StatusCode,
+    header::{CONTENT_TYPE, HeaderValue, TE},
+};
+use prost::Message;
+use tonic_types::RpcStatusExt;
+
+use crate::record::UnixNanos;
+
+use super::{
+    Compression, Delivery,
+    otlp::Verdict,
+    otlp_http::{content_type, partial_success, plainer, wish},
+    report::one_line,
+    transport::{Answer, Outgoing, outgoing},
+};
+
+/// The method's path.
+pub(super) const PATH: &str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
+
+const PREFIX: usize = 5;
+
+/// Servers differ in whether they pad.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// Completes a request.
+pub(super) fn frame(
+    mut request: Request<()>,
+    body: Bytes,
+    compression: Compression,
+    timeout: Duration,
+) -> Request<Outgoing> {
+    let headers = request.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.insert(TE, HeaderValue::from_static("trailers"));
+    headers.remove("grpc-encoding");
+    if compression != Compression::None {
+        headers.insert("grpc-encoding", HeaderValue::from_static(compression.as_str()));
+    }
+    // At most eight digits are allowed.
+    let milliseconds = timeout.as_millis().min(99_999_999);
+    if let Ok(value) = HeaderValue::from_str(&format!("{milliseconds}m")) {
+        headers.insert("grpc-timeout", value);
+    }
+    let mut prefix = BytesMut::with_capacity(PREFIX);
+    prefix.put_u8(u8::from(compression != Compression::None));
+    // A batch's size is a u32 before compression, and compression refuses to grow it beyond that.
+    prefix.put_u32(u32::try_from(body.len()).unwrap_or(u32::MAX));
+    request.map(|()| outgoing(prefix.freeze(), body))
+}
+
+/// Reads an answer.
+pub(super) fn judge(answer: &Answer, compression: Compression, now: UnixNanos) -> Verdict {
+    // A call that fails at once has its trailers in the head ("Trailers-Only").
+    let status = Status::read(&answer.trailers).or_else(|| Status::read(&answer.headers));
+    match status {
+        None => Verdict::of(without_status(answer, now)),
+        Some(Status { code: 0, .. }) => Verdict::of(accepted(answer)),
+        Some(status) => refused(&status, compression),
+    }
+}
+
+/// `grpc-status` and what belongs to it.
+struct Status {
+    code: u16,
+    message: String,
+    retry_delay: Option<Duration>,
+}
+
+impl Status {
+    fn read(headers: &HeaderMap) -> Option<Self> {
+        let code = headers.get("grpc-status")?.to_str().ok()?.parse().ok()?;
+        let message = headers.get("grpc-message").map_or(String::new(), |message| {
+            one_line(&percent_encoding::percent_decode(message.as_bytes()).decode_utf8_lossy())
+        });
+        let retry_delay = headers.get("grpc-status-details-bin").and_then(|details| {
+            let details = BASE64.decode(details.as_bytes()).ok()?;
+            tonic_types::Status::decode(&details[..]).ok()?.get_details_retry_info()?.retry_delay
+        });
+        Some(Self { code, message, retry_delay })
+    }
+}
+
+fn refused(status: &Status, compression: Compression) -> Verdict {
+    let Status { code, message, retry_delay } = status;
+    let name = NAMES.get(usize::from(*code)).copied().unwrap_or("an unknown code");
+    let colon = if message.is_empty() { "" } else { ": " };
+    let reason = format!("answered {name}{colon}{message}");
+    let after = retry_delay.map(|delay| delay.min(super::backoff::LONGEST_WISH));
+    let delivery = match (*code, after) {
+        // tonic says OUT_OF_RANGE, which would be tried again for ever.
+        (OUT_OF_RANGE | RESOURCE_EXHAUSTED, _) if is_about_size(message) => Delivery::TooLarge { reason },
+        (CANCELLED | DEADLINE_EXCEEDED | ABORTED | OUT_OF_RANGE | UNAVAILABLE | DATA_LOSS, _)
+        | (RESOURCE_EXHAUSTED, Some(_)) => Delivery::Retry { after, reason },
+        (UNAUTHENTICATED | PERMISSION_DENIED, _) => {
+            Delivery::Misconfigured { reason: format!("{reason}; see export.headers") }
+        }
+        // Either the service is not there, or its compression (`doc/compression.md`).
+        (UNIMPLEMENTED, _) => {
+            let delivery = Delivery::Misconfigured { reason: format!("{reason}; see export.endpoint") };
+            return Verdict { delivery, plainer: plainer(compression) };
+        }
+        _ => Delivery::Refused { reason },
+    };
+    Verdict::of(delivery)
+}
+
+/// Whether this is how grpc-go, C++, Java, .NET or tonic say that a message is too large: there is no code for it.
+fn is_about_size(message: &str) -> bool {
+    let message = message.to_ascii_lowercase();
+    ["larger than max", "too large", "exceeds max", "exceeds the max"].iter().any(|words| message.contains(words))
+}
+
+fn accepted(answer: &Answer) -> Delivery {
+    let partial = answer.body.as_ref().ok().and_then(|body| {
+        let (prefix, message) = body.split_at_checked(PREFIX)?;
+        // We accept no compression, so the first byte must be zero.
+        (prefix[0] == 0).then(|| partial_success(message))?
+    });
+    let (rejected, message) = partial
+        .map(|(rejected, message)| (rejected, one_line(&message)))
+        .unwrap_or_else(|| (0, "answered OK, but with a message that is no OTLP".to_owned()));
+    Delivery::Accepted { rejected, message }
+}
+
+/// What is not gRPC comes from a proxy or from the wrong server. It says nothing about the data.
+fn without_status(answer: &Answer, now: UnixNanos) -> Delivery {
+    let status = answer.status;
+    let reason = format!("answered {status}");
+    match status {
+        StatusCode::TOO_MANY_REQUESTS
+        | StatusCode::BAD_GATEWAY
+        | StatusCode::SERVICE_UNAVAILABLE
+        | StatusCode::GATEWAY_TIMEOUT => Delivery::Retry { after: wish(&answer.headers, now), reason },
+        StatusCode::PAYLOAD_TOO_LARGE => Delivery::TooLarge { reason },
+        StatusCode::OK if content_type(&answer.headers).starts_with("application/grpc") => {
+            Delivery::Retry { after: None, reason: "the answer broke off".to_owned() }
+        }
+        _ => Delivery::Misconfigured {
+            reason: format!(
+                "{reason} without a gRPC status; if this is an OTLP/HTTP endpoint, set export.protocol = \"http/protobuf\""
+            ),
+        },
+    }
+}
+
+const CANCELLED: u16 = 1;
+const DEADLINE_EXCEEDED: u16 = 4;
+const PERMISSION_DENIED: u16 = 7;
+const RESOURCE_EXHAUSTED: u16 = 8;
+const ABORTED: u16 = 10;
+const OUT_OF_RANGE: u16 = 11;
+const UNIMPLEMENTED: u16 = 12;
+const UNAVAILABLE: u16 = 14;
+const DATA_LOSS: u16 = 15;
+const UNAUTHENTICATED: u16 = 16;
+
+/// The codes' names (grpc/grpc, `doc/statuscodes.md`).
+const NAMES: [&str; 17] = [
+    "OK",
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+];

@@ -1,0 +1,178 @@
+//! OTLP/HTTP: a binary-protobuf POST, and what its answers mean.
+//!
+//! Source: OTLP specification 1.11.0, "OTLP/HTTP". Where it says that a client must drop what was not taken for
+//! a reason other than the data (401, 403, 404, ...), runlog keeps it: a wrong setting must not cost logs.
+
+use bytes::Bytes;
+use hyper::{
+    HeaderMap, Request, StatusCode,
+    header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER},
+};
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceResponse;
+use prost::Message;
+
+use crate::record::UnixNanos;
+
+use super::{
+    Compression, Delivery,
+    backoff::retry_after,
+    otlp::Verdict,
+    report::one_line,
+    transport::{Answer, Outgoing, outgoing},
+};
+
+/// Completes a request.
+pub(super) fn frame(mut request: Request<()>, body: Bytes, compression: Compression) -> Request<Outgoing> {
+    let headers = request.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
+    headers.remove(CONTENT_ENCODING);
+    if compression != Compression::None {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static(compression.as_str()));
+    }
+    request.map(|()| outgoing(Bytes::new(), body))
+}
+
+/// Reads an answer.
+pub(super) fn judge(answer: &Answer, compression: Compression, now: UnixNanos) -> Verdict {
+    let status = answer.status;
+    if status.is_success() {
+        return Verdict::of(accepted(answer));
+    }
+    let reason = format!("answered {status}{}", said(answer));
+    let delivery = match status {
+        StatusCode::TOO_MANY_REQUESTS
+        | StatusCode::BAD_GATEWAY
+        | StatusCode::SERVICE_UNAVAILABLE
+        | StatusCode::GATEWAY_TIMEOUT => Delivery::Retry { after: wish(&answer.headers, now), reason },
+        StatusCode::PAYLOAD_TOO_LARGE => Delivery::TooLarge { reason },
+        StatusCode::UNSUPPORTED_MEDIA_TYPE if speaks_grpc(&answer.headers) => Delivery::Misconfigured {
+            reason: format!("{reason}; this is a gRPC endpoint, set export.protocol = \"grpc\""),
+        },
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => {
+            return Verdict { delivery: Delivery::Misconfigured { reason }, plainer: plainer(compression) };
+        }
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            Delivery::Misconfigured { reason: format!("{reason}; see export.headers") }
+        }
+        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED => {
+            Delivery::Misconfigured { reason: format!("{reason}; see export.endpoint") }
+        }
+        _ if status.is_redirection() => {
+            let location = answer
+                .headers
+                .get(LOCATION)
+                .map_or(String::new(), |to| format!(" to {}", one_line(&String::from_utf8_lossy(to.as_bytes()))));
+            Delivery::Misconfigured {
+                reason: format!("answered {status}{location}, which is not followed; see export.endpoint"),
+            }
+        }
+        // Some servers find no protobuf in what they cannot decompress.
+        StatusCode::BAD_REQUEST if compression == Compression::Zstd => {
+            return Verdict { delivery: Delivery::Refused { reason }, plainer: plainer(compression) };
+        }
+        _ => Delivery::Refused { reason },
+    };
+    Verdict::of(delivery)
+}
+
+/// The compression to try when this one may be what the destination does not understand.
+pub(super) const fn plainer(compression: Compression) -> Option<Compression> {
+    match compression {
+        Compression::Zstd => Some(Compression::Gzip),
+        Compression::Gzip => Some(Compression::None),
+        Compression::None => None,
+    }
+}
+
+/// How long the destination wants to be left alone.
+pub(super) fn wish(headers: &HeaderMap, now: UnixNanos) -> Option<std::time::Duration> {
+    retry_after(headers.get(RETRY_AFTER)?.to_str().ok()?, now)
+}
+
+/// Whether this is how a gRPC server answers.
+pub(super) fn speaks_grpc(headers: &HeaderMap) -> bool {
+    content_type(headers).starts_with("application/grpc") || headers.contains_key("grpc-status")
+}
+
+pub(super) fn content_type(headers: &HeaderMap) -> &str {
+    headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
+fn accepted(answer: &Answer) -> Delivery {
+    let (status, kind) = (answer.status, content_type(&answer.headers));
+    let strange = |what: String| Delivery::Accepted { rejected: 0, message: format!("answered {status}, but {what}") };
+    let body = match &answer.body {
+        Ok(body) if body.is_empty() => return Delivery::Accepted { rejected: 0, message: String::new() },
+        Ok(body) => body,
+        Err(unread) => return strange(unread.to_string()),
+    };
+    let partial = if kind.starts_with("application/json") {
+        serde_json::from_slice(body).ok().map(|answer: JsonAnswer| answer.partial_success.into_parts())
+    } else if kind.is_empty() || kind.contains("protobuf") {
+        partial_success(body)
+    } else {
+        None
+    };
+    match partial {
+        Some((rejected, message)) => Delivery::Accepted { rejected, message: one_line(&message) },
+        None => strange(format!("with {kind:?} that is no OTLP: is there a portal or proxy in between?")),
+    }
+}
+
+/// Reads an encoded `ExportLogsServiceResponse`: the records that were rejected, and what was said of them.
+pub(super) fn partial_success(response: &[u8]) -> Option<(u64, String)> {
+    let partial = ExportLogsServiceResponse::decode(response).ok()?.partial_success.unwrap_or_default();
+    Some((u64::try_from(partial.rejected_log_records).unwrap_or(0), partial.error_message))
+}
+
+/// What an error's body says: a `google.rpc.Status`, or words.
+fn said(answer: &Answer) -> String {
+    let Ok(body) = &answer.body else { return String::new() };
+    let kind = content_type(&answer.headers);
+    let words = if kind.contains("protobuf") {
+        tonic_types::Status::decode(&body[..]).map(|status| status.message).unwrap_or_default()
+    } else if kind.starts_with("application/json") {
+        match serde_json::from_slice(body) {
+            Ok(JsonStatus { message }) if !message.is_empty() => message,
+            _ => String::from_utf8_lossy(body).into_owned(),
+        }
+    } else if kind.starts_with("text/html") {
+        // A page is for browsers; its status line says it all.
+        String::new()
+    } else {
+        String::from_utf8_lossy(body).into_owned()
+    };
+    let words = one_line(&words);
+    if words.is_empty() { words } else { format!(": {words}") }
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default)]
+struct JsonStatus {
+    message: String,
+}
+
+/// Some servers answer protobuf with JSON.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct JsonAnswer {
+    partial_success: JsonPartialSuccess,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct JsonPartialSuccess {
+    // Protobuf's JSON writes 64-bit numbers as strings; some write numbers.
+    rejected_log_records: serde_json::Value,
+    error_message: String,
+}
+
+impl JsonPartialSuccess {
+    fn into_parts(self) -> (u64, String) {
+        let rejected = match &self.rejected_log_records {
+            serde_json::Value::String(digits) => digits.parse().unwrap_or(0),
+            number => number.as_u64().unwrap_or(0),
+        };
+        (rejected, self.error_message)
+    }
+}

@@ -1,0 +1,120 @@
+//! What a destination has taken so far, for metrics and `runlog status`.
+
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
+
+use crate::record::UnixNanos;
+
+/// Whether a destination takes what it is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ExportState {
+    /// It does, or nothing was sent yet.
+    #[default]
+    Ok,
+    /// It cannot be reached, or asked to wait.
+    Retrying,
+    /// It refuses everything with these settings.
+    Misconfigured,
+}
+
+impl ExportState {
+    /// The word used in metrics and status.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Retrying => "retrying",
+            Self::Misconfigured => "misconfigured",
+        }
+    }
+}
+
+/// The counters of one destination. Each only grows.
+#[derive(Debug, Default)]
+pub struct ExportStats {
+    batches: AtomicU64,
+    records: AtomicU64,
+    bytes: AtomicU64,
+    retries: AtomicU64,
+    rejected_records: AtomicU64,
+    dead_lettered: AtomicU64,
+    now: Mutex<Now>,
+}
+
+#[derive(Debug, Default)]
+struct Now {
+    state: ExportState,
+    last_error: Option<String>,
+    last_success: UnixNanos,
+}
+
+/// A plain copy of the counters.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ExportCounts {
+    /// Batches, or parts of them, that were accepted.
+    pub batches: u64,
+    /// Records that were accepted.
+    pub records: u64,
+    /// Size of the accepted batches as the queue keeps them.
+    pub bytes: u64,
+    /// Tries that failed and were or will be repeated.
+    pub retries: u64,
+    /// Records that the destination did not keep: refused with their batch, or in a partial success.
+    pub rejected_records: u64,
+    /// Batches, or parts of them, that were set aside as dead letters.
+    pub dead_lettered: u64,
+    /// Whether the destination takes what it is sent.
+    pub state: ExportState,
+    /// The last thing that went wrong, in words; kept after it went right again.
+    pub last_error: Option<String>,
+    /// When a batch was last accepted; zero if none was.
+    pub last_success: UnixNanos,
+}
+
+impl ExportStats {
+    /// The counters as they are now, read one after the other.
+    #[must_use]
+    pub fn counts(&self) -> ExportCounts {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        ExportCounts {
+            batches: get(&self.batches),
+            records: get(&self.records),
+            bytes: get(&self.bytes),
+            retries: get(&self.retries),
+            rejected_records: get(&self.rejected_records),
+            dead_lettered: get(&self.dead_lettered),
+            state: now.state,
+            last_error: now.last_error.clone(),
+            last_success: now.last_success,
+        }
+    }
+
+    pub(super) fn accepted(&self, records: u64, rejected: u64, bytes: u64, at: UnixNanos) {
+        self.batches.fetch_add(1, Ordering::Relaxed);
+        self.records.fetch_add(records.saturating_sub(rejected), Ordering::Relaxed);
+        self.rejected_records.fetch_add(rejected, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        now.state = ExportState::Ok;
+        now.last_success = at;
+    }
+
+    pub(super) fn failed(&self, state: ExportState, reason: &str) {
+        self.retries.fetch_add(1, Ordering::Relaxed);
+        let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        now.state = state;
+        now.last_error = Some(reason.to_owned());
+    }
+
+    pub(super) fn dead_lettered(&self, records: u64, reason: &str) {
+        self.dead_lettered.fetch_add(1, Ordering::Relaxed);
+        self.rejected_records.fetch_add(records, Ordering::Relaxed);
+        let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        // It answered, so it can be reached.
+        now.state = ExportState::Ok;
+        now.last_error = Some(reason.to_owned());
+    }
+}

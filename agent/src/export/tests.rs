@@ -1,0 +1,1 @@
+//! Whole deliveries against servers that follow a script.
