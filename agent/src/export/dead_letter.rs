@@ -184,7 +184,7 @@ mod tests {
         letters.put(&letter(5), Some(b"frame")).unwrap();
 
         let names = names(&folder);
-        assert_eq!(names, ["00000000000000000005-____a_b-42.0.json", "00000000000000000005-____a_b-42.0.otlp.zst"]);
+        assert_eq!(names, ["00000000000000000005-___a_b-42.0.json", "00000000000000000005-___a_b-42.0.otlp.zst"]);
         assert_eq!(fs::read(folder.join(&names[1])).unwrap(), b"frame");
         let why: serde_json::Value = serde_json::from_slice(&fs::read(folder.join(&names[0])).unwrap()).unwrap();
         assert_eq!(why["reason"], "answered 400 Bad Request");

@@ -136,9 +136,10 @@ impl Otlp {
     fn unanswered(&self, unanswered: &Unanswered) -> Delivery {
         let mut reason = unanswered.to_string();
         match unanswered {
+            // Tried as soon as after other failures: a server may also say good-bye out of turn.
             Unanswered::NotHttp1 => {
                 reason.push_str("; if this is a gRPC endpoint, set export.protocol = \"grpc\"");
-                Delivery::Misconfigured { reason }
+                Delivery::Retry { after: None, reason }
             }
             Unanswered::NotHttp2 => {
                 reason.push_str("; if this is an OTLP/HTTP endpoint, set export.protocol = \"http/protobuf\"");

@@ -78,7 +78,7 @@ pub(super) fn one_line(text: &str) -> String {
     let mut line: String = text
         .chars()
         .map(|c| if c.is_control() { ' ' } else { c })
-        .take(LONGEST + 1)
+        .take(LONGEST)
         .collect::<String>()
         .split_whitespace()
         .collect::<Vec<_>>()

@@ -1,1 +1,181 @@
-//! Whole deliveries against servers that follow a script.
+//! Whole deliveries: the destination's task with a scripted delivery under paused time, and real requests to
+//! servers that follow a script.
+
+mod destination;
+mod grpc;
+mod http;
+mod server;
+mod tls;
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use opentelemetry_proto::tonic::{collector::logs::v1::ExportLogsServiceRequest, common::v1::any_value::Value};
+use prost::Message;
+use tempfile::TempDir;
+use tokio::sync::watch;
+use url::Url;
+
+use crate::record::{
+    BatchMeta, Severity, SystemClock, wire,
+    wire::{Fields, RequestWriter, Text},
+};
+
+use super::*;
+
+/// A batch of records whose bodies are given.
+fn batch(bodies: &[String]) -> (BatchMeta, Bytes) {
+    let mut resource = Vec::new();
+    wire::resource_attribute(&mut resource, "ml.run.id", wire::Value::String("run-1"));
+    let mut writer = RequestWriter::new(&resource, "", 1024);
+    for (number, body) in (1..).zip(bodies) {
+        let fields = Fields {
+            time: number,
+            observed: number,
+            severity: Severity::INFO,
+            severity_text: "INFO",
+            body: Text::new(body),
+            attributes: [&[], &[]],
+            uid: (&[], 0),
+            event_name: "",
+        };
+        writer.record(b"train", &fields);
+    }
+    let request = writer.finish();
+    let meta = BatchMeta {
+        run_id: "run-1".into(),
+        records: u32::try_from(bodies.len()).unwrap(),
+        uncompressed_bytes: u32::try_from(request.len()).unwrap(),
+        ..BatchMeta::default()
+    };
+    (meta, zstd::bulk::compress(request, 1).unwrap().into())
+}
+
+fn lines(count: usize) -> Vec<String> {
+    (0..count).map(|line| format!("epoch 1 step {line} loss 0.{line:04}")).collect()
+}
+
+fn waiting(seq: u64, bodies: &[String]) -> Waiting {
+    let (meta, body) = batch(bodies);
+    Waiting { seq, meta: meta.encode_to_vec().into(), body }
+}
+
+/// The bodies of the records in an uncompressed request.
+fn bodies(request: &[u8]) -> Vec<String> {
+    let request = ExportLogsServiceRequest::decode(request).unwrap();
+    let scopes = request.resource_logs.into_iter().flat_map(|resource| resource.scope_logs);
+    scopes
+        .flat_map(|scope| scope.log_records)
+        .map(|record| match record.body.unwrap().value.unwrap() {
+            Value::StringValue(text) => text,
+            other => panic!("{other:?} is no line"),
+        })
+        .collect()
+}
+
+/// Batches that are given one after the other, and then no more.
+struct Backlog {
+    batches: VecDeque<Waiting>,
+    acknowledged: Arc<Mutex<Vec<u64>>>,
+}
+
+impl super::Backlog for Backlog {
+    async fn next(&mut self) -> Option<Waiting> {
+        self.batches.pop_front()
+    }
+
+    fn acknowledge(&mut self, seq: u64) {
+        self.acknowledged.lock().unwrap().push(seq);
+    }
+
+    fn waiting_bytes(&self) -> u64 {
+        self.batches.iter().map(|waiting| waiting.body.len() as u64).sum()
+    }
+}
+
+/// A destination on its own, and what can be seen of it.
+struct Bench {
+    dir: TempDir,
+    stats: Arc<ExportStats>,
+    acknowledged: Arc<Mutex<Vec<u64>>>,
+    route: Route,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self {
+            dir: tempfile::tempdir().unwrap(),
+            stats: Arc::default(),
+            acknowledged: Arc::default(),
+            route: Route {
+                name: "default".into(),
+                max_request_bytes: 1 << 20,
+                min_backoff: Duration::from_secs(1),
+                max_backoff: Duration::from_secs(60),
+            },
+        }
+    }
+
+    fn destination<D: Deliver>(
+        &self,
+        deliver: D,
+        batches: impl IntoIterator<Item = Waiting>,
+    ) -> Destination<Backlog, D> {
+        let backlog = Backlog { batches: batches.into_iter().collect(), acknowledged: Arc::clone(&self.acknowledged) };
+        let shared = Shared {
+            dead_letters: Arc::new(DeadLetters::open(self.dir.path(), DEAD_LETTER_BYTES).unwrap()),
+            stats: Arc::clone(&self.stats),
+            clock: Arc::new(SystemClock),
+        };
+        Destination::new(self.route.clone(), backlog, deliver, shared, fastrand::Rng::with_seed(1))
+    }
+
+    /// Delivers all batches without anybody asking to stop.
+    async fn deliver<D: Deliver>(&self, deliver: D, batches: impl IntoIterator<Item = Waiting>) {
+        let (_stop, never) = watch::channel(None);
+        assert_eq!(self.destination(deliver, batches).run(never).await, Ended::Delivered);
+    }
+
+    fn acknowledged(&self) -> Vec<u64> {
+        self.acknowledged.lock().unwrap().clone()
+    }
+
+    /// The files in the folder of dead letters with that ending, oldest first.
+    fn letters(&self, ending: &str) -> Vec<Vec<u8>> {
+        let mut paths: Vec<_> = self.dir.path().read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
+        paths.sort();
+        let paths = paths.iter().filter(|path| path.to_str().unwrap().ends_with(ending));
+        paths.map(|path| std::fs::read(path).unwrap()).collect()
+    }
+}
+
+/// Settings that fail fast.
+fn config(endpoint: &str, protocol: Protocol, compression: Compression) -> Config {
+    Config {
+        name: "default".into(),
+        endpoint: Url::parse(endpoint).unwrap(),
+        protocol,
+        compression,
+        headers: Headers(vec![("x-scope-orgid".into(), "team".into())]),
+        timeout: Duration::from_secs(5),
+        max_request_bytes: 1 << 20,
+        min_backoff: Duration::from_millis(1),
+        max_backoff: Duration::from_millis(2),
+        certificate: None,
+        client_identity: None,
+    }
+}
+
+fn otlp(config: &Config) -> Otlp {
+    Otlp::new(config, Arc::new(SystemClock)).unwrap()
+}
+
+/// One delivery without the task around it.
+async fn deliver_once(config: &Config, bodies: &[String]) -> Delivery {
+    let (meta, body) = batch(bodies);
+    otlp(config).deliver(1, &meta, &body).await
+}

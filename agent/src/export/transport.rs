@@ -170,7 +170,8 @@ fn explain(error: &hyper_util::client::legacy::Error) -> Unanswered {
     let mut cause = error.source();
     let mut deepest = error.to_string();
     while let Some(now) = cause {
-        deepest = now.to_string();
+        let innermost = unwrapped(now);
+        deepest = innermost.to_string();
         if let Some(h2) = now.downcast_ref::<h2::Error>()
             // "HTTP" read as a frame's length is five million bytes.
             && h2.reason() == Some(h2::Reason::FRAME_SIZE_ERROR)
@@ -178,13 +179,11 @@ fn explain(error: &hyper_util::client::legacy::Error) -> Unanswered {
             return Unanswered::NotHttp2;
         }
         if let Some(hyper) = now.downcast_ref::<hyper::Error>()
-            && hyper.is_parse()
+            && (hyper.is_parse() && !hyper.is_parse_too_large() || deepest == SPOKE_FIRST)
         {
             return Unanswered::NotHttp1;
         }
-        // An `io::Error` shows what it wraps, but does not give it as its source.
-        let wrapped = now.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        if let Some(tls) = wrapped.and_then(|error| error.downcast_ref::<rustls::Error>()) {
+        if let Some(tls) = innermost.downcast_ref::<rustls::Error>() {
             return distrust(tls);
         }
         cause = now.source();
@@ -192,24 +191,32 @@ fn explain(error: &hyper_util::client::legacy::Error) -> Unanswered {
     if error.is_connect() { Unanswered::Unreachable(deepest) } else { Unanswered::Closed(deepest) }
 }
 
-fn distrust(error: &rustls::Error) -> Unanswered {
-    match error {
-        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => Unanswered::Untrusted(
-            "its certificate is signed by no authority that is trusted here; set export.certificate to a PEM file \
-             of the one that signed it"
-                .to_owned(),
-        ),
-        rustls::Error::InvalidCertificate(fault) => {
-            Unanswered::Untrusted(format!("its certificate is not valid: {fault}"))
-        }
-        rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
-            Unanswered::Untrusted("it does not speak TLS; use http:// in place of https://".to_owned())
-        }
-        rustls::Error::AlertReceived(alert) => {
-            Unanswered::Untrusted(format!("it broke the TLS handshake off: {alert:?}"))
-        }
-        other => Unanswered::Closed(other.to_string()),
+/// How hyper says, and only in words, that bytes came before anything was asked: an HTTP/2 server's settings.
+const SPOKE_FIRST: &str = "received unexpected message from connection";
+
+/// An `io::Error` shows what it wraps, but does not give it as its source.
+fn unwrapped<'a>(mut error: &'a (dyn std::error::Error + 'static)) -> &'a (dyn std::error::Error + 'static) {
+    while let Some(wrapped) = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        error = wrapped;
     }
+    error
+}
+
+fn distrust(error: &rustls::Error) -> Unanswered {
+    Unanswered::Untrusted(match error {
+        // A bad signature is what an authority of the same name with another key leaves behind.
+        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
+            "its certificate is signed by no authority that is trusted here; set export.certificate to a PEM file of \
+             the one that signed it"
+                .to_owned()
+        }
+        rustls::Error::InvalidCertificate(fault) => format!("its certificate is not valid: {fault}"),
+        rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
+            "it does not speak TLS; use http:// in place of https://".to_owned()
+        }
+        rustls::Error::AlertReceived(alert) => format!("it broke the TLS handshake off: {alert:?}"),
+        other => return Unanswered::Closed(other.to_string()),
+    })
 }
 
 fn tls(config: &Config) -> Result<ClientConfig, UnusableTls> {
