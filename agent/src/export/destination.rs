@@ -191,14 +191,11 @@ impl<B: Backlog, D: Deliver> Destination<B, D> {
         if let Some(line) = self.report.succeeded(address, self.backlog.waiting_bytes(), Instant::now()) {
             info!(destination = %self.route.name, "{line}");
         }
-        if !message.is_empty() || rejected > 0 {
-            if self.report.is_due(message, Instant::now()) {
-                let run_id = &part.meta.run_id;
-                warn!(
-                    destination = %self.route.name, run_id, rejected, records,
-                    "{address} took a batch, but said: {message}"
-                );
-            }
+        if (rejected > 0 || !message.is_empty()) && self.report.is_due(message, Instant::now()) {
+            warn!(
+                destination = %self.route.name, run_id = part.meta.run_id, rejected, records,
+                "{address} took a batch, but said: {message}"
+            );
         }
         if rejected > 0 {
             self.write_letter(seq, part, rejected, &format!("took the batch, but said: {message}"), false).await;

@@ -176,3 +176,134 @@ impl JsonPartialSuccess {
         (rejected, self.error_message)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use hyper::header::HeaderName;
+
+    use crate::export::transport::Unread;
+
+    use super::*;
+
+    fn answer(status: u16, headers: &[(&'static str, &'static str)], body: &[u8]) -> Answer {
+        let header = |(name, value): &(&'static str, &'static str)| {
+            (HeaderName::from_static(name), HeaderValue::from_static(value))
+        };
+        Answer {
+            status: status.try_into().unwrap(),
+            headers: headers.iter().map(header).collect(),
+            body: Ok(Bytes::copy_from_slice(body)),
+            trailers: HeaderMap::new(),
+        }
+    }
+
+    fn outcome(answer: &Answer) -> Delivery {
+        judge(answer, Compression::Gzip, 0).delivery
+    }
+
+    #[test]
+    fn x4_x8_a_status_decides_whether_data_is_kept_retried_or_set_aside() {
+        let cases = [
+            ("retry", &[429, 502, 503, 504][..]),
+            ("misconfigured", &[301, 302, 307, 308, 401, 403, 404, 405, 415, 501]),
+            ("too large", &[413]),
+            ("refused", &[400, 408, 409, 410, 422, 500, 505]),
+            ("accepted", &[200, 202, 204]),
+        ];
+        for (expected, statuses) in cases {
+            for status in statuses {
+                let found = match outcome(&answer(*status, &[], b"")) {
+                    Delivery::Accepted { .. } => "accepted",
+                    Delivery::Retry { after: None, .. } => "retry",
+                    Delivery::Retry { .. } => "retry later",
+                    Delivery::TooLarge { .. } => "too large",
+                    Delivery::Refused { .. } => "refused",
+                    Delivery::Misconfigured { .. } => "misconfigured",
+                };
+                assert_eq!(found, expected, "{status}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_wish_to_wait_is_passed_on_and_nonsense_is_not() {
+        for (value, seconds) in [("7", Some(7)), ("86400", Some(600)), ("soon", None)] {
+            let answer = answer(503, &[("retry-after", value)], b"");
+            let after = seconds.map(Duration::from_secs);
+            let reason = "answered 503 Service Unavailable".to_owned();
+            assert_eq!(outcome(&answer), Delivery::Retry { after, reason });
+        }
+    }
+
+    #[test]
+    fn a_plainer_compression_is_tried_only_where_compression_can_be_to_blame() {
+        use Compression::{Gzip, None as Plain, Zstd};
+        let cases = [
+            (415, Zstd, Some(Gzip)),
+            (415, Gzip, Some(Plain)),
+            (415, Plain, None),
+            (400, Zstd, Some(Gzip)),
+            (400, Gzip, None),
+            (404, Zstd, None),
+            (500, Zstd, None),
+            (200, Zstd, None),
+        ];
+        for (status, compression, expected) in cases {
+            let verdict = judge(&answer(status, &[], b""), compression, 0);
+            assert_eq!(verdict.plainer, expected, "{status} for {compression:?}");
+        }
+        let grpc = answer(415, &[("content-type", "application/grpc")], b"");
+        let reason = "answered 415 Unsupported Media Type; this is a gRPC endpoint, set export.protocol = \"grpc\"";
+        let expected = Verdict::of(Delivery::Misconfigured { reason: reason.into() });
+        assert_eq!(judge(&grpc, Zstd, 0), expected);
+    }
+
+    #[test]
+    fn x6_x12_what_a_success_says_is_understood_or_flagged() {
+        let proto = ("content-type", "application/x-protobuf");
+        let json = ("content-type", "application/json; charset=utf-8");
+        let html = ("content-type", "text/html");
+        // partial_success { rejected_log_records: 3, error_message: "old" }
+        let partial = b"\x0a\x07\x08\x03\x12\x03old";
+        let strange = "answered 200 OK, but with \"text/html\" that is no OTLP: is there a portal or proxy in between?";
+        let torn = "answered 200 OK, but with \"application/x-protobuf\" that is no OTLP: is there a portal or proxy \
+                    in between?";
+        let cases: [(&[(&'static str, &'static str)], &[u8], u64, &str); 10] = [
+            (&[], b"", 0, ""),
+            (&[html], b"", 0, ""),
+            (&[proto], b"\x0a\x00", 0, ""),
+            (&[proto], partial, 3, "old"),
+            (&[], partial, 3, "old"),
+            (&[json], b"{}", 0, ""),
+            (&[json], br#"{"partialSuccess":{"rejectedLogRecords":"3","errorMessage":"old"}}"#, 3, "old"),
+            (&[json], br#"{"partialSuccess":{"rejectedLogRecords":3}}"#, 3, ""),
+            (&[html], b"<html>log in</html>", 0, strange),
+            (&[proto], &partial[..5], 0, torn),
+        ];
+        for (headers, body, rejected, message) in cases {
+            let expected = Delivery::Accepted { rejected, message: message.to_owned() };
+            assert_eq!(outcome(&answer(200, headers, body)), expected, "{}", body.escape_ascii());
+        }
+        let broken = Answer { body: Err(Unread::BrokenOff), ..answer(200, &[proto], b"") };
+        let message = "answered 200 OK, but the answer broke off".to_owned();
+        assert_eq!(outcome(&broken), Delivery::Accepted { rejected: 0, message });
+    }
+
+    #[test]
+    fn the_reason_holds_what_the_server_said() {
+        let status = tonic_types::Status { code: 3, message: "entry too old".into(), details: Vec::new() };
+        let cases = [
+            ("application/x-protobuf", status.encode_to_vec(), ": entry too old"),
+            ("application/json", br#"{"code":3,"message":"entry too old"}"#.to_vec(), ": entry too old"),
+            ("application/json", br#"{"error":"odd"}"#.to_vec(), r#": {"error":"odd"}"#),
+            ("text/plain; charset=utf-8", b"entry\n too\x1b old".to_vec(), ": entry too old"),
+            ("text/html", b"<html>".to_vec(), ""),
+        ];
+        for (kind, body, said) in cases {
+            let reason = format!("answered 400 Bad Request{said}");
+            assert_eq!(outcome(&answer(400, &[("content-type", kind)], &body)), Delivery::Refused { reason });
+        }
+    }
+}

@@ -75,3 +75,45 @@ fn decompress<W: Write>(meta: &BatchMeta, body: &Bytes, mut out: W) -> Result<W,
     let found = io::copy(&mut decoder.take(expected + 1), &mut out).map_err(Unreadable::Zstd)?;
     if found == expected { Ok(out) } else { Err(Unreadable::Size { found, expected: meta.uncompressed_bytes }) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stored(request: &[u8]) -> (BatchMeta, Bytes) {
+        let meta =
+            BatchMeta { uncompressed_bytes: u32::try_from(request.len()).unwrap(), records: 1, ..BatchMeta::default() };
+        (meta, zstd::bulk::compress(request, ZSTD_LEVEL).unwrap().into())
+    }
+
+    #[test]
+    fn zstd_goes_out_as_the_very_bytes_of_the_queue() {
+        let (meta, body) = stored(&[7; 1000]);
+        let sent = transcode(&meta, &body, Compression::Zstd).unwrap();
+        assert_eq!((sent.as_ptr(), sent.len()), (body.as_ptr(), body.len()));
+    }
+
+    #[test]
+    fn every_retry_is_compressed_to_the_same_bytes() {
+        let (meta, body) = stored(b"epoch 1 loss 0.31".repeat(5000).as_slice());
+        let gzip = || transcode(&meta, &body, Compression::Gzip).unwrap();
+        assert_eq!(gzip(), gzip());
+    }
+
+    #[test]
+    fn a_batch_that_is_not_what_it_should_be_is_not_opened_further() {
+        let (meta, body) = stored(&[7; 100_000]);
+        let smaller = BatchMeta { uncompressed_bytes: 10, ..meta.clone() };
+        let larger = BatchMeta { uncompressed_bytes: 100_001, ..meta.clone() };
+        let size = |meta: &BatchMeta| match transcode(meta, &body, Compression::None) {
+            Err(Unreadable::Size { found, .. }) => found,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!((size(&smaller), size(&larger)), (11, 100_000));
+
+        let torn = body.slice(..body.len() - 1);
+        assert!(matches!(transcode(&meta, &torn, Compression::Gzip), Err(Unreadable::Zstd(_))));
+        let part = Part { meta, body };
+        assert!(matches!(cut(&part, 10), Err(Unreadable::Otlp(_))));
+    }
+}

@@ -13,7 +13,14 @@ const REASONS: usize = 16;
 #[derive(Debug, Default)]
 pub(super) struct Report {
     said: BTreeMap<String, Instant>,
-    failing_since: Option<Instant>,
+    outage: Option<Outage>,
+}
+
+#[derive(Debug)]
+struct Outage {
+    since: Instant,
+    /// An end is told only of what was told before, or a flapping backend would flood the log.
+    told: bool,
 }
 
 impl Report {
@@ -30,17 +37,19 @@ impl Report {
 
     /// A try failed. The line to log, if it is due.
     pub(super) fn failed(&mut self, address: &str, reason: &str, pause: Duration, now: Instant) -> Option<String> {
-        self.failing_since.get_or_insert(now);
-        self.is_due(reason, now)
-            .then(|| format!("{address}: {reason}; kept in the queue, next try in {}", rounded(pause)))
+        let due = self.is_due(reason, now);
+        let outage = self.outage.get_or_insert(Outage { since: now, told: false });
+        outage.told |= due;
+        due.then(|| format!("{address}: {reason}; kept in the queue, next try in {}", rounded(pause)))
     }
 
-    /// A try succeeded. The line to log, if tries failed before.
+    /// A try succeeded. The line to log, if a failure was told before.
     pub(super) fn succeeded(&mut self, address: &str, waiting_bytes: u64, now: Instant) -> Option<String> {
-        let since = self.failing_since.take()?;
-        self.said.clear();
-        let outage = rounded(now.duration_since(since));
-        Some(format!("{address} takes logs again after {outage}; {} wait in the queue", size(waiting_bytes)))
+        let outage = self.outage.take()?;
+        let length = rounded(now.duration_since(outage.since));
+        outage
+            .told
+            .then(|| format!("{address} takes logs again after {length}; {} wait in the queue", size(waiting_bytes)))
     }
 }
 
@@ -114,6 +123,18 @@ mod tests {
             Some("http://b:4318/v1/logs takes logs again after 3m 20s; 12 MiB wait in the queue")
         );
         assert_eq!(report.succeeded("http://b:4318/v1/logs", 0, start + 201 * SECOND), None);
+    }
+
+    #[test]
+    fn a_backend_that_fails_every_other_time_is_told_of_once_a_minute() {
+        let mut report = Report::default();
+        let start = Instant::now();
+        let mut lines = 0;
+        for second in 0..180 {
+            lines += usize::from(report.failed("b", "answered 503", SECOND, start + second * SECOND).is_some());
+            lines += usize::from(report.succeeded("b", 0, start + second * SECOND).is_some());
+        }
+        assert_eq!(lines, 6);
     }
 
     #[test]

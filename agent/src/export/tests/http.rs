@@ -60,7 +60,6 @@ async fn x2_a_lost_reply_is_answered_with_the_same_bytes() {
 
         let seen = server.seen();
         assert_eq!(seen.len(), 3);
-        assert!(seen.iter().all(|seen| seen.body == seen.body));
         assert_eq!((&seen[0].body, &seen[1].body), (&seen[1].body, &seen[2].body));
         if compression == Compression::Zstd {
             assert_eq!(seen[0].body, sent.body, "as the queue holds it");
@@ -198,12 +197,9 @@ async fn an_http_server_that_is_sent_grpc_is_recognised() {
 
 #[test]
 fn secrets_of_the_endpoint_are_not_shown() {
-    let config = config("https://me:pass@backend/v1/logs?key=abc#here", Protocol::HttpProtobuf, Compression::Gzip);
-    let config = Config { certificate: None, ..config };
-    // Without authorities on the machine there is nothing to look at.
-    if let Ok(otlp) = Otlp::new(&config, Arc::new(SystemClock)) {
-        assert_eq!(otlp.address(), "https://backend/v1/logs");
-    }
+    let url = "http://me:pass@backend/v1/logs?key=abc#here";
+    let shown = otlp(&config(url, Protocol::HttpProtobuf, Compression::Gzip)).address().to_owned();
+    assert_eq!(shown, "http://backend/v1/logs");
 }
 
 #[test]

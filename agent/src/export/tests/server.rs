@@ -34,6 +34,7 @@ impl Seen {
 
 /// What it does about it.
 #[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant)]
 pub(super) enum Reply {
     Answer {
         status: u16,
