@@ -1,0 +1,293 @@
+//! From merged values to each stage's `Config`.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use config::Value;
+use hyper::header::{HeaderName, HeaderValue};
+
+use crate::{
+    batch,
+    export::{self, Compression, Headers, Protocol},
+    parse, queue,
+    record::Severity,
+    run::RunId,
+    serve,
+    source::{docker, file, process},
+    telemetry,
+};
+
+use super::{
+    Origin, Settings, Switch,
+    endpoint::{Meaning, endpoint, mistaken_port},
+    fault::Rejected,
+    reader::Reader,
+    standard::{LOGS_ENDPOINT, Standard},
+    values,
+};
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(60 * 60);
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
+/// Reads every option. What cannot be used is in the reader's faults afterwards; then the settings are not valid.
+pub(super) fn compose(reader: &mut Reader, standard: &Standard) -> Settings {
+    let level = reader.read("level", level);
+    let run_id = reader.read("run_id", run_id);
+    let experiment = reader.read("experiment", values::optional);
+    let paths = reader.read("files", values::globs);
+    let state_dir = state_dir(reader);
+    let file = file::Config {
+        paths,
+        exclude: reader.read("file.exclude", values::globs),
+        poll: reader.read("file.poll", |v| values::duration(v, &(10 * MILLISECOND..=MINUTE))),
+        scan: reader.read("file.scan", |v| values::duration(v, &(10 * MILLISECOND..=HOUR))),
+        rotate_grace: reader.read("file.rotate_grace", |v| values::duration(v, &(Duration::ZERO..=HOUR))),
+    };
+    let docker = docker(reader);
+    let process = process::Config {
+        max_wait: reader.read("process.max_wait", |v| values::duration(v, &(Duration::ZERO..=HOUR))),
+    };
+    let parse = parse::Config { max_line_bytes: bytes(reader, "parse.max_line_bytes", KIB, 16 * MIB) };
+    let batch = batch::Config {
+        max_bytes: bytes(reader, "batch.max_bytes", 16 * KIB, 16 * MIB),
+        linger: reader.read("batch.linger", |v| values::duration(v, &(MILLISECOND..=MINUTE))),
+    };
+    let queue = queue(reader);
+    let memory_bytes = bytes(reader, "memory.max_bytes", MIB, GIB);
+    let export = export(reader, standard);
+    let store_kept = reader.read("store.keep", values::switch);
+    if store_kept == Switch::Off && export.is_none() {
+        let remedy = "set export.endpoint, or leave store.keep at auto";
+        reader.reject("store.keep", Rejected::new("leaves no place for the logs: nothing is exported either", remedy));
+    }
+    let serve = serve::Config { listen: reader.read("serve.listen", listen) };
+    let grace = reader.read("stop.grace", |v| values::duration(v, &(Duration::ZERO..=HOUR)));
+    let log = telemetry(reader, export.is_some());
+
+    Settings {
+        log,
+        file,
+        docker,
+        process,
+        parse,
+        batch,
+        queue,
+        export,
+        serve,
+        level,
+        run_id,
+        experiment,
+        state_dir,
+        memory_bytes,
+        store_kept,
+        grace,
+        resource_attributes: standard.resource_attributes.clone(),
+        service_name: standard.service_name.clone(),
+    }
+}
+
+fn bytes(reader: &mut Reader, key: &str, from: u64, to: u64) -> usize {
+    let bytes = reader.read(key, |value| values::size(value, &(from..=to)));
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
+fn level(value: &Value) -> Result<Severity, Rejected> {
+    let accepted = "use one of: trace, debug, info, warn, error, fatal";
+    values::text(value).trim().parse().map_err(|_| Rejected::new("is not a level", accepted))
+}
+
+fn run_id(value: &Value) -> Result<Option<RunId>, Rejected> {
+    let text = values::text(value);
+    if text.trim().is_empty() {
+        return Ok(None);
+    }
+    let rejected = |_| Rejected::new("cannot be a run id", "use 1 to 256 characters without control characters");
+    RunId::new(&text).map(Some).map_err(rejected)
+}
+
+fn state_dir(reader: &mut Reader) -> PathBuf {
+    let faults = reader.faults.len();
+    let found = reader.read("state_dir", values::path);
+    if found.is_none() && reader.faults.len() == faults {
+        let remedy = "set RUNLOG_STATE_DIR to a directory that runlog may write";
+        reader.reject("state_dir", Rejected::new("is not set, and neither is $HOME", remedy));
+    }
+    found.unwrap_or_default()
+}
+
+fn docker(reader: &mut Reader) -> docker::Config {
+    let mut collect = reader.read("docker.collect", values::switch);
+    let labels = reader.read("docker.labels", labels);
+    let read_exited = reader.read("docker.read_exited", values::truth);
+    // DOCKER_HOST may be meant for the docker command; only who asked for containers gets a fault for it.
+    let is_tolerated = reader.origin("docker.host") == Origin::Variable("DOCKER_HOST".to_owned());
+    let is_tolerated = is_tolerated && collect != Switch::On;
+    let socket = reader.read("docker.host", |value| socket(value, is_tolerated));
+    if socket.is_none() && is_tolerated {
+        if collect == Switch::Auto {
+            let warning = "DOCKER_HOST is not a unix socket, so no containers are collected; \
+                           set docker.host = \"unix:///path\" to collect those of another engine";
+            reader.warnings.push(warning.to_owned());
+        }
+        collect = Switch::Off;
+    }
+    docker::Config { collect, socket: socket.unwrap_or_default(), labels, read_exited }
+}
+
+fn socket(value: &Value, is_tolerated: bool) -> Result<Option<PathBuf>, Rejected> {
+    let host = values::word(value)?;
+    let path = host.strip_prefix("unix://").filter(|path| path.starts_with('/')).map(PathBuf::from);
+    if path.is_none() && !is_tolerated && !host.is_empty() {
+        return Err(Rejected::new("is not a unix socket", "write unix:///path/to/docker.sock"));
+    }
+    Ok(path)
+}
+
+fn labels(value: &Value) -> Result<Vec<docker::Label>, Rejected> {
+    let label = |text: String| {
+        let (key, value) = match text.split_once('=') {
+            Some((key, value)) => (key.trim().to_owned(), Some(value.trim().to_owned())),
+            None => (text, None),
+        };
+        if key.is_empty() {
+            return Err(Rejected::new("has a label without a key", "write each as key or key=value"));
+        }
+        Ok(docker::Label { key, value })
+    };
+    values::list(value)?.into_iter().map(label).collect()
+}
+
+fn queue(reader: &mut Reader) -> queue::Config {
+    let max_bytes = reader.read("queue.max_bytes", |v| values::size(v, &(8 * MIB..=1024 * GIB)));
+    let segment_bytes = reader.read("queue.segment_bytes", |v| values::size(v, &(MIB..=GIB)));
+    // With fewer than two segments the one that is written to could never be given up.
+    if segment_bytes > max_bytes / 2 {
+        let remedy = format!("use at most half of queue.max_bytes, which is {}", values::format_size(max_bytes));
+        reader.reject("queue.segment_bytes", Rejected::new("is too large", remedy));
+    }
+    queue::Config { max_bytes, segment_bytes }
+}
+
+fn export(reader: &mut Reader, standard: &Standard) -> Option<export::Config> {
+    let endpoint_text = reader.read("export.endpoint", values::word);
+    let is_on = !matches!(endpoint_text.to_ascii_lowercase().as_str(), "" | "off");
+    let origin = reader.origin("export.endpoint");
+    if standard.is_disabled && is_on {
+        reader.warnings.push(format!("OTEL_SDK_DISABLED is not obeyed: {origin} sets export.endpoint"));
+    }
+
+    let json_is_harmless = !is_on && reader.origin("export.protocol").is_foreign();
+    let protocol = reader.read("export.protocol", |value| protocol(value, json_is_harmless));
+    let words = [("gzip", Compression::Gzip), ("zstd", Compression::Zstd), ("none", Compression::None)];
+    let compression = reader.read("export.compression", |value| values::choice(value, "a compression", &words));
+    let headers = reader.read("export.headers", headers);
+    let timeout = reader.read("export.timeout", |v| values::duration(v, &(MILLISECOND..=HOUR)));
+    let max_request_bytes = bytes(reader, "export.max_request_bytes", 16 * KIB, 64 * MIB);
+    let min_backoff = reader.read("export.min_backoff", |v| values::duration(v, &(10 * MILLISECOND..=HOUR)));
+    let max_backoff = reader.read("export.max_backoff", |v| values::duration(v, &(10 * MILLISECOND..=24 * HOUR)));
+    if max_backoff < min_backoff {
+        let remedy = "use at least export.min_backoff";
+        reader.reject("export.max_backoff", Rejected::new("is shorter than export.min_backoff", remedy));
+    }
+    let certificate = reader.read("export.certificate", values::path);
+    let client_certificate = reader.read("export.client_certificate", values::path);
+    let client_key = reader.read("export.client_key", values::path);
+    let client_identity = match (client_certificate, client_key) {
+        (Some(certificate), Some(key)) => Some((certificate, key)),
+        (None, None) => None,
+        (Some(_), None) => {
+            let remedy = "set export.client_key as well";
+            reader.reject("export.client_certificate", Rejected::new("has no key", remedy));
+            None
+        }
+        (None, Some(_)) => {
+            let remedy = "set export.client_certificate as well";
+            reader.reject("export.client_key", Rejected::new("has no certificate", remedy));
+            None
+        }
+    };
+
+    if !is_on {
+        return None;
+    }
+    let meaning = if origin == Origin::Variable(LOGS_ENDPOINT.to_owned()) { Meaning::Whole } else { Meaning::Base };
+    // Only the standard's variables may leave the scheme out, since only they can say whether TLS is meant.
+    let scheme =
+        (protocol == Protocol::Grpc && origin.is_foreign()).then_some(if standard.insecure { "http" } else { "https" });
+    match endpoint(&endpoint_text, protocol, meaning, scheme) {
+        Err(rejected) => {
+            reader.reject("export.endpoint", rejected);
+            None
+        }
+        Ok(endpoint) => {
+            reader.warnings.extend(mistaken_port(&endpoint, protocol));
+            Some(export::Config {
+                name: "default".to_owned(),
+                endpoint,
+                protocol,
+                compression,
+                headers,
+                timeout,
+                max_request_bytes,
+                min_backoff,
+                max_backoff,
+                certificate,
+                client_identity,
+            })
+        }
+    }
+}
+
+fn protocol(value: &Value, json_is_harmless: bool) -> Result<Protocol, Rejected> {
+    if values::text(value).trim().eq_ignore_ascii_case("http/json") {
+        if json_is_harmless {
+            return Ok(Protocol::HttpProtobuf);
+        }
+        return Err(Rejected::new("is a protocol that runlog does not speak", "use one of: http/protobuf, grpc"));
+    }
+    values::choice(value, "a protocol", &[("http/protobuf", Protocol::HttpProtobuf), ("grpc", Protocol::Grpc)])
+}
+
+fn headers(value: &Value) -> Result<Headers, Rejected> {
+    const WRITE: &str = "write each as name=value, with commas between them";
+    let header = |(i, text): (usize, String)| {
+        let entry = i + 1;
+        let (name, value) = text
+            .split_once('=')
+            .ok_or_else(|| Rejected::new(format!("has an entry, the number {entry}, without `=`"), WRITE))?;
+        let name = HeaderName::from_bytes(name.trim().as_bytes())
+            .map_err(|_| Rejected::new(format!("has an entry, the number {entry}, without a header's name"), WRITE))?;
+        HeaderValue::from_str(value.trim()).map_err(|_| {
+            Rejected::new(format!("has a value for {name} that cannot be sent in a header"), "use printable ASCII")
+        })?;
+        Ok((name.as_str().to_owned(), value.trim().to_owned()))
+    };
+    values::list(value)?.into_iter().enumerate().map(header).collect::<Result<_, _>>().map(Headers)
+}
+
+fn listen(value: &Value) -> Result<Option<SocketAddr>, Rejected> {
+    let text = values::text(value);
+    if text.trim().eq_ignore_ascii_case("off") {
+        return Ok(None);
+    }
+    let accepted = "use an IP address and a port such as 127.0.0.1:4319, or off";
+    text.trim().parse().map(Some).map_err(|_| Rejected::new("is not an address to listen on", accepted))
+}
+
+fn telemetry(reader: &mut Reader, is_exported: bool) -> telemetry::Config {
+    let levels = [("trace", "trace"), ("debug", "debug"), ("info", "info"), ("warn", "warn"), ("error", "error")];
+    let formats =
+        [("auto", telemetry::Format::Auto), ("text", telemetry::Format::Text), ("json", telemetry::Format::Json)];
+    let level = reader.read("log.level", |value| values::choice(value, "a level", &levels)).to_owned();
+    let format = reader.read("log.format", |value| values::choice(value, "a format", &formats));
+    let is_sent = reader.read("telemetry.otlp", values::truth);
+    let interval = reader.read("telemetry.interval", |v| values::duration(v, &(SECOND..=24 * HOUR)));
+    if is_sent && !is_exported {
+        reader.warnings.push("telemetry.otlp sends nothing: export.endpoint is not set".to_owned());
+    }
+    telemetry::Config { level, format, otlp_interval: is_sent.then_some(interval) }
+}

@@ -1,0 +1,200 @@
+use std::{fs, path::Path};
+
+use insta::assert_snapshot;
+
+use super::*;
+
+mod faulty;
+mod standard;
+
+/// Settings from variables alone, of a user whose home is `/home/me`.
+fn input(variables: &[(&str, &str)]) -> Input {
+    let all = [("HOME", "/home/me")].iter().chain(variables);
+    Input {
+        file: None,
+        system_file: "/nonexistent/runlog.toml".into(),
+        environment: all.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        flags: Vec::new(),
+        is_root: false,
+    }
+}
+
+fn from(variables: &[(&str, &str)]) -> Loaded {
+    load(&input(variables)).unwrap_or_else(|faults| panic!("{faults}"))
+}
+
+fn faults(variables: &[(&str, &str)]) -> Faults {
+    load(&input(variables)).expect_err("these settings are faulty")
+}
+
+fn with_file(text: &str, variables: &[(&str, &str)]) -> Result<Loaded, Faults> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("runlog.toml");
+    fs::write(&path, text).unwrap();
+    load(&Input { file: Some(path), ..input(variables) })
+}
+
+/// The fault's text with the folder of the test taken out.
+fn without_folder(faults: &Faults) -> String {
+    let text = faults.to_string();
+    let folder = std::env::temp_dir().display().to_string();
+    let pieces: Vec<&str> = text.split(&folder).collect();
+    let rest =
+        pieces[1..].iter().map(|piece| piece.trim_start_matches('/').split_once('/').map_or("", |(_, rest)| rest));
+    std::iter::once(pieces[0]).chain(rest).collect::<Vec<_>>().join("/")
+}
+
+fn shown<'a>(loaded: &'a Loaded, key: &str) -> (&'a str, String) {
+    let found = loaded.effective.iter().find(|effective| effective.key == key).unwrap();
+    (found.value.as_str(), found.origin.to_string())
+}
+
+fn flag(key: &str, value: &str) -> Flag {
+    Flag { key: key.to_owned(), value: value.to_owned(), name: format!("--{key}") }
+}
+
+#[test]
+fn nothing_has_to_be_set() {
+    let Loaded { settings, effective, warnings } = from(&[]);
+    assert_eq!(settings.level, Severity::INFO);
+    assert_eq!(settings.state_dir, Path::new("/home/me/.local/state/runlog"));
+    assert_eq!(settings.docker.socket, Path::new("/var/run/docker.sock"));
+    assert_eq!(settings.queue.max_bytes, 2 << 30);
+    assert_eq!(settings.batch.linger, Duration::from_millis(200));
+    assert_eq!(settings.serve.listen.unwrap().to_string(), "127.0.0.1:4319");
+    assert_eq!((settings.export, settings.store_kept), (None, Switch::Auto));
+    assert_eq!(effective.len(), options::known().len());
+    assert!(warnings.is_empty(), "{warnings:?}");
+}
+
+#[test]
+fn every_option_is_read() {
+    for option in options::known() {
+        let Faults(found) = faults(&[(&option.variable, "a\u{7}b")]);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(found[0].key, option.key);
+        assert_eq!(found[0].origin, Origin::Variable(option.variable.clone()));
+    }
+}
+
+#[test]
+fn later_places_win() {
+    let file = "level = 'warn'\n[export]\nendpoint = 'http://file:4318'\ntimeout = '3s'\n[batch]\nlinger = '1s'";
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("runlog.toml");
+    fs::write(&path, file).unwrap();
+    let loaded = load(&Input {
+        system_file: path.clone(),
+        flags: vec![flag("level", "trace")],
+        ..input(&[
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://generic:4318"),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "5000"),
+            ("OTEL_EXPORTER_OTLP_LOGS_TIMEOUT", "7000"),
+            ("RUNLOG_EXPORT_ENDPOINT", "http://ours:4318"),
+            ("RUNLOG_LEVEL", "error"),
+        ])
+    })
+    .unwrap();
+    let environment = |name: &str| format!("environment variable {name}");
+    assert_eq!(shown(&loaded, "level"), ("trace", "--level".to_owned()));
+    assert_eq!(shown(&loaded, "export.endpoint"), ("http://ours:4318", environment("RUNLOG_EXPORT_ENDPOINT")));
+    assert_eq!(shown(&loaded, "export.timeout"), ("7s", environment("OTEL_EXPORTER_OTLP_LOGS_TIMEOUT")));
+    assert_eq!(shown(&loaded, "batch.linger"), ("1s", path.display().to_string()));
+    assert_eq!(shown(&loaded, "file.scan"), ("2s", "default".to_owned()));
+    assert_eq!(loaded.settings.level, Severity::TRACE);
+    assert_eq!(loaded.settings.export.unwrap().timeout, Duration::from_secs(7));
+}
+
+#[test]
+fn a_value_can_stand_in_a_file_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("headers");
+    fs::write(&path, "authorization=Bearer t\nx-team=a\n").unwrap();
+    let named = path.display().to_string();
+    let loaded = from(&[("RUNLOG_EXPORT_HEADERS_FILE", &named), ("RUNLOG_EXPORT_ENDPOINT", "http://c:4318")]);
+    assert_eq!(shown(&loaded, "export.headers").1, "file named by RUNLOG_EXPORT_HEADERS_FILE");
+    assert_eq!(loaded.settings.export.unwrap().headers.0.len(), 2);
+
+    let both = [("RUNLOG_EXPORT_HEADERS_FILE", named.as_str()), ("RUNLOG_EXPORT_HEADERS", "a=b")];
+    assert_eq!(faults(&both).0.len(), 1);
+    assert_snapshot!(faults(&[("RUNLOG_LEVEL_FILE", "/nonexistent/level")]), @r#"
+    RUNLOG_LEVEL_FILE=/nonexistent/level cannot be read: No such file or directory (os error 2) (environment)
+    name a file that holds the value and that runlog may read
+    "#);
+}
+
+#[test]
+fn an_empty_value_counts_as_not_set() {
+    let loaded = with_file(
+        "level = 'debug'\nstate_dir = ''\n[serve]\nlisten = ''",
+        &[("RUNLOG_LEVEL", ""), ("RUNLOG_LEVEL_FILE", ""), ("RUNLOG_CONFIG", "")],
+    )
+    .unwrap();
+    assert_eq!(loaded.settings.level, Severity::DEBUG);
+    assert_eq!(loaded.settings.state_dir, Path::new("/home/me/.local/state/runlog"));
+    assert!(loaded.settings.serve.listen.is_some());
+    assert_eq!(from(&[("RUNLOG_SERVE_LISTEN", "off")]).settings.serve.listen, None);
+}
+
+#[test]
+fn a_service_of_kubernetes_that_is_called_runlog_is_no_setting() {
+    from(&[
+        ("RUNLOG_SERVICE_HOST", "10.0.0.1"),
+        ("RUNLOG_SERVICE_PORT", "4319"),
+        ("RUNLOG_SERVICE_PORT_HTTP", "4319"),
+        ("RUNLOG_PORT", "tcp://10.0.0.1:4319"),
+        ("RUNLOG_PORT_4319_TCP", "tcp://10.0.0.1:4319"),
+        ("RUNLOG_PORT_4319_TCP_ADDR", "10.0.0.1"),
+        ("RUNLOG_AGENT_SERVICE_HOST", "10.0.0.1"),
+        ("RUNLOG_AGENT_PORT_4319_TCP_PROTO", "tcp"),
+    ]);
+    assert_eq!(faults(&[("RUNLOG_PORT", "4319")]).0.len(), 1);
+}
+
+#[test]
+fn the_state_directory_is_where_the_system_wants_it() {
+    let state = |variables: &[(&str, &str)], is_root| {
+        load(&Input { is_root, ..input(variables) }).unwrap().settings.state_dir.display().to_string()
+    };
+    let systemd = ("STATE_DIRECTORY", "/var/lib/a:/var/lib/b");
+    let xdg = ("XDG_STATE_HOME", "/home/me/state");
+    assert_eq!(state(&[systemd, xdg], true), "/var/lib/a");
+    assert_eq!(state(&[xdg], true), "/var/lib/runlog");
+    assert_eq!(state(&[xdg], false), "/home/me/state/runlog");
+    assert_eq!(state(&[("XDG_STATE_HOME", "relative")], false), "/home/me/.local/state/runlog");
+    assert_eq!(state(&[systemd, ("RUNLOG_STATE_DIR", "/data")], true), "/data");
+    let homeless = load(&Input { environment: BTreeMap::new(), ..input(&[]) });
+    assert_snapshot!(homeless.unwrap_err(), @r#"
+    state_dir is not set, and neither is $HOME (default)
+    set RUNLOG_STATE_DIR to a directory that runlog may write
+    "#);
+}
+
+#[test]
+fn the_docker_host_is_a_unix_socket() {
+    let on = ("RUNLOG_DOCKER_COLLECT", "on");
+    let remote = ("DOCKER_HOST", "tcp://engine:2375");
+    let socket = from(&[("DOCKER_HOST", "unix:///run/user/1/docker.sock"), on]).settings.docker.socket;
+    assert_eq!(socket, Path::new("/run/user/1/docker.sock"));
+    assert_snapshot!(faults(&[remote, on]), @r#"
+    DOCKER_HOST=tcp://engine:2375 is not a unix socket (environment, sets docker.host)
+    write unix:///path/to/docker.sock
+    "#);
+    let own = from(&[remote, on, ("RUNLOG_DOCKER_HOST", "unix:///a.sock")]);
+    assert_eq!(own.settings.docker.socket, Path::new("/a.sock"));
+    assert!(from(&[remote, ("RUNLOG_DOCKER_COLLECT", "off")]).warnings.is_empty());
+}
+
+#[test]
+fn a_list_is_written_with_commas_or_as_an_array() {
+    let loaded = with_file("files = ['/a,b.log', '/c/**/*.log']", &[]).unwrap();
+    assert_eq!(loaded.settings.file.paths, ["/a,b.log", "/c/**/*.log"]);
+    let loaded = from(&[("RUNLOG_FILES", "/a.log, /b.log,"), ("RUNLOG_DOCKER_LABELS", "train,team=vision")]);
+    assert_eq!(loaded.settings.file.paths, ["/a.log", "/b.log"]);
+    let label = |key: &str, value: Option<&str>| docker::Label { key: key.into(), value: value.map(Into::into) };
+    assert_eq!(loaded.settings.docker.labels, [label("train", None), label("team", Some("vision"))]);
+    let flags = vec![flag("files", "/a.log"), flag("files", "/b.log"), flag("level", "info"), flag("level", "debug")];
+    let loaded = load(&Input { flags, ..input(&[]) }).unwrap();
+    assert_eq!(loaded.settings.file.paths, ["/a.log", "/b.log"]);
+    assert_eq!(loaded.settings.level, Severity::DEBUG);
+}
