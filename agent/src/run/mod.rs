@@ -1,7 +1,10 @@
 //! Which run a line belongs to: its id, where that was found, and what else is known about it.
 
+mod id;
 mod identity;
+mod platform;
 mod resource;
 
-pub use identity::{Identity, RunId, UnusableRunId, identify};
-pub use resource::{Facts, record_attributes, resource};
+pub use id::{RunId, UnusableRunId};
+pub use identity::{Identity, identify};
+pub use resource::{Facts, host_name, record_attributes, resource};
