@@ -1,0 +1,308 @@
+//! Storing batches.
+
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    io,
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+};
+
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params};
+
+use crate::record::{BatchMeta, Severity};
+
+use super::{
+    OpenError, Reader, Writer,
+    blocks::{self, BlockFile},
+    index::{self, from_column, to_column},
+    life::{Life, Status},
+};
+
+/// A store that is open for writing. Several processes may have the same one open.
+///
+/// Its methods wait for the disk: call them where waiting is allowed.
+#[derive(Debug)]
+pub struct Store {
+    dir: PathBuf,
+    index: Mutex<Connection>,
+}
+
+/// What became of the batches of one call.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Appended {
+    /// Batches that are stored now.
+    pub stored: u32,
+    /// Batches that had been stored before.
+    pub repeated: u32,
+}
+
+/// Batches could not be stored; none of the call's are.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The index could not be changed.
+    #[error("cannot write the store's index")]
+    Index(#[from] rusqlite::Error),
+    /// A file of blocks could not be written.
+    #[error("cannot write {path}", path = .path.display())]
+    Blocks {
+        /// The file.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// The task that stored them was ended by the runtime.
+    #[error("storing was interrupted")]
+    Interrupted,
+}
+
+impl StoreError {
+    /// Whether trying again later may help without anybody's doing: a full or failing disk, a lock.
+    ///
+    /// The others (no right to write, a corrupt index) need the operator; the batches are not stored either way.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Index(fault) => matches!(
+                fault.sqlite_error_code(),
+                Some(
+                    ErrorCode::DiskFull
+                        | ErrorCode::SystemIoFailure
+                        | ErrorCode::DatabaseBusy
+                        | ErrorCode::DatabaseLocked
+                )
+            ),
+            Self::Blocks { source, .. } => {
+                !matches!(source.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
+            }
+            Self::Interrupted => true,
+        }
+    }
+}
+
+impl Store {
+    /// Opens the store in that directory, making both where there are none; only their owner can read them.
+    ///
+    /// # Errors
+    /// If the directory cannot be used, or a newer runlog made the store.
+    pub fn open(dir: &Path) -> Result<Self, OpenError> {
+        let index = index::open_to_write(dir)?;
+        Ok(Self { dir: dir.to_owned(), index: Mutex::new(index) })
+    }
+
+    /// A reader of this store, with connections of its own.
+    #[must_use]
+    pub fn reader(&self) -> Reader {
+        Reader::of(&self.dir)
+    }
+
+    /// Stores a writer's batches (sequence number, description, one zstd frame), in ascending order of the number.
+    ///
+    /// They are durable when it returns. Each is stored exactly once: a number at or below the highest that this
+    /// writer has stored is a repetition and is passed over. After an error none of them is stored, and the same
+    /// call may be made again.
+    ///
+    /// # Errors
+    /// If the disk or the index fails.
+    pub fn append(&self, writer: Writer, batches: &[(u64, &BatchMeta, &[u8])]) -> Result<Appended, StoreError> {
+        let mut connection = self.index.lock().unwrap_or_else(PoisonError::into_inner);
+        let change = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut high_water = high_water(&change, &writer)?;
+        let mut appended = Appended::default();
+        let mut addition = Addition { dir: &self.dir, writer, change: &change, files: BTreeMap::new() };
+        for (seq, meta, payload) in batches {
+            if high_water.is_some_and(|highest| *seq <= highest) {
+                appended.repeated += 1;
+                continue;
+            }
+            addition.add(*seq, meta, payload)?;
+            high_water = Some(*seq);
+            appended.stored += 1;
+        }
+        if appended.stored == 0 {
+            return Ok(appended);
+        }
+        addition.sync()?;
+        change
+            .prepare_cached(
+                "INSERT INTO writers (writer, high_water) VALUES (?1, ?2)
+                 ON CONFLICT (writer) DO UPDATE SET high_water = excluded.high_water",
+            )?
+            .execute(params![writer, high_water.map(to_column)])?;
+        change.commit()?;
+        Ok(appended)
+    }
+}
+
+fn high_water(change: &Transaction<'_>, writer: &Writer) -> rusqlite::Result<Option<u64>> {
+    change
+        .prepare_cached("SELECT high_water FROM writers WHERE writer = ?1")?
+        .query_row([writer], |row| row.get(0).map(from_column))
+        .optional()
+}
+
+/// The blocks that one transaction adds.
+struct Addition<'a> {
+    dir: &'a Path,
+    writer: Writer,
+    change: &'a Transaction<'a>,
+    files: BTreeMap<i64, Growing>,
+}
+
+/// A file of blocks with its end, up to which the index knows it.
+struct Growing {
+    file: BlockFile,
+    end: u64,
+    is_new: bool,
+}
+
+impl Addition<'_> {
+    fn add(&mut self, seq: u64, meta: &BatchMeta, payload: &[u8]) -> Result<(), StoreError> {
+        let levels = levels_of(meta);
+        let run = self.note_run(meta, payload, &levels)?;
+        let (file, offset) = self.write(&meta.run_id, payload)?;
+        self.change
+            .prepare_cached(
+                "INSERT INTO blocks (run, file, seq, offset, length, uncompressed, records, first_time, last_time,
+                 unspecified, trace, debug, info, warn, error, fatal)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+            )?
+            .execute(params![
+                run,
+                file,
+                to_column(seq),
+                to_column(offset),
+                to_column(payload.len() as u64),
+                meta.uncompressed_bytes,
+                meta.records,
+                to_column(meta.first_time_unix_nano),
+                to_column(meta.last_time_unix_nano),
+                levels[0],
+                levels[1],
+                levels[2],
+                levels[3],
+                levels[4],
+                levels[5],
+                levels[6],
+            ])?;
+        Ok(())
+    }
+
+    /// The row of the batch's run, with the batch counted in it.
+    fn note_run(&self, meta: &BatchMeta, payload: &[u8], levels: &[u32; Severity::RANGES]) -> Result<i64, StoreError> {
+        let known = self
+            .change
+            .prepare_cached("SELECT experiment, host, status, exit_code FROM runs WHERE run_id = ?1")?
+            .query_row([&meta.run_id], |row| {
+                let status: String = row.get(2)?;
+                Ok(Life {
+                    experiment: row.get(0)?,
+                    host: row.get(1)?,
+                    status: Status::from_column(&status),
+                    exit_code: row.get(3)?,
+                })
+            })
+            .optional()?;
+        let is_new = known.is_none();
+        let mut life = known.unwrap_or_default();
+        if is_new || meta.has_events {
+            let learnt = blocks::decompress(payload, meta.uncompressed_bytes.into())
+                .map_err(|fault| fault.to_string())
+                .and_then(|request| life.learn(&request).map_err(|fault| fault.to_string()));
+            // The block is kept as it came: it may be readable for someone else.
+            if let Err(fault) = learnt {
+                tracing::warn!(run_id = %meta.run_id, fault, "a stored block cannot be read");
+            }
+        }
+        let row = self
+            .change
+            .prepare_cached(
+                "INSERT INTO runs (run_id, experiment, host, status, exit_code, first_time, last_time, records, bytes,
+                 unspecified, trace, debug, info, warn, error, fatal)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
+                 ON CONFLICT (run_id) DO UPDATE SET
+                 experiment = excluded.experiment, host = excluded.host,
+                 status = excluded.status, exit_code = excluded.exit_code,
+                 first_time = CASE WHEN 0 IN (first_time, excluded.first_time)
+                   THEN max(first_time, excluded.first_time) ELSE min(first_time, excluded.first_time) END,
+                 last_time = max(last_time, excluded.last_time),
+                 records = records + excluded.records, bytes = bytes + excluded.bytes,
+                 unspecified = unspecified + excluded.unspecified, trace = trace + excluded.trace,
+                 debug = debug + excluded.debug, info = info + excluded.info, warn = warn + excluded.warn,
+                 error = error + excluded.error, fatal = fatal + excluded.fatal
+                 RETURNING id",
+            )?
+            .query_row(
+                params![
+                    meta.run_id,
+                    life.experiment,
+                    life.host,
+                    life.status.as_str(),
+                    life.exit_code,
+                    to_column(meta.first_time_unix_nano),
+                    to_column(meta.last_time_unix_nano),
+                    meta.records,
+                    to_column(payload.len() as u64),
+                    levels[0],
+                    levels[1],
+                    levels[2],
+                    levels[3],
+                    levels[4],
+                    levels[5],
+                    levels[6],
+                ],
+                |row| row.get(0),
+            )?;
+        Ok(row)
+    }
+
+    /// Writes a block behind the last one of its file, and tells the file's row and the block's offset.
+    fn write(&mut self, run_id: &str, payload: &[u8]) -> Result<(i64, u64), StoreError> {
+        let name = blocks::file_of(run_id, &self.writer);
+        let (id, end, is_new) = match self
+            .change
+            .prepare_cached("SELECT id, bytes FROM files WHERE path = ?1")?
+            .query_row([&name], |row| Ok((row.get(0)?, row.get(1).map(from_column)?)))
+            .optional()?
+        {
+            Some((id, bytes)) => (id, bytes, false),
+            None => {
+                self.change.prepare_cached("INSERT INTO files (path, bytes) VALUES (?1, 0)")?.execute([&name])?;
+                (self.change.last_insert_rowid(), 0, true)
+            }
+        };
+        let path = self.dir.join(&name);
+        let fault = |source| StoreError::Blocks { path: path.clone(), source };
+        let growing = match self.files.entry(id) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(vacant) => {
+                vacant.insert(Growing { file: BlockFile::open(path.clone()).map_err(fault)?, end, is_new })
+            }
+        };
+        let offset = growing.end;
+        growing.file.write(payload, offset).map_err(fault)?;
+        growing.end += payload.len() as u64;
+        Ok((id, offset))
+    }
+
+    /// Makes all blocks durable and remembers where their files end.
+    fn sync(&self) -> Result<(), StoreError> {
+        for (id, growing) in &self.files {
+            let synced =
+                growing.file.sync().and_then(|()| if growing.is_new { growing.file.sync_name() } else { Ok(()) });
+            synced.map_err(|source| StoreError::Blocks { path: growing.file.path().to_owned(), source })?;
+            self.change
+                .prepare_cached("UPDATE files SET bytes = ?2 WHERE id = ?1")?
+                .execute(params![id, to_column(growing.end)])?;
+        }
+        Ok(())
+    }
+}
+
+/// The counts per level; those that a batch does not state are of unspecified level.
+fn levels_of(meta: &BatchMeta) -> [u32; Severity::RANGES] {
+    let mut levels: [u32; Severity::RANGES] =
+        std::array::from_fn(|range| meta.records_by_range.get(range).copied().unwrap_or(0));
+    let stated = levels.iter().fold(0, |sum: u32, count| sum.saturating_add(*count));
+    levels[0] = levels[0].saturating_add(meta.records.saturating_sub(stated));
+    levels
+}

@@ -1,0 +1,115 @@
+//! Which runs there are.
+
+use runlog_proto::v1;
+use rusqlite::{OptionalExtension, Row, params};
+
+use super::{
+    ReadError, Reader,
+    index::{from_column, to_column},
+};
+
+/// The word that stands for the run that was seen first most recently.
+pub const LATEST: &str = "latest";
+
+/// Candidates that an ambiguous beginning lists.
+const LISTED: usize = 5;
+
+const RUN: &str = "SELECT run_id, experiment, host, status, exit_code, first_time, last_time, records, bytes,
+ unspecified, trace, debug, info, warn, error, fatal FROM runs";
+
+/// No run, or more than one, is meant by a word.
+#[derive(Debug, thiserror::Error)]
+pub enum FindError {
+    /// There is none.
+    #[error("no run begins with {0:?}; `runlog runs` lists them")]
+    Unknown(String),
+    /// There are several; the most recent are listed.
+    #[error("{word:?} begins more than one run: {}", candidates.join(", "))]
+    Ambiguous {
+        /// What was asked for.
+        word: String,
+        /// The ids of some of them, the newest first; the last is "…" if there are more.
+        candidates: Vec<String>,
+    },
+    /// The store could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+impl Reader {
+    /// The runs, in the order in which they were first seen, the newest first, at most `limit`.
+    ///
+    /// # Errors
+    /// If the index cannot be read.
+    pub fn runs(&self, limit: usize) -> Result<Vec<v1::Run>, ReadError> {
+        self.ask(|index| {
+            let mut rows =
+                index.prepare_cached(&format!("{RUN} ORDER BY id DESC LIMIT ?1")).map_err(ReadError::from)?;
+            let runs = rows.query_map([to_column(limit as u64)], run).map_err(ReadError::from)?;
+            runs.collect::<Result<_, _>>().map_err(ReadError::from)
+        })
+    }
+
+    /// The run that a word means: its id, the beginning of its id and of no other's, or [`LATEST`].
+    ///
+    /// # Errors
+    /// If it means none or several, or the index cannot be read.
+    pub fn find(&self, word: &str) -> Result<v1::Run, FindError> {
+        let fault = |fault: rusqlite::Error| FindError::Read(fault.into());
+        self.ask(|index| {
+            let exact = index
+                .prepare_cached(&format!("{RUN} WHERE run_id = ?1"))
+                .and_then(|mut rows| rows.query_row([word], run).optional())
+                .map_err(fault)?;
+            if let Some(run) = exact {
+                return Ok(run);
+            }
+            let mut rows = index
+                .prepare_cached(&format!(
+                    "{RUN} WHERE ?1 OR substr(run_id, 1, length(?2)) = ?2 ORDER BY id DESC LIMIT ?3"
+                ))
+                .map_err(fault)?;
+            let is_latest = word == LATEST;
+            let limit = if is_latest { 1 } else { LISTED + 1 };
+            let mut found: Vec<v1::Run> = rows
+                .query_map(params![is_latest, word, to_column(limit as u64)], run)
+                .and_then(Iterator::collect)
+                .map_err(fault)?;
+            match found.len() {
+                0 => Err(FindError::Unknown(word.to_owned())),
+                1 => Ok(found.remove(0)),
+                several => {
+                    let mut candidates: Vec<String> = found.into_iter().take(LISTED).map(|run| run.run_id).collect();
+                    if several > LISTED {
+                        candidates.push("…".to_owned());
+                    }
+                    Err(FindError::Ambiguous { word: word.to_owned(), candidates })
+                }
+            }
+        })
+    }
+}
+
+fn run(row: &Row<'_>) -> rusqlite::Result<v1::Run> {
+    let number = |column: usize| row.get(column).map(from_column);
+    Ok(v1::Run {
+        run_id: row.get(0)?,
+        experiment: row.get(1)?,
+        host: row.get(2)?,
+        status: row.get(3)?,
+        exit_code: row.get(4)?,
+        first_time_unix_nano: number(5)?,
+        last_time_unix_nano: number(6)?,
+        records: number(7)?,
+        stored_bytes: number(8)?,
+        levels: Some(v1::LevelCounts {
+            unspecified: number(9)?,
+            trace: number(10)?,
+            debug: number(11)?,
+            info: number(12)?,
+            warn: number(13)?,
+            error: number(14)?,
+            fatal: number(15)?,
+        }),
+    })
+}

@@ -1,0 +1,206 @@
+//! The SQLite index: its schema, and connections to it.
+
+use std::{
+    fs::{DirBuilder, File, OpenOptions},
+    io,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rustix::fs::{FlockOperation, flock};
+
+/// Grows with each change that an older runlog could not read.
+const SCHEMA_VERSION: i64 = 1;
+
+/// How long a connection waits for another process's transaction.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+// The level columns bear the names of `Severity::RANGE_NAMES`, in their order.
+const SCHEMA: &str = "
+CREATE TABLE runs (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  run_id TEXT NOT NULL UNIQUE,
+  experiment TEXT NOT NULL DEFAULT '',
+  host TEXT NOT NULL DEFAULT '',
+  status TEXT NOT NULL,
+  exit_code INTEGER,
+  first_time INTEGER NOT NULL DEFAULT 0,
+  last_time INTEGER NOT NULL DEFAULT 0,
+  records INTEGER NOT NULL DEFAULT 0,
+  bytes INTEGER NOT NULL DEFAULT 0,
+  unspecified INTEGER NOT NULL DEFAULT 0,
+  trace INTEGER NOT NULL DEFAULT 0,
+  debug INTEGER NOT NULL DEFAULT 0,
+  info INTEGER NOT NULL DEFAULT 0,
+  warn INTEGER NOT NULL DEFAULT 0,
+  error INTEGER NOT NULL DEFAULT 0,
+  fatal INTEGER NOT NULL DEFAULT 0
+) STRICT;
+
+CREATE TABLE writers (
+  writer BLOB PRIMARY KEY,
+  high_water INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE files (
+  id INTEGER PRIMARY KEY,
+  path TEXT NOT NULL UNIQUE,
+  bytes INTEGER NOT NULL
+) STRICT;
+
+-- The id is the order of the blocks in their run, and is never given twice.
+CREATE TABLE blocks (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  run INTEGER NOT NULL REFERENCES runs (id),
+  file INTEGER NOT NULL REFERENCES files (id),
+  seq INTEGER NOT NULL,
+  offset INTEGER NOT NULL,
+  length INTEGER NOT NULL,
+  uncompressed INTEGER NOT NULL,
+  records INTEGER NOT NULL,
+  first_time INTEGER NOT NULL,
+  last_time INTEGER NOT NULL,
+  unspecified INTEGER NOT NULL,
+  trace INTEGER NOT NULL,
+  debug INTEGER NOT NULL,
+  info INTEGER NOT NULL,
+  warn INTEGER NOT NULL,
+  error INTEGER NOT NULL,
+  fatal INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX blocks_of_run ON blocks (run, id);
+";
+
+/// The store cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The directory or a file in it cannot be made or opened.
+    #[error("cannot use the store's directory {path}", path = .path.display())]
+    Directory {
+        /// What was tried.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// SQLite cannot use the index.
+    #[error("cannot open the store's index {path}", path = .path.display())]
+    Index {
+        /// The index.
+        path: PathBuf,
+        /// Why it failed.
+        source: rusqlite::Error,
+    },
+    /// A newer runlog made the index; nothing was changed.
+    #[error(
+        "the store's index {path} has version {found}, this runlog reads up to {SCHEMA_VERSION}; use a newer runlog",
+        path = .path.display()
+    )]
+    Newer {
+        /// The index.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+    },
+    /// There is no store to read yet.
+    #[error("nothing is stored in {path} yet", path = .path.display())]
+    Absent {
+        /// The directory.
+        path: PathBuf,
+    },
+}
+
+pub(super) fn path_in(dir: &Path) -> PathBuf {
+    dir.join("index.sqlite")
+}
+
+/// Makes a directory that only its owner can enter, with its parents. It may be there already.
+pub(super) fn make_private_dir(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// Opens the index for writing, making it where there is none.
+pub(super) fn open_to_write(dir: &Path) -> Result<Connection, OpenError> {
+    let unusable = |path: &Path| {
+        let path = path.to_owned();
+        move |source| OpenError::Directory { path, source }
+    };
+    make_durable_dirs(dir).map_err(unusable(dir))?;
+    let _lock = lock(&dir.join("lock")).map_err(unusable(&dir.join("lock")))?;
+
+    // SQLite gives its own files the mode of the index, so the index is made first, private.
+    let path = path_in(dir);
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(&path)
+        .and_then(|_| File::open(dir)?.sync_all())
+        .map_err(unusable(&path))?;
+    let fault = |source| OpenError::Index { path: path.clone(), source };
+    let mut index = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(fault)?;
+    index.busy_timeout(PATIENCE).map_err(fault)?;
+    let found = version(&index).map_err(fault)?;
+    if found > SCHEMA_VERSION {
+        return Err(OpenError::Newer { path, found });
+    }
+    index.pragma_update(None, "journal_mode", "wal").map_err(fault)?;
+    index.pragma_update(None, "synchronous", "full").map_err(fault)?;
+    if found == 0 {
+        make_schema(&mut index).map_err(fault)?;
+    }
+    Ok(index)
+}
+
+/// Opens the index for reading.
+pub(super) fn open_to_read(dir: &Path) -> Result<Connection, OpenError> {
+    let path = path_in(dir);
+    if !path.exists() {
+        return Err(OpenError::Absent { path: dir.to_owned() });
+    }
+    let fault = |source| OpenError::Index { path: path.clone(), source };
+    let index = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(fault)?;
+    index.busy_timeout(PATIENCE).map_err(fault)?;
+    match version(&index).map_err(fault)? {
+        // Its maker has not come to the schema yet.
+        0 => Err(OpenError::Absent { path: dir.to_owned() }),
+        found if found > SCHEMA_VERSION => Err(OpenError::Newer { path, found }),
+        _ => Ok(index),
+    }
+}
+
+fn make_durable_dirs(dir: &Path) -> io::Result<()> {
+    make_private_dir(&dir.join("runs"))?;
+    let above = dir.parent().filter(|above| !above.as_os_str().is_empty());
+    above.into_iter().chain([dir]).try_for_each(|dir| File::open(dir)?.sync_all())
+}
+
+/// Held until the file is dropped.
+fn lock(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
+    flock(&file, FlockOperation::LockExclusive)?;
+    Ok(file)
+}
+
+fn version(index: &Connection) -> rusqlite::Result<i64> {
+    index.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
+fn make_schema(index: &mut Connection) -> rusqlite::Result<()> {
+    let change = index.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    change.execute_batch(SCHEMA)?;
+    change.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    change.commit()
+}
+
+/// Times and sizes as SQLite's signed integers; what does not fit is the largest.
+pub(super) fn to_column(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// Back from [`to_column`]. Nothing negative is ever written.
+pub(super) fn from_column(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}

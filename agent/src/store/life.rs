@@ -1,0 +1,102 @@
+//! What a block says about its run: the experiment, the host, whether it has ended.
+
+use crate::record::{
+    Severity,
+    wire::{Malformed, RecordView, Value, requests_resources},
+};
+
+/// Where a run stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Status {
+    Running,
+    Completed,
+    Failed,
+    Canceled,
+}
+
+impl Status {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Canceled => "canceled",
+        }
+    }
+
+    pub(super) fn from_column(word: &str) -> Self {
+        [Self::Completed, Self::Failed, Self::Canceled]
+            .into_iter()
+            .find(|status| status.as_str() == word)
+            .unwrap_or(Self::Running)
+    }
+}
+
+/// What is known about a run beside its counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Life {
+    pub(super) experiment: String,
+    pub(super) host: String,
+    pub(super) status: Status,
+    pub(super) exit_code: Option<i32>,
+}
+
+impl Default for Life {
+    fn default() -> Self {
+        Self { experiment: String::new(), host: String::new(), status: Status::Running, exit_code: None }
+    }
+}
+
+impl Life {
+    /// Adds what a request says. What was read before a fault counts.
+    pub(super) fn learn(&mut self, request: &[u8]) -> Result<(), Malformed> {
+        for resource in requests_resources(request) {
+            let resource = resource?;
+            for attribute in resource.attributes() {
+                match attribute? {
+                    ("ml.experiment.name", Value::String(name)) if self.experiment.is_empty() => {
+                        self.experiment = name.to_owned();
+                    }
+                    ("host.name", Value::String(name)) if self.host.is_empty() => self.host = name.to_owned(),
+                    _ => {}
+                }
+            }
+            for scope in resource.scopes() {
+                for record in scope?.records() {
+                    self.see(&record?)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn see(&mut self, record: &RecordView<'_>) -> Result<(), Malformed> {
+        match record.event_name {
+            "ml.run.start" => (self.status, self.exit_code) = (Status::Running, None),
+            "ml.run.end" => {
+                let (status, exit_code) = ending(record)?;
+                // A run of several processes has failed when one of them has, whatever the others say after it.
+                if matches!(self.status, Status::Running | Status::Completed) {
+                    (self.status, self.exit_code) = (status, exit_code);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+fn ending(record: &RecordView<'_>) -> Result<(Status, Option<i32>), Malformed> {
+    let (mut stated, mut exit_code) = (None, None);
+    for attribute in record.attributes() {
+        match attribute? {
+            ("ml.run.result", Value::String("success")) => stated = Some(Status::Completed),
+            ("ml.run.result", Value::String("failure")) => stated = Some(Status::Failed),
+            ("ml.run.result", Value::String("cancellation")) => stated = Some(Status::Canceled),
+            ("process.exit.code", Value::Int(code)) => exit_code = i32::try_from(code).ok(),
+            _ => {}
+        }
+    }
+    let failed = exit_code.map_or(record.severity >= Severity::ERROR, |code| code != 0);
+    Ok((stated.unwrap_or(if failed { Status::Failed } else { Status::Completed }), exit_code))
+}
