@@ -6,4 +6,11 @@
 pub mod v1 {
     #![allow(missing_docs, unreachable_pub, clippy::doc_markdown)]
     include!(concat!(env!("OUT_DIR"), "/runlog.v1.rs"));
+
+    impl From<[u64; 7]> for LevelCounts {
+        /// From counts in the order of the fields.
+        fn from([unspecified, trace, debug, info, warn, error, fatal]: [u64; 7]) -> Self {
+            Self { unspecified, trace, debug, info, warn, error, fatal }
+        }
+    }
 }

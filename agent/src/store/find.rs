@@ -102,14 +102,6 @@ fn run(row: &Row<'_>) -> rusqlite::Result<v1::Run> {
         last_time_unix_nano: number(6)?,
         records: number(7)?,
         stored_bytes: number(8)?,
-        levels: Some(v1::LevelCounts {
-            unspecified: number(9)?,
-            trace: number(10)?,
-            debug: number(11)?,
-            info: number(12)?,
-            warn: number(13)?,
-            error: number(14)?,
-            fatal: number(15)?,
-        }),
+        levels: Some([number(9)?, number(10)?, number(11)?, number(12)?, number(13)?, number(14)?, number(15)?].into()),
     })
 }

@@ -1,0 +1,221 @@
+//! The Prometheus text format.
+//!
+//! Source: Prometheus documentation, "Exposition formats", text-based format 0.0.4.
+
+use std::fmt::{Display, Write as _};
+
+use crate::record::{Severity, tally::Counts};
+
+use super::Snapshot;
+
+/// The `Content-Type` of the format.
+pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+const STATES: [&str; 3] = ["ok", "retrying", "misconfigured"];
+
+/// All metrics.
+pub(super) fn render(snapshot: &Snapshot) -> String {
+    let mut out = Exposition::default();
+    out.gauge("runlog_build_info", "Which runlog this is; always 1.");
+    out.sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
+    out.gauge("runlog_ready", "1 if runlog does all that it was asked to.");
+    out.sample(&[], u8::from(snapshot.unready.is_empty()));
+    out.gauge("runlog_start_time_seconds", "Unix time at which runlog started.");
+    out.sample(&[], snapshot.started as f64 / 1e9);
+    sources(&mut out, snapshot);
+    queue(&mut out, snapshot);
+    destinations(&mut out, snapshot);
+    out.text
+}
+
+fn sources(out: &mut Exposition, snapshot: &Snapshot) {
+    type Get = fn(&Counts) -> u64;
+    let counters: [(&str, &str, Get); 5] = [
+        ("runlog_read_bytes_total", "Bytes that came in.", |counts| counts.bytes_read),
+        ("runlog_read_lines_total", "Lines that came in.", |counts| counts.lines_read),
+        ("runlog_kept_records_total", "Records that went into a batch.", |counts| counts.records_kept),
+        ("runlog_lost_lines_total", "Lines that are gone although they should have been kept.", |counts| {
+            counts.lines_lost
+        }),
+        ("runlog_lost_bytes_total", "Bytes that are gone, where no lines can be told.", |counts| counts.bytes_lost),
+    ];
+    for (name, help, get) in counters {
+        out.counter(name, help);
+        for (kind, counts) in &snapshot.sources {
+            out.sample(&[("source", kind.as_str())], get(counts));
+        }
+    }
+    out.counter("runlog_filtered_lines_total", "Lines left out for their level.");
+    for (kind, counts) in &snapshot.sources {
+        for (level, lines) in Severity::RANGE_NAMES.iter().zip(counts.lines_filtered) {
+            out.sample(&[("source", kind.as_str()), ("level", level)], lines);
+        }
+    }
+    out.gauge("runlog_lag_bytes", "Bytes that are there to be read and not read yet.");
+    for (kind, counts) in &snapshot.sources {
+        out.sample(&[("source", kind.as_str())], counts.lag_bytes);
+    }
+    out.gauge("runlog_stream_lag_bytes", "The same for each of the streams that are furthest behind.");
+    for stream in snapshot.lagging() {
+        out.sample(&[("source", &stream.kind), ("stream", &stream.name)], stream.lag_bytes);
+    }
+}
+
+fn queue(out: &mut Exposition, snapshot: &Snapshot) {
+    let Some(queue) = &snapshot.queue else { return };
+    out.gauge("runlog_queue_bytes", "Bytes of the queue on disk.");
+    out.sample(&[], queue.bytes);
+    out.gauge("runlog_queue_max_bytes", "What the queue may grow to.");
+    out.sample(&[], queue.max_bytes);
+}
+
+fn destinations(out: &mut Exposition, snapshot: &Snapshot) {
+    type Get = fn(&runlog_proto::v1::DestinationStatus) -> f64;
+    // Prometheus numbers are doubles.
+    let counters: [(&str, &str, Get); 4] = [
+        ("runlog_exported_records_total", "Records that the destination has taken.", |to| to.records_exported as f64),
+        ("runlog_rejected_records_total", "Records that the destination has refused.", |to| to.records_rejected as f64),
+        ("runlog_dead_lettered_batches_total", "Batches set aside because they were refused.", |to| {
+            to.batches_dead_lettered as f64
+        }),
+        ("runlog_export_retries_total", "Deliveries that had to be tried again.", |to| to.retries as f64),
+    ];
+    let gauges: [(&str, &str, Get); 3] = [
+        ("runlog_pending_entries", "Queue entries that wait for the destination.", |to| to.pending_entries as f64),
+        ("runlog_pending_bytes", "Bytes of the queue that wait for the destination.", |to| to.pending_bytes as f64),
+        ("runlog_oldest_pending_seconds", "Age of the oldest entry that waits.", |to| to.oldest_pending_seconds),
+    ];
+    for (declare, family) in
+        [(Exposition::counter as fn(&mut _, _, _), &counters[..]), (Exposition::gauge, &gauges[..])]
+    {
+        for (name, help, get) in family {
+            declare(out, name, help);
+            for to in &snapshot.destinations {
+                out.sample(&[("destination", &to.name)], get(to));
+            }
+        }
+    }
+    out.gauge("runlog_export_state", "1 for the state that the destination is in.");
+    for to in &snapshot.destinations {
+        for state in STATES {
+            out.sample(&[("destination", &to.name), ("state", state)], u8::from(to.state == state));
+        }
+    }
+}
+
+/// Text in the making. A family is declared, then its samples follow.
+#[derive(Default)]
+struct Exposition {
+    text: String,
+    family: &'static str,
+}
+
+impl Exposition {
+    fn counter(&mut self, name: &'static str, help: &str) {
+        self.declare(name, "counter", help);
+    }
+
+    fn gauge(&mut self, name: &'static str, help: &str) {
+        self.declare(name, "gauge", help);
+    }
+
+    fn declare(&mut self, name: &'static str, kind: &str, help: &str) {
+        self.family = name;
+        self.put(format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
+    }
+
+    fn sample(&mut self, labels: &[(&str, &str)], value: impl Display) {
+        self.text.push_str(self.family);
+        for (at, (name, value)) in labels.iter().enumerate() {
+            let before = if at == 0 { '{' } else { ',' };
+            self.put(format_args!("{before}{name}=\"{}\"", escape(value)));
+        }
+        if !labels.is_empty() {
+            self.text.push('}');
+        }
+        self.put(format_args!(" {value}\n"));
+    }
+
+    fn put(&mut self, text: std::fmt::Arguments<'_>) {
+        self.text.write_fmt(text).expect("writing to a string cannot fail");
+    }
+}
+
+fn escape(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::{BTreeMap, BTreeSet},
+        sync::atomic::Ordering,
+    };
+
+    use runlog_proto::v1;
+
+    use super::*;
+    use crate::record::{SourceKind, Tally};
+
+    fn snapshot() -> Snapshot {
+        let hostile = "a\"b\\c\nrunlog_fake 1";
+        let streams = vec![Tally::detached(SourceKind::File, hostile), Tally::detached(SourceKind::File, hostile)];
+        for stream in &streams {
+            stream.lag_bytes.store(21, Ordering::Relaxed);
+        }
+        let mut counts = Counts { lines_read: 9, lag_bytes: 42, ..Counts::default() };
+        counts.lines_filtered[Severity::DEBUG.range()] = 4;
+        Snapshot {
+            started: 1_500_000_000,
+            unready: Vec::new(),
+            sources: BTreeMap::from([(SourceKind::File, counts)]),
+            streams,
+            queue: Some(v1::QueueStatus { bytes: 5, max_bytes: 6 }),
+            destinations: vec![v1::DestinationStatus {
+                name: "default".into(),
+                state: "retrying".into(),
+                records_exported: 1 << 52,
+                oldest_pending_seconds: 1.5,
+                ..Default::default()
+            }],
+        }
+    }
+
+    #[test]
+    fn each_sample_belongs_to_the_family_declared_before_it_and_appears_once() {
+        let text = render(&snapshot());
+        let (mut family, mut seen) = ("", BTreeSet::new());
+        let mut lines = text.lines();
+        while let Some(line) = lines.next() {
+            if let Some(help) = line.strip_prefix("# HELP ") {
+                family = help.split(' ').next().unwrap();
+                let kind = if family.ends_with("_total") { "counter" } else { "gauge" };
+                assert_eq!(lines.next(), Some(&*format!("# TYPE {family} {kind}")));
+                continue;
+            }
+            let (name, value) = line.rsplit_once(' ').unwrap();
+            assert_eq!(name.split('{').next(), Some(family), "{line}");
+            assert!(value.parse::<f64>().is_ok(), "{line}");
+            assert!(seen.insert(name.to_owned()), "{line} appears twice");
+        }
+        assert!(text.ends_with('\n'));
+    }
+
+    #[test]
+    fn counts_lags_and_states_are_told() {
+        let text = render(&snapshot());
+        for line in [
+            "runlog_read_lines_total{source=\"file\"} 9\n",
+            "runlog_filtered_lines_total{source=\"file\",level=\"debug\"} 4\n",
+            "runlog_stream_lag_bytes{source=\"file\",stream=\"a\\\"b\\\\c\\nrunlog_fake 1\"} 42\n",
+            "runlog_start_time_seconds 1.5\n",
+            "runlog_queue_bytes 5\n",
+            "runlog_exported_records_total{destination=\"default\"} 4503599627370496\n",
+            "runlog_oldest_pending_seconds{destination=\"default\"} 1.5\n",
+            "runlog_export_state{destination=\"default\",state=\"ok\"} 0\n",
+            "runlog_export_state{destination=\"default\",state=\"retrying\"} 1\n",
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! What runlog says about itself.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use runlog_proto::v1;
+
+use crate::record::{SourceKind, Tally, UnixNanos, tally::Counts};
+
+/// So many streams are named in metrics and status: those furthest behind.
+const NAMED_STREAMS: usize = 50;
+
+/// Tells how runlog is doing.
+pub trait Vitals: Send + Sync {
+    /// The present state. Called for each request for health, metrics or status; does not wait.
+    fn snapshot(&self) -> Snapshot;
+}
+
+/// The state at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    /// When runlog started.
+    pub started: UnixNanos,
+    /// Why it is not ready, one sentence each; empty if it is.
+    pub unready: Vec<String>,
+    /// [`crate::record::Ledger::sums`].
+    pub sources: BTreeMap<SourceKind, Counts>,
+    /// [`crate::record::Ledger::streams`].
+    pub streams: Vec<Arc<Tally>>,
+    /// The queue; `None` where there is none.
+    pub queue: Option<v1::QueueStatus>,
+    /// The destinations, with what waits for them.
+    pub destinations: Vec<v1::DestinationStatus>,
+}
+
+impl Snapshot {
+    /// The streams that have something left to read, the furthest behind first, those of one name together.
+    pub(super) fn lagging(&self) -> Vec<v1::StreamStatus> {
+        let mut lags = BTreeMap::<_, u64>::new();
+        for tally in &self.streams {
+            let lag = lags.entry((tally.kind, &*tally.name)).or_default();
+            *lag = lag.saturating_add(tally.counts().lag_bytes);
+        }
+        let mut streams: Vec<_> = lags
+            .into_iter()
+            .filter(|(_, lag_bytes)| *lag_bytes > 0)
+            .map(|((kind, name), lag_bytes)| v1::StreamStatus {
+                kind: kind.as_str().to_owned(),
+                name: name.to_owned(),
+                lag_bytes,
+            })
+            .collect();
+        streams.sort_by_key(|stream| std::cmp::Reverse(stream.lag_bytes));
+        streams.truncate(NAMED_STREAMS);
+        streams
+    }
+
+    /// The answer to `/api/v1/status`.
+    pub(super) fn status(self, address: String) -> v1::Status {
+        v1::Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            address,
+            start_time_unix_nano: self.started,
+            ready: self.unready.is_empty(),
+            streams: self.lagging(),
+            sources: self.sources.iter().map(|(kind, counts)| source(*kind, counts)).collect(),
+            reasons: self.unready,
+            queue: self.queue,
+            destinations: self.destinations,
+        }
+    }
+}
+
+fn source(kind: SourceKind, counts: &Counts) -> v1::SourceStatus {
+    v1::SourceStatus {
+        kind: kind.as_str().to_owned(),
+        bytes_read: counts.bytes_read,
+        lines_read: counts.lines_read,
+        records_kept: counts.records_kept,
+        lines_filtered: Some(counts.lines_filtered.into()),
+        lines_lost: counts.lines_lost,
+        bytes_lost: counts.bytes_lost,
+        lag_bytes: counts.lag_bytes,
+    }
+}
