@@ -2,6 +2,7 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use prost::Message;
 use tokio::{
     sync::watch,
@@ -143,13 +144,13 @@ impl<B: Backlog, D: Deliver> Destination<B, D> {
             match self.deliver.deliver(seq, &part.meta, &part.body).await {
                 Delivery::Accepted { rejected, message } => self.accepted(seq, part, rejected, &message).await,
                 Delivery::Retry { after, reason } => {
-                    let pause = self.backoff.pause(after);
+                    let pause = at_most(self.backoff.pause(after), stop);
                     self.failed(ExportState::Retrying, &reason, pause);
                     rest(pause, stop).await;
                     continue;
                 }
                 Delivery::Misconfigured { reason } => {
-                    let pause = self.backoff.about(MISCONFIGURED_PAUSE);
+                    let pause = at_most(self.backoff.about(MISCONFIGURED_PAUSE), stop);
                     self.failed(ExportState::Misconfigured, &reason, pause);
                     rest(pause, stop).await;
                     continue;
@@ -198,7 +199,8 @@ impl<B: Backlog, D: Deliver> Destination<B, D> {
             );
         }
         if rejected > 0 {
-            self.write_letter(seq, part, rejected, &format!("took the batch, but said: {message}"), false).await;
+            self.write_letter(seq, &part.meta.run_id, None, rejected, &format!("took the batch, but said: {message}"))
+                .await;
         }
     }
 
@@ -222,11 +224,12 @@ impl<B: Backlog, D: Deliver> Destination<B, D> {
                 "{address}: {reason}; the batch is set aside as a dead letter"
             );
         }
-        self.write_letter(seq, part, records, reason, true).await;
+        self.write_letter(seq, &part.meta.run_id, Some(part.body.clone()), records, reason).await;
     }
 
-    async fn write_letter(&mut self, seq: u64, part: &Part, records: u64, reason: &str, with_body: bool) {
-        let (letters, part, reason) = (Arc::clone(&self.shared.dead_letters), part.clone(), reason.to_owned());
+    /// `body` is `None` if the destination has taken the bytes.
+    async fn write_letter(&mut self, seq: u64, run_id: &str, body: Option<Bytes>, records: u64, reason: &str) {
+        let (letters, run_id, reason) = (Arc::clone(&self.shared.dead_letters), run_id.to_owned(), reason.to_owned());
         let (destination, address) = (self.route.name.clone(), self.deliver.address().to_owned());
         let time_unix_nano = self.shared.clock.now();
         let written = tokio::task::spawn_blocking(move || {
@@ -235,11 +238,11 @@ impl<B: Backlog, D: Deliver> Destination<B, D> {
                 address: &address,
                 seq,
                 records,
-                run_id: &part.meta.run_id,
+                run_id: &run_id,
                 reason: &reason,
                 time_unix_nano,
             };
-            letters.put(&letter, with_body.then_some(&part.body[..]))
+            letters.put(&letter, body.as_deref())
         })
         .await
         .unwrap_or_else(|stopped| Err(std::io::Error::other(stopped)));
@@ -247,7 +250,7 @@ impl<B: Backlog, D: Deliver> Destination<B, D> {
         if let Err(error) = written
             && self.report.is_due("dead letter", Instant::now())
         {
-            error!(destination = %self.route.name, %error, "a dead letter could not be written, its records are gone");
+            error!(destination = %self.route.name, %error, "a dead letter could not be written; only its count remains");
         }
     }
 }
@@ -260,7 +263,12 @@ fn put_in_place(parts: &mut VecDeque<Part>, pieces: Vec<Part>) {
     }
 }
 
-/// Pauses, but not for long once runlog is stopping.
+/// The pause that there is time for.
+fn at_most(pause: Duration, stop: &watch::Receiver<Option<Instant>>) -> Duration {
+    if stop.borrow().is_some() { pause.min(STOPPING_PAUSE) } else { pause }
+}
+
+/// Pauses; what is left of a long pause is cut short when runlog begins to stop.
 async fn rest(pause: Duration, stop: &mut watch::Receiver<Option<Instant>>) {
     let end = Instant::now() + pause;
     tokio::select! {

@@ -260,6 +260,9 @@ mod tests {
         assert_eq!(judge(&grpc, Zstd, 0), expected);
     }
 
+    /// Headers and body of a success; what was rejected and what is said of it.
+    type Case<'a> = (&'a [(&'static str, &'static str)], &'a [u8], u64, &'a str);
+
     #[test]
     fn x6_x12_what_a_success_says_is_understood_or_flagged() {
         let proto = ("content-type", "application/x-protobuf");
@@ -270,7 +273,7 @@ mod tests {
         let strange = "answered 200 OK, but with \"text/html\" that is no OTLP: is there a portal or proxy in between?";
         let torn = "answered 200 OK, but with \"application/x-protobuf\" that is no OTLP: is there a portal or proxy \
                     in between?";
-        let cases: [(&[(&'static str, &'static str)], &[u8], u64, &str); 10] = [
+        let cases: [Case<'_>; 10] = [
             (&[], b"", 0, ""),
             (&[html], b"", 0, ""),
             (&[proto], b"\x0a\x00", 0, ""),
