@@ -103,8 +103,10 @@ fn a_service_always_has_a_name() {
 #[test]
 fn an_operators_attribute_replaces_what_was_found_but_not_the_run() {
     let mut facts = Facts(vec![fact("host.name", "node-1")]);
-    facts.choose(&[fact("host.name", "chosen"), fact("ml.run.id", "other"), fact("team", "vision")], None);
+    let chosen = [("host.name", "chosen"), ("ml.run.id", "other"), ("ml.platform", "other"), ("team", "vision")];
+    facts.choose(&chosen.map(|(key, value)| fact(key, value)), None);
     let found = attributes("r1", &Identity::default(), &facts);
+    assert!(!found.contains_key("ml.platform"));
     assert_eq!(found["host.name"], "chosen");
     assert_eq!(found["ml.run.id"], "r1");
     assert_eq!(found["team"], "vision");

@@ -1,5 +1,44 @@
 //! Containers of a Docker engine.
+//!
+//! The [`fleet`] finds containers and gives each a [`reader`]. A reader asks the [`engine`] for the container's logs,
+//! which [`frame`] decodes into entries; [`log`] decides which of them are new and makes chunks of those. Where
+//! reading has to go on is a [`place`], found again by content through a [`ring`].
 
+mod backoff;
 mod config;
+mod engine;
+mod fleet;
+mod frame;
+mod health;
+mod log;
+mod own;
+mod place;
+mod reader;
+mod ring;
+mod stamp;
+mod tagging;
+#[cfg(test)]
+mod tests;
 
 pub use config::{Config, Label};
+pub use health::{Health, State, health};
+pub use tagging::Tagging;
+
+use tokio::sync::watch;
+
+use crate::{config::Switch, source::Context};
+
+use self::{fleet::Fleet, own::OwnContainer, reader::Shared};
+
+/// Collects the logs of containers until `context.stop` is thrown and what the engine has then was handed over.
+///
+/// An engine that is absent, forbidden or silent is waited for without end, and `health` says so. Nothing is
+/// collected if `config` says so. A container that is running at the stop is left open: its last line, if it has no
+/// line feed yet, is read again at the next start.
+pub async fn collect(config: Config, context: Context, tagging: Tagging, health: watch::Sender<Health>) {
+    if config.collect == Switch::Off {
+        return;
+    }
+    let tagger = Box::new(move |container: &tagging::Container| tagging.tags(container));
+    Fleet::new(Shared { config, context, tagger, own: OwnContainer::find() }, health).run().await;
+}

@@ -1,0 +1,338 @@
+//! Which containers there are: one reader for each, as long as it has something to read.
+
+use std::{
+    collections::{HashMap, HashSet},
+    mem,
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use futures_util::StreamExt;
+use tokio::{
+    sync::watch,
+    task::{Id, JoinError, JoinSet},
+    time::{MissedTickBehavior, interval},
+};
+use tracing::{debug, error, info, warn};
+
+use super::{
+    Health, State,
+    backoff::Backoff,
+    engine::{Absent, Activity, Change, ChangeKind, Engine, Failure},
+    frame::Stdio,
+    log::key,
+    place::Forgotten,
+    reader::{Ended, Outcome, Reader, Remains, Shared},
+};
+use crate::{
+    config::Switch,
+    record::{
+        Chunk, Ending, Input, Origin, Resource, Severity, SourceKind, Tally, UnixNanos, origin::Stream as Opening,
+    },
+    source::Stop,
+};
+
+/// How often all containers are listed: the engine's events may be lost.
+const LIST_EVERY: Duration = Duration::from_secs(10);
+
+/// How far back events are asked for when they are asked for the first time.
+const OVERLAP: UnixNanos = 1_000_000_000;
+
+/// All containers that were seen and still exist.
+pub(super) struct Fleet {
+    shared: Arc<Shared>,
+    health: watch::Sender<Health>,
+    vessels: HashMap<String, Vessel>,
+    readers: JoinSet<Outcome>,
+    by_task: HashMap<Id, String>,
+    /// Containers with a position in the queue that no list has shown yet.
+    unseen: HashSet<String>,
+    /// Time of the newest event.
+    newest_change: UnixNanos,
+    /// Whether the containers were listed once.
+    listed: bool,
+    reported: Option<String>,
+}
+
+/// A container.
+enum Vessel {
+    /// It has a reader. `again` if it was started since.
+    Read { again: bool },
+    /// It was read to its end.
+    Done(Remains),
+    /// It is not to be read. `ever` if that cannot change.
+    Skipped { ever: bool },
+}
+
+impl Fleet {
+    pub(super) fn new(shared: Shared, health: watch::Sender<Health>) -> Self {
+        let id = |key: &String| Some(key.strip_prefix("docker/")?.split('/').next()?.to_owned());
+        Self {
+            unseen: shared.context.positions.keys().filter_map(id).collect(),
+            shared: Arc::new(shared),
+            health,
+            vessels: HashMap::new(),
+            readers: JoinSet::new(),
+            by_task: HashMap::new(),
+            newest_change: 0,
+            listed: false,
+            reported: None,
+        }
+    }
+
+    /// Reads all containers until the stop is thrown, and then to their ends.
+    pub(super) async fn run(mut self) {
+        let mut stop = self.shared.context.stop.clone();
+        let shared = Arc::clone(&self.shared);
+        let socket = shared.config.socket.as_path();
+        let mut backoff = Backoff::new();
+        while !stop.is_thrown() {
+            let absent = match Engine::connect(socket).await {
+                Ok(engine) => match self.session(&engine, &mut stop).await {
+                    Ok(()) => break,
+                    Err(failure) => {
+                        if self.health.borrow().state == State::Collecting {
+                            backoff.reset();
+                        }
+                        Absent::Failure(failure)
+                    }
+                },
+                Err(absent) => absent,
+            };
+            let waits = matches!(absent, Absent::NoSocket) && shared.config.collect == Switch::Auto;
+            self.report(socket, &absent);
+            if waits {
+                // Nobody asked for an engine, so that it is looked for now and then is enough.
+                let _ = tokio::time::timeout(LIST_EVERY, stop.thrown()).await;
+            } else {
+                backoff.pause(&mut stop).await;
+            }
+        }
+        self.finish(socket).await;
+    }
+
+    /// Follows the engine's containers until the stop is thrown.
+    async fn session(&mut self, engine: &Engine, stop: &mut Stop) -> Result<(), Failure> {
+        let now = self.shared.context.clock.now();
+        let since = if self.newest_change > 0 { self.newest_change } else { now.saturating_sub(OVERLAP) };
+        // Asked for before the list, so that no container starts between the two unseen.
+        let changes = engine.changes(since);
+        tokio::pin!(changes);
+        let mut tick = interval(LIST_EVERY);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.thrown() => return Ok(()),
+                Some(joined) = self.readers.join_next_with_id(), if !self.readers.is_empty() => {
+                    self.joined(engine, joined).await;
+                }
+                change = changes.next() => self.changed(engine, ended_is_failure(change)?).await,
+                _ = tick.tick() => self.look(engine).await?,
+            }
+        }
+    }
+
+    /// Lists all containers and reads those that have something to be read.
+    async fn look(&mut self, engine: &Engine) -> Result<(), Failure> {
+        let list = engine.list().await?;
+        self.found();
+        let ended = if self.listed { Ended::Read } else { self.ended_before() };
+        for listed in &list {
+            let has_news = match (self.vessels.get(&listed.id), listed.activity) {
+                (_, Activity::None) | (Some(Vessel::Read { .. } | Vessel::Skipped { ever: true }), _) => false,
+                (None, _) | (Some(_), Activity::Running) => true,
+                (Some(_), Activity::Ended) => false,
+            };
+            if has_news {
+                self.read(engine, &listed.id, ended);
+            }
+        }
+        self.listed = true;
+        let there: HashSet<&str> = list.iter().map(|listed| listed.id.as_str()).collect();
+        self.unseen.retain(|id| !there.contains(id.as_str()));
+        let idle = self.vessels.iter().filter(|(_, vessel)| !matches!(vessel, Vessel::Read { .. }));
+        let missing = idle.map(|(id, _)| id).filter(|id| !there.contains(id.as_str())).cloned();
+        let missing: Vec<String> = missing.chain(mem::take(&mut self.unseen)).collect();
+        for id in missing {
+            match engine.inspect(&id).await {
+                Ok(None) => self.forget(&id).await,
+                // It is there after all, or cannot be told: the next list will show.
+                Ok(Some(_)) | Err(_) => debug!(container = id, "container is missing in the list"),
+            }
+        }
+        Ok(())
+    }
+
+    fn ended_before(&self) -> Ended {
+        if self.shared.config.read_exited { Ended::Read } else { Ended::Leave }
+    }
+
+    async fn changed(&mut self, engine: &Engine, change: Change) {
+        self.newest_change = self.newest_change.max(change.time);
+        match (self.vessels.get_mut(&change.id), change.kind) {
+            (Some(Vessel::Read { again }), ChangeKind::Started) => *again = true,
+            // Its reader finds out by itself.
+            (Some(Vessel::Read { .. }), _) | (Some(Vessel::Skipped { ever: true }), ChangeKind::Started) => {}
+            (_, ChangeKind::Removed) => self.forget(&change.id).await,
+            (None, ChangeKind::Started | ChangeKind::Ended) | (Some(_), ChangeKind::Started) => {
+                self.read(engine, &change.id, Ended::Read);
+            }
+            (Some(Vessel::Done(_) | Vessel::Skipped { .. }), ChangeKind::Ended) => {}
+        }
+    }
+
+    /// Gives a container its reader.
+    fn read(&mut self, engine: &Engine, id: &str, ended: Ended) {
+        let before = match self.vessels.insert(id.to_owned(), Vessel::Read { again: false }) {
+            Some(Vessel::Done(remains)) => Some(remains),
+            _ => None,
+        };
+        let shared = Arc::clone(&self.shared);
+        let reader = Reader { id: id.to_owned(), engine: engine.clone(), shared, ended, before };
+        let task = self.readers.spawn(reader.run());
+        self.by_task.insert(task.id(), id.to_owned());
+        self.count();
+    }
+
+    async fn joined(&mut self, engine: &Engine, joined: Result<(Id, Outcome), JoinError>) {
+        let (task, outcome) = match joined {
+            Ok(joined) => joined,
+            Err(failed) => {
+                error!(error = %failed, "a container's reader failed");
+                (failed.id(), Outcome::LeftOut)
+            }
+        };
+        let Some(id) = self.by_task.remove(&task) else { return };
+        let again = matches!(self.vessels.get(&id), Some(Vessel::Read { again: true }));
+        let vessel = match outcome {
+            Outcome::Read(remains) => Vessel::Done(remains),
+            Outcome::LeftOut => Vessel::Skipped { ever: true },
+            Outcome::Skipped | Outcome::Stopped => Vessel::Skipped { ever: false },
+            Outcome::Removed => {
+                self.forget(&id).await;
+                self.count();
+                return;
+            }
+        };
+        let ever = matches!(vessel, Vessel::Skipped { ever: true });
+        self.vessels.insert(id.clone(), vessel);
+        if again && !ever {
+            self.read(engine, &id, Ended::Read);
+        }
+        self.count();
+    }
+
+    /// Lets the queue drop the positions of a container that does not exist any more.
+    async fn forget(&mut self, id: &str) {
+        self.vessels.remove(id);
+        for stdio in Stdio::BOTH {
+            let origin = Origin::new(Opening {
+                key: key(id, stdio),
+                kind: SourceKind::Docker,
+                identity: &[],
+                resource: Arc::new(Resource { run_id: String::new(), encoded: Vec::new() }),
+                attributes: Vec::new(),
+                level: Severity::UNSPECIFIED,
+                tally: Tally::detached(SourceKind::Docker, id),
+                bookmark: Arc::new(Forgotten),
+            });
+            let chunk = Chunk {
+                origin,
+                at: 0,
+                data: Vec::new(),
+                observed: self.shared.context.clock.now(),
+                marks: Vec::new(),
+                ending: Ending::Closed,
+                permit: None,
+            };
+            // If the pipeline has ended, the position is kept a while longer.
+            let _ = self.shared.context.intake.send(Input::Chunk(chunk)).await;
+        }
+    }
+
+    /// Waits for all readers; containers that were not seen yet get one as well.
+    async fn finish(&mut self, socket: &Path) {
+        match Engine::connect(socket).await {
+            Ok(engine) => {
+                if let Err(failure) = self.look(&engine).await {
+                    warn!(error = %failure, "containers could not be listed a last time");
+                }
+            }
+            Err(absent) => debug!(error = %absent, "the engine is not there at the end"),
+        }
+        while let Some(joined) = self.readers.join_next().await {
+            if let Err(failed) = joined {
+                error!(error = %failed, "a container's reader failed");
+            }
+        }
+        self.health.send_modify(|health| health.containers = 0);
+    }
+
+    fn count(&self) {
+        self.health.send_modify(|health| health.containers = self.readers.len());
+    }
+
+    fn found(&mut self) {
+        let collecting = |health: &mut Health| {
+            let news = health.state != State::Collecting;
+            health.state = State::Collecting;
+            news
+        };
+        if self.health.send_if_modified(collecting) {
+            info!(socket = %self.shared.config.socket.display(), "collecting from the Docker engine");
+        }
+        self.reported = None;
+    }
+
+    /// Says once what keeps the containers from being read, and what to do about it.
+    fn report(&mut self, socket: &Path, absent: &Absent) {
+        let socket = socket.display();
+        let (text, waiting) = match absent {
+            Absent::NoSocket if self.shared.config.collect == Switch::Auto => {
+                (format!("no Docker engine at {socket}; containers are collected when one appears"), true)
+            }
+            Absent::NoSocket => (
+                format!(
+                    "no Docker engine at {socket} (docker.host); start it, mount the socket, \
+                     or set RUNLOG_DOCKER_COLLECT=off"
+                ),
+                false,
+            ),
+            Absent::Denied => (
+                format!(
+                    "not allowed to use the Docker engine at {socket} (docker.host); \
+                     give runlog the socket's group, usually docker, or set RUNLOG_DOCKER_COLLECT=off"
+                ),
+                false,
+            ),
+            Absent::Failure(failure) => {
+                (format!("the Docker engine at {socket} (docker.host) does not answer: {}", chain(failure)), false)
+            }
+        };
+        let state = if waiting { State::Waiting } else { State::Degraded(text.clone()) };
+        self.health.send_modify(|health| health.state = state);
+        if self.reported.as_ref() != Some(&text) {
+            if waiting {
+                info!("{text}");
+            } else {
+                warn!("{text}; trying again");
+            }
+            self.reported = Some(text);
+        }
+    }
+}
+
+/// The engine never ends its events by itself.
+fn ended_is_failure(change: Option<Result<Change, Failure>>) -> Result<Change, Failure> {
+    change.unwrap_or_else(|| {
+        Err(std::io::Error::new(std::io::ErrorKind::UnexpectedEof, "the engine's events ended").into())
+    })
+}
+
+/// An error with its causes on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}

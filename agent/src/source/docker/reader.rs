@@ -1,0 +1,323 @@
+//! Reads the logs of one container to their end, over as many connections as it takes.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::{Instant, timeout};
+use tracing::{debug, warn};
+
+use super::{
+    Config,
+    backoff::Backoff,
+    engine::{Body, Engine, Failure},
+    frame::{DecodeError, Decoder, Stdio},
+    log::{Log, Taken, key},
+    own::OwnContainer,
+    tagging::{Container, Tags},
+};
+use crate::source::{Closed, Context};
+
+/// How long the engine may send nothing although more has to come.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Bytes after which the pipeline is given what was read, although more is there.
+const MUCH: usize = 64 * 1024;
+
+/// Gives a container its tags.
+pub(super) type Tagger = dyn Fn(&Container) -> Tags + Send + Sync;
+
+/// What all readers share.
+pub(super) struct Shared {
+    pub config: Config,
+    pub context: Context,
+    pub tagger: Box<Tagger>,
+    pub own: OwnContainer,
+}
+
+/// Whether a container that has ended before is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ended {
+    Read,
+    /// Unless reading it was begun.
+    Leave,
+}
+
+/// A container to be read.
+pub(super) struct Reader {
+    pub id: String,
+    pub engine: Engine,
+    pub shared: Arc<Shared>,
+    pub ended: Ended,
+    /// What an earlier reader of the same container left.
+    pub before: Option<Remains>,
+}
+
+/// A container's logs and how far they were read.
+///
+/// Kept after the end, in case the container is started again.
+pub(super) struct Remains {
+    log: Log,
+    started_at: String,
+    progress: Progress,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    /// There may be more.
+    Reading,
+    /// The last connection told all that there was.
+    CaughtUp,
+    /// All was read after the end of the container.
+    Complete,
+}
+
+/// How the reading of a container came to its end.
+pub(super) enum Outcome {
+    /// The container has ended, and all of its entries were handed over.
+    Read(Remains),
+    /// Its logs are not wanted, or cannot be read by anybody.
+    LeftOut,
+    /// It ended before it was first seen, and is not to be read.
+    Skipped,
+    /// It does not exist any more.
+    Removed,
+    /// runlog is to finish. What could be read was handed over.
+    Stopped,
+}
+
+/// How a connection ended.
+enum Ending {
+    /// The engine has sent all.
+    Complete,
+    /// The place where reading has to go on did not come.
+    Lost,
+    Stopped,
+    Broken(Trouble),
+    /// The pipeline takes nothing more.
+    Closed,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    #[error(transparent)]
+    Failure(#[from] Failure),
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+}
+
+impl Reader {
+    /// Reads until the container has ended or the stop is thrown, and then what is left.
+    pub(super) async fn run(mut self) -> Outcome {
+        let mut backoff = Backoff::new();
+        let mut stop = self.shared.context.stop.clone();
+        let mut current = self.before.take();
+        let mut warned = String::new();
+        loop {
+            let last_chance = stop.is_thrown();
+            let begun = Instant::now();
+            match self.step(&mut current, last_chance).await {
+                Ok(Step::Again) => continue,
+                Ok(Step::Later) => {}
+                Ok(Step::End) => return current.map_or(Outcome::Stopped, Outcome::Read),
+                Ok(Step::Leave(outcome)) => {
+                    if let (Outcome::Removed, Some(remains)) = (&outcome, current) {
+                        self.removed(remains).await;
+                    }
+                    return outcome;
+                }
+                Err(trouble) => {
+                    self.report(&trouble, &mut warned);
+                    if last_chance {
+                        return Outcome::Stopped;
+                    }
+                }
+            }
+            if begun.elapsed() > PATIENCE {
+                backoff.reset();
+            }
+            backoff.pause(&mut stop).await;
+        }
+    }
+
+    /// One look at the container and one connection to its logs.
+    async fn step(&self, current: &mut Option<Remains>, last_chance: bool) -> Result<Step, Trouble> {
+        let Some(container) = self.engine.inspect(&self.id).await? else { return Ok(Step::Leave(Outcome::Removed)) };
+        let Remains { log, started_at, progress } = match current {
+            Some(remains) => remains,
+            None => match self.first_seen(&container) {
+                Ok(remains) => current.insert(remains),
+                Err(outcome) => return Ok(Step::Leave(outcome)),
+            },
+        };
+        if *started_at != container.started_at {
+            // A line that the former process left unfinished does not go on in the next one.
+            log.close();
+            started_at.clone_from(&container.started_at);
+        } else if *progress == Progress::Complete && !container.running {
+            return Ok(Step::End);
+        }
+        *progress = Progress::Reading;
+        let follow = container.running && !last_chance;
+        let ending = self.connection(&container, log, follow).await;
+        log.flush();
+        if self.hand_over(log).await.is_err() {
+            return Ok(Step::Leave(Outcome::Stopped));
+        }
+        match ending {
+            Ending::Stopped => Ok(Step::Again),
+            Ending::Closed => Ok(Step::Leave(Outcome::Stopped)),
+            Ending::Lost => {
+                log.lost();
+                Ok(Step::Again)
+            }
+            Ending::Broken(Trouble::Failure(Failure::Gone)) => Ok(Step::Leave(Outcome::Removed)),
+            Ending::Broken(Trouble::Failure(error @ Failure::Unreadable)) => {
+                warn!(container = %container.name, error = error.to_string(), "container is left out");
+                Ok(Step::Leave(Outcome::LeftOut))
+            }
+            Ending::Broken(trouble) => Err(trouble),
+            Ending::Complete => {
+                log.read_through();
+                *progress = Progress::CaughtUp;
+                // Only what was asked for after the container had ended is known to be all.
+                if follow {
+                    return Ok(Step::Later);
+                }
+                if container.running {
+                    return Ok(Step::Leave(Outcome::Stopped));
+                }
+                *progress = Progress::Complete;
+                log.close();
+                Ok(if self.hand_over(log).await.is_err() { Step::Leave(Outcome::Stopped) } else { Step::End })
+            }
+        }
+    }
+
+    async fn removed(&self, mut remains: Remains) {
+        if remains.progress == Progress::Reading {
+            warn!(container = %self.id, "container was removed before its logs were read to the end");
+        }
+        remains.log.close();
+        // If the pipeline has ended there is nobody left to tell.
+        let _ = self.hand_over(&mut remains.log).await;
+    }
+
+    fn first_seen(&self, container: &Container) -> Result<Remains, Outcome> {
+        let Shared { config, context, tagger, own } = &*self.shared;
+        if !container.is_wanted(&config.labels, own) {
+            return Err(Outcome::LeftOut);
+        }
+        let stored = Stdio::BOTH.map(|stdio| context.positions.get(&key(&self.id, stdio)).map(Vec::as_slice));
+        let begun = stored.iter().any(Option::is_some);
+        if !begun && !container.running && (self.ended == Ended::Leave || container.started_at.is_empty()) {
+            return Err(Outcome::Skipped);
+        }
+        let log = Log::new(&self.id, container.framing, tagger(container), Arc::clone(&context.ledger), stored);
+        Ok(Remains { log, started_at: container.started_at.clone(), progress: Progress::Reading })
+    }
+
+    async fn connection(&self, container: &Container, log: &mut Log, follow: bool) -> Ending {
+        let context = &self.shared.context;
+        let mut stop = context.stop.clone();
+        let request = log.begin(follow, context.clock.now());
+        let may_stop = request.follow;
+        let mut body = match self.engine.logs(&self.id, &request).await {
+            Ok(body) => body,
+            Err(error) => return Ending::Broken(error.into()),
+        };
+        let mut decoder = Decoder::new(container.framing, request.seams);
+        loop {
+            let silence = if !may_stop || log.is_seeking() { PATIENCE } else { Duration::MAX };
+            let received = tokio::select! {
+                biased;
+                () = stop.thrown(), if may_stop => return Ending::Stopped,
+                received = timeout(silence, body.next()) => received,
+            };
+            let taken = match received {
+                Ok(Ok(Some(bytes))) => {
+                    decoder.feed(&bytes);
+                    log.received(context.clock.now());
+                    take_ready(&mut body, &mut decoder, log, bytes.len())
+                }
+                Ok(Ok(None)) => {
+                    decoder.end();
+                    return match take(&mut decoder, log) {
+                        Ok(Taken::Fine) if !log.is_seeking() => Ending::Complete,
+                        Ok(_) => Ending::Lost,
+                        Err(error) => Ending::Broken(error.into()),
+                    };
+                }
+                Ok(Err(error)) => return Ending::Broken(Failure::Http(error).into()),
+                Err(_elapsed) if may_stop => return Ending::Lost,
+                Err(_elapsed) => return Ending::Broken(Failure::Silent.into()),
+            };
+            match taken {
+                Ok(Taken::Fine) => {}
+                Ok(Taken::Lost) => return Ending::Lost,
+                Err(error) => return Ending::Broken(error),
+            }
+            log.flush();
+            if self.hand_over(log).await.is_err() {
+                return Ending::Closed;
+            }
+        }
+    }
+
+    async fn hand_over(&self, log: &mut Log) -> Result<(), Closed> {
+        for input in log.outgoing().drain(..) {
+            self.shared.context.intake.send(input).await?;
+        }
+        Ok(())
+    }
+
+    /// Says each trouble once until another one comes.
+    fn report(&self, trouble: &Trouble, warned: &mut String) {
+        let text = trouble.to_string();
+        match trouble {
+            // Where the engine is gone, it is so for all containers, and said once by the fleet.
+            Trouble::Failure(Failure::Silent | Failure::Io(_) | Failure::Http(_) | Failure::Engine(_)) => {
+                debug!(container = %self.id, error = text, "connection to the container's logs was lost");
+            }
+            _ if *warned == text => {}
+            _ => {
+                warn!(container = %self.id, error = text, "container's logs cannot be read, trying again");
+                *warned = text;
+            }
+        }
+    }
+}
+
+/// What comes after one connection.
+enum Step {
+    Again,
+    /// After a pause.
+    Later,
+    /// All was read.
+    End,
+    Leave(Outcome),
+}
+
+/// Takes the complete entries that have arrived, and what is there without waiting.
+///
+/// The engine sends each entry by itself; without this each would become a chunk.
+fn take_ready(body: &mut Body, decoder: &mut Decoder, log: &mut Log, mut received: usize) -> Result<Taken, Trouble> {
+    loop {
+        if take(decoder, log)? == Taken::Lost {
+            return Ok(Taken::Lost);
+        }
+        if received >= MUCH {
+            return Ok(Taken::Fine);
+        }
+        let Some(bytes) = body.ready() else { return Ok(Taken::Fine) };
+        received += bytes.len();
+        decoder.feed(&bytes);
+    }
+}
+
+fn take(decoder: &mut Decoder, log: &mut Log) -> Result<Taken, DecodeError> {
+    while let Some(entry) = decoder.next()? {
+        if log.entry(entry) == Taken::Lost {
+            return Ok(Taken::Lost);
+        }
+    }
+    Ok(Taken::Fine)
+}
