@@ -9,6 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
+
 use crate::record::{
     Batch, BatchMeta, Origin, PositionUpdate, Resource, Severity,
     wire::{Fields, RequestWriter},
@@ -41,7 +43,7 @@ pub struct Batcher {
     open: Vec<Open>,
     open_bytes: usize,
     compressor: zstd::bulk::Compressor<'static>,
-    spare: Vec<u8>,
+    compressed: Vec<u8>,
 }
 
 /// Names an open batch until the next call of [`Batcher::close_due`] or [`Batcher::close_all`].
@@ -73,7 +75,7 @@ impl Batcher {
             open: Vec::new(),
             open_bytes: 0,
             compressor: zstd::bulk::Compressor::new(ZSTD_LEVEL)?,
-            spare: Vec::new(),
+            compressed: Vec::new(),
         })
     }
 
@@ -135,8 +137,7 @@ impl Batcher {
     pub fn close(&mut self, slot: Slot) -> io::Result<Option<Batch>> {
         let gives_memory_back = self.open.len() > KEPT_BUFFERS;
         let open = &mut self.open[slot.0];
-        let mut payload = std::mem::take(&mut self.spare);
-        payload.clear();
+        let mut payload = Bytes::new();
         let mut meta = BatchMeta { run_id: open.resource.run_id.clone(), ..BatchMeta::default() };
         if !open.writer.is_empty() {
             meta.records = open.writer.records();
@@ -146,8 +147,11 @@ impl Batcher {
             meta.has_events = open.has_events;
             let request = open.writer.finish();
             meta.uncompressed_bytes = u32::try_from(request.len()).unwrap_or(u32::MAX);
-            payload.reserve(zstd::zstd_safe::compress_bound(request.len()));
-            self.compressor.compress_to_buffer(request, &mut payload)?;
+            self.compressed.clear();
+            self.compressed.reserve(zstd::zstd_safe::compress_bound(request.len()));
+            self.compressor.compress_to_buffer(request, &mut self.compressed)?;
+            // The queue holds the payload until it is durable, so it is given no more than its bytes.
+            payload = Bytes::copy_from_slice(&self.compressed);
         }
         let positions = open.positions();
         let closed_bytes = open.writer.len();
@@ -170,11 +174,6 @@ impl Batcher {
     /// Forgets batches of resources that nothing is open for, so that their memory does not outlive their streams.
     pub fn forget_idle(&mut self) {
         self.open.retain(|open| open.since.is_some() || Arc::strong_count(&open.resource) > 1);
-    }
-
-    /// Takes back the memory of a batch that was handed on.
-    pub fn recycle(&mut self, batch: Batch) {
-        self.spare = batch.payload;
     }
 }
 

@@ -1,6 +1,167 @@
-//! The command line.
+//! The command line: what can be typed, and what is done then.
+
+mod agent;
+mod args;
+pub mod check;
+mod exec;
+mod exit;
+pub mod logs;
+mod reader;
+pub mod runs;
+mod serve;
+mod setup;
+pub mod status;
+mod table;
+mod terminal;
+#[cfg(test)]
+mod tests;
+
+pub use reader::{Reader, Server};
+pub use terminal::{Kind, Output};
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use anyhow::{Context, anyhow};
+use clap::{CommandFactory, Parser};
+use jiff::tz::TimeZone;
+use tokio::runtime;
+use url::Url;
+
+use crate::record::{Clock, SystemClock};
+
+use args::{Cli, Command, PlaceArgs, SettingsArgs};
+use check::{Asked, Form, What};
+use exit::{Exit, Failure};
+use setup::State;
+
+/// Threads that sources, destinations and the server share. The pipeline and the files have their own.
+const WORKERS: usize = 2;
 
 /// Runs the program.
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version were asked for; everything else is a fault of what was typed.
+            let exit = if error.use_stderr() { Exit::Settings } else { Exit::Ok };
+            let _ = error.print();
+            return exit.into();
+        }
+    };
+    match run(cli) {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            let mut text = format!("runlog: {}", failure.error);
+            for cause in failure.error.chain().skip(1) {
+                text += &format!(": {cause}");
+            }
+            // There is nobody left to tell if stderr is closed.
+            let _ = writeln!(io::stderr(), "{text}");
+            failure.exit.into()
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<Exit, Failure> {
+    let before = cli.settings;
+    match cli.command.unwrap_or(Command::Agent(SettingsArgs::default())) {
+        Command::Agent(settings) => {
+            let input = setup::input(&[&before, &settings])?;
+            let settings = setup::begin(&input)?;
+            in_runtime(agent::run(&settings, &input))
+        }
+        Command::Exec(exec) => {
+            let input = setup::input(&[&before, &exec.settings])?;
+            let settings = setup::begin(&input)?;
+            in_runtime(exec::run(&settings, &input, &exec))
+        }
+        Command::Serve(settings) => {
+            let settings = setup::begin(&setup::input(&[&before, &settings])?)?;
+            in_runtime(serve::run(&settings))
+        }
+        Command::Check(check) => {
+            let input = setup::input(&[&before, &check.settings])?;
+            let asked = Asked {
+                what: if check.show { What::Show } else { What::Try },
+                form: if check.json { Form::Json } else { Form::Text },
+            };
+            let code = check::check(&input, asked, &mut io::stdout().lock()).context("cannot write the answer")?;
+            Ok(if code == 0 { Exit::Ok } else { Exit::Settings })
+        }
+        Command::Runs(runs) => {
+            let reader = reader(&before, &runs.place)?;
+            let zone = TimeZone::system();
+            in_runtime(async {
+                Ok(runs::runs(&runs.what, &reader, &mut Output::stdout(), &zone).await.map(|()| Exit::Ok)?)
+            })
+        }
+        Command::Logs(logs) => {
+            let reader = reader(&before, &logs.place)?;
+            let now = SystemClock.now();
+            in_runtime(async {
+                Ok(logs::logs(&logs.what, &reader, &mut Output::stdout(), now).await.map(|()| Exit::Ok)?)
+            })
+        }
+        Command::Status(status) => {
+            let server = server(&before, &status.place)?;
+            let now = SystemClock.now();
+            in_runtime(async {
+                Ok(status::status(&status.what, &server, &mut Output::stdout(), now).await.map(|()| Exit::Ok)?)
+            })
+        }
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "runlog", &mut script);
+            io::stdout().write_all(&script).context("cannot write the script")?;
+            Ok(Exit::Ok)
+        }
+    }
+}
+
+/// Where the reading commands read.
+fn reader(before: &SettingsArgs, place: &PlaceArgs) -> Result<Reader, Failure> {
+    if let Some(server) = &place.server {
+        return Ok(Reader::Server(Server::new(&url(server)?)?));
+    }
+    let settings = setup::load(&setup::input(&[before, &place.settings()])?)?.settings;
+    let dir = State::of(&settings).store_dir();
+    if !dir.exists() {
+        let text =
+            "is nothing stored yet; `runlog exec -- COMMAND` stores a run, --state-dir or --server reads elsewhere";
+        return Err(anyhow!("in {} {text}", settings.state_dir.display()).into());
+    }
+    Ok(Reader::open(None, &dir)?)
+}
+
+/// The server that is asked how it is.
+fn server(before: &SettingsArgs, place: &PlaceArgs) -> Result<Server, Failure> {
+    if let Some(server) = &place.server {
+        return Ok(Server::new(&url(server)?)?);
+    }
+    let settings = setup::load(&setup::input(&[before, &place.settings()])?)?.settings;
+    let Some(address) = State::of(&settings).address() else {
+        let dir = settings.state_dir.display();
+        return Err(
+            anyhow!("no runlog serves from {dir}; start one, or name another with --state-dir or --server").into()
+        );
+    };
+    Ok(Server::new(&url(&address)?)?)
+}
+
+fn url(text: &str) -> Result<Url, Failure> {
+    let url = Url::parse(text).with_context(|| format!("{text} is not an address such as http://127.0.0.1:4319"))?;
+    Ok(url)
+}
+
+fn in_runtime(work: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
+    let runtime = runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::new(Exit::Bug, anyhow!(error).context("cannot start threads")))?;
+    let outcome = runtime.block_on(work);
+    // What is still blocked in the system, such as a write to a full pipe, must not keep the process.
+    runtime.shutdown_background();
+    outcome
 }

@@ -131,6 +131,16 @@ pub enum Full {
     Disk,
 }
 
+impl fmt::Display for Full {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unsynced => "the disk is slow",
+            Self::Budget => "queue.max_bytes is reached",
+            Self::Disk => "the disk is full",
+        })
+    }
+}
+
 /// An entry as a reader is given it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {

@@ -1,5 +1,7 @@
 //! A closed batch, as it goes into the queue and comes out again.
 
+use bytes::Bytes;
+
 /// What the queue keeps beside a batch's bytes, so that nobody has to open them to know what they are.
 ///
 /// A protobuf message of our own; fields are only ever added.
@@ -34,7 +36,7 @@ pub struct Batch {
     /// What is in it.
     pub meta: BatchMeta,
     /// One zstd frame with an OTLP `ExportLogsServiceRequest`. Empty if the batch only moves positions.
-    pub payload: Vec<u8>,
+    pub payload: Bytes,
     /// Where to read on once this batch is durable.
     pub positions: Vec<PositionUpdate>,
 }

@@ -104,6 +104,8 @@ impl Tally {
 pub struct Ledger {
     open: Mutex<Vec<Arc<Tally>>>,
     closed: Mutex<BTreeMap<SourceKind, Counts>>,
+    /// Records that were kept and then refused by the queue for good, which is a bug or an absurd setting.
+    pub records_refused: AtomicU64,
 }
 
 impl Ledger {

@@ -47,6 +47,9 @@ fn is_ours(headers: &HeaderMap, listen: SocketAddr) -> bool {
     let mut hosts = headers.get_all(header::HOST).iter();
     let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
     let Some(authority) = host.to_str().ok().and_then(|host| host.parse::<Authority>().ok()) else { return false };
+    if authority.as_str().contains('@') {
+        return false;
+    }
     let host = authority.host().trim_start_matches('[').trim_end_matches(']');
     if host.eq_ignore_ascii_case("localhost") {
         return true;

@@ -167,6 +167,7 @@ mod tests {
         counts.lines_filtered[Severity::DEBUG.range()] = 4;
         Snapshot {
             started: 1_500_000_000,
+            degraded: Vec::new(),
             unready: Vec::new(),
             sources: BTreeMap::from([(SourceKind::File, counts)]),
             streams,

@@ -22,6 +22,8 @@ pub struct Snapshot {
     pub started: UnixNanos,
     /// Why it is not ready, one sentence each; empty if it is.
     pub unready: Vec<String>,
+    /// What does not work while the rest does, one sentence each.
+    pub degraded: Vec<String>,
     /// [`crate::record::Ledger::sums`].
     pub sources: BTreeMap<SourceKind, Counts>,
     /// [`crate::record::Ledger::streams`].
@@ -64,6 +66,7 @@ impl Snapshot {
             streams: self.lagging(),
             sources: self.sources.iter().map(|(kind, counts)| source(*kind, counts)).collect(),
             reasons: self.unready,
+            degraded: self.degraded,
             queue: self.queue,
             destinations: self.destinations,
         }

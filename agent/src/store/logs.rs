@@ -50,11 +50,13 @@ impl Cursor {
         }
     }
 
-    /// The nearest place before this one.
-    const fn previous(self) -> Self {
+    /// The nearest place before this one: `after` it begins what `before` this one ended.
+    pub(crate) const fn previous(self) -> Self {
         match self.index.checked_sub(1) {
             Some(index) => Self { index, ..self },
-            None => Self { block: self.block.saturating_sub(1), index: u32::MAX },
+            // There is no block 0, so nothing lies before its places.
+            None if self.block == 0 => self,
+            None => Self { block: self.block - 1, index: u32::MAX },
         }
     }
 }
@@ -185,7 +187,6 @@ struct Page {
     lines: Vec<v1::LogLine>,
     bytes: usize,
     scanned: u64,
-    more: bool,
     damaged_blocks: u32,
 }
 

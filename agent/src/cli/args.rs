@@ -1,0 +1,182 @@
+//! What can be typed.
+
+use std::{ffi::OsString, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::Flag;
+
+use super::{logs::LogsArgs, runs::RunsArgs, status::StatusArgs};
+
+const EXAMPLES: &str = "\
+Examples:
+  runlog exec -- python train.py           run a script and keep what it prints
+  runlog runs                              list runs
+  runlog logs latest --level warn          what went wrong in the newest one
+  RUNLOG_LEVEL=DEBUG RUNLOG_FILES='/logs/*.log' RUNLOG_EXPORT_ENDPOINT=http://collector:4318 runlog
+                                           a sidecar: files of a shared volume, sent to a Collector
+  runlog check                             try settings, rights and the destination
+
+Exit codes: 0 all delivered, 1 the command failed, 64 settings, 70 a bug, 74 the state directory cannot be used,
+75 stopped with records still in the queue. `exec` ends with the code of its process.";
+
+const EXEC_EXAMPLES: &str = "\
+Examples:
+  runlog exec -- python train.py --lr 0.1
+  runlog exec --run-id ridge-1 --experiment diabetes --level debug -- python train.py";
+
+const LOGS_EXAMPLES: &str = "\
+Examples:
+  runlog logs latest -f
+  runlog logs ridge-1 --level warn --tail 50
+  runlog logs ridge-1 --grep 'loss=nan' --json";
+
+/// What a training run printed, found under its run.
+#[derive(Debug, Parser)]
+#[command(name = "runlog", version, about, after_help = EXAMPLES, disable_help_subcommand = true)]
+pub struct Cli {
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// Flags that set an option; each is also a variable and a key of the configuration file.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Settings")]
+pub struct SettingsArgs {
+    /// Read this configuration file instead of /etc/runlog/runlog.toml
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Leave out lines below this level: trace, debug, info, warn, error, fatal [RUNLOG_LEVEL]
+    #[arg(long, value_name = "LEVEL")]
+    pub level: Option<String>,
+    /// The run that everything belongs to [RUNLOG_RUN_ID]
+    #[arg(long, value_name = "ID")]
+    pub run_id: Option<String>,
+    /// The experiment that the run belongs to [RUNLOG_EXPERIMENT]
+    #[arg(long, value_name = "NAME")]
+    pub experiment: Option<String>,
+    /// Follow these files; may be given several times [RUNLOG_FILES]
+    #[arg(long, value_name = "GLOB")]
+    pub files: Vec<String>,
+    /// Keep the queue and the store here [RUNLOG_STATE_DIR]
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<String>,
+    /// Send logs there over OTLP [RUNLOG_EXPORT_ENDPOINT]
+    #[arg(long, value_name = "URL")]
+    pub endpoint: Option<String>,
+    /// Serve health, metrics and the page here; off for none [RUNLOG_SERVE_LISTEN]
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<String>,
+    /// Set any other option, as key=value [RUNLOG_<KEY>]
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
+/// Where the reading commands read.
+#[derive(Debug, Default, Args)]
+pub struct PlaceArgs {
+    /// Ask the agent or `runlog serve` at this address, such as http://127.0.0.1:4319
+    #[arg(long, value_name = "URL")]
+    pub server: Option<String>,
+    /// Read what is kept in this state directory [RUNLOG_STATE_DIR]
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<String>,
+}
+
+impl PlaceArgs {
+    /// The settings that these flags amount to.
+    pub fn settings(&self) -> SettingsArgs {
+        SettingsArgs { state_dir: self.state_dir.clone(), ..SettingsArgs::default() }
+    }
+}
+
+impl SettingsArgs {
+    /// The flags that were given, for [`crate::config::load`].
+    ///
+    /// # Errors
+    /// A `--set` without `=`, as it was typed.
+    pub fn flags(&self) -> Result<Vec<Flag>, String> {
+        let files = (!self.files.is_empty()).then(|| self.files.join(","));
+        let named = [
+            ("level", "--level", &self.level),
+            ("run_id", "--run-id", &self.run_id),
+            ("experiment", "--experiment", &self.experiment),
+            ("files", "--files", &files),
+            ("state_dir", "--state-dir", &self.state_dir),
+            ("export.endpoint", "--endpoint", &self.endpoint),
+            ("serve.listen", "--listen", &self.listen),
+        ];
+        let flag =
+            |key: &str, name: &str, value: &str| Flag { key: key.into(), name: name.into(), value: value.into() };
+        let mut flags: Vec<Flag> =
+            named.iter().filter_map(|(key, name, value)| Some(flag(key, name, value.as_deref()?))).collect();
+        for pair in &self.set {
+            let (key, value) = pair.split_once('=').ok_or_else(|| pair.clone())?;
+            flags.push(flag(key.trim(), "--set", value));
+        }
+        Ok(flags)
+    }
+}
+
+/// What runlog can be asked to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Collect from files and containers until stopped (what runlog does without a command)
+    Agent(SettingsArgs),
+    /// Run a program and collect what it prints; ends with its exit code
+    #[command(after_help = EXEC_EXAMPLES)]
+    Exec(ExecArgs),
+    /// Serve the embedded store alone: page, API, and OTLP/HTTP logs from other agents
+    Serve(SettingsArgs),
+    /// Try the settings, the rights and the destination
+    Check(CheckArgs),
+    /// List runs
+    Runs(Read<RunsArgs>),
+    /// Print what a run printed
+    #[command(after_help = LOGS_EXAMPLES)]
+    Logs(Read<LogsArgs>),
+    /// Show how a running agent is doing
+    Status(Read<StatusArgs>),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// `runlog exec`
+#[derive(Debug, Args)]
+pub struct ExecArgs {
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+    /// Do not tell about the run at its end
+    #[arg(long, short)]
+    pub quiet: bool,
+    /// The program and its arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
+}
+
+/// `runlog check`
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+    /// Show each option's value and where it was set, and try nothing
+    #[arg(long)]
+    pub show: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A reading command: what to read, and where.
+#[derive(Debug, Args)]
+pub struct Read<A: Args> {
+    #[command(flatten)]
+    pub what: A,
+    #[command(flatten)]
+    pub place: PlaceArgs,
+}

@@ -1,0 +1,182 @@
+//! What is tried, one function each. None changes anything.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read, Write},
+    net::TcpStream,
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use rustix::fs::Access;
+
+use crate::{config::Switch, export, source};
+
+use super::{Finding, Verdict};
+
+/// How long an endpoint or an engine may take to answer.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// How many files are named of those that cannot be read.
+const NAMED: usize = 3;
+
+pub(super) fn state(directory: &Path) -> Finding {
+    let shown = directory.display();
+    let remedy = "set RUNLOG_STATE_DIR to a directory that runlog may write, or change the owner of this one";
+    match fs::metadata(directory) {
+        Ok(found) if !found.is_dir() => {
+            Finding::new("state", Verdict::Error, format!("{shown} is not a directory"), remedy)
+        }
+        Ok(_) if is_writable(directory) => Finding::new("state", Verdict::Ok, format!("{shown} is writable"), ""),
+        Ok(_) => Finding::new("state", Verdict::Error, format!("{shown} is not writable"), remedy),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let above = directory.ancestors().skip(1).find(|above| above.exists());
+            // A relative path ends at the empty one, which is the present folder.
+            let above = above.filter(|above| *above != Path::new("")).unwrap_or(Path::new("."));
+            if above.is_dir() && is_writable(above) {
+                Finding::new("state", Verdict::Ok, format!("{shown} does not exist yet and can be made"), "")
+            } else {
+                let text = format!("{shown} does not exist, and {} is not writable", above.display());
+                Finding::new("state", Verdict::Error, text, remedy)
+            }
+        }
+        Err(error) => Finding::new("state", Verdict::Error, format!("{shown} cannot be reached: {error}"), remedy),
+    }
+}
+
+// The kernel's own answer, so that read-only file systems count as well.
+fn is_writable(directory: &Path) -> bool {
+    rustix::fs::access(directory, Access::WRITE_OK | Access::EXEC_OK).is_ok()
+}
+
+pub(super) fn files(config: &source::file::Config) -> Vec<Finding> {
+    if config.paths.is_empty() {
+        return vec![Finding::new("files", Verdict::Ok, "none are followed", "")];
+    }
+    let excluded: Vec<glob::Pattern> = config.exclude.iter().filter_map(|text| glob::Pattern::new(text).ok()).collect();
+    config.paths.iter().map(|pattern| matched(pattern, &excluded, &|path| File::open(path).is_ok())).collect()
+}
+
+pub(super) fn matched(pattern: &str, excluded: &[glob::Pattern], can_open: &dyn Fn(&Path) -> bool) -> Finding {
+    let Ok(paths) = glob::glob(pattern) else {
+        return Finding::new("files", Verdict::Error, format!("{pattern} is not a glob"), "");
+    };
+    let (mut count, mut unreadable) = (0_usize, Vec::new());
+    for found in paths {
+        let path = match found {
+            Ok(path) => path,
+            Err(error) => {
+                unreadable.push(error.path().to_path_buf());
+                continue;
+            }
+        };
+        // Opening a pipe would wait for its writer.
+        if !path.is_file() || excluded.iter().any(|exclude| exclude.matches_path(&path)) {
+            continue;
+        }
+        count += 1;
+        if !can_open(&path) {
+            unreadable.push(path);
+        }
+    }
+    if !unreadable.is_empty() {
+        let text = format!("{pattern} matches {count}, and runlog may not read {}", named(&unreadable));
+        let remedy = "run runlog as a user or in a group that may read them";
+        return Finding::new("files", Verdict::Error, text, remedy);
+    }
+    if count == 0 {
+        let remedy = "nothing to do if they come later; else correct RUNLOG_FILES";
+        return Finding::new("files", Verdict::Warning, format!("{pattern} matches nothing"), remedy);
+    }
+    Finding::new("files", Verdict::Ok, format!("{pattern} matches {count}"), "")
+}
+
+fn named(paths: &[PathBuf]) -> String {
+    let mut names: Vec<String> = paths.iter().take(NAMED).map(|path| path.display().to_string()).collect();
+    if paths.len() > NAMED {
+        names.push(format!("and {} more", paths.len() - NAMED));
+    }
+    names.join(", ")
+}
+
+pub(super) fn docker(config: &source::docker::Config) -> Finding {
+    let shown = config.socket.display();
+    let verdict = match config.collect {
+        Switch::Off => return Finding::new("docker", Verdict::Ok, "containers are not collected", ""),
+        Switch::Auto => Verdict::Warning,
+        Switch::On => Verdict::Error,
+    };
+    match ping(&config.socket) {
+        Ok(true) => Finding::new("docker", Verdict::Ok, format!("{shown} answers"), ""),
+        Ok(false) => {
+            let text = format!("{shown} is no Docker engine");
+            Finding::new("docker", verdict, text, "set RUNLOG_DOCKER_HOST to the engine's socket")
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound && config.collect == Switch::Auto => {
+            Finding::new("docker", Verdict::Ok, format!("{shown} is not there, so no containers are collected"), "")
+        }
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            let text = format!("{shown} may not be opened");
+            let remedy = "add runlog's user to the socket's group, in a container with --group-add \
+                          $(stat -c %g /var/run/docker.sock)";
+            Finding::new("docker", verdict, text, remedy)
+        }
+        Err(error) => {
+            let text = format!("{shown} does not answer: {error}");
+            Finding::new("docker", verdict, text, "start the engine, or mount its socket into runlog's container")
+        }
+    }
+}
+
+/// Whether a Docker engine answers there.
+///
+/// Source: Docker Engine API, `GET /_ping`.
+fn ping(socket: &Path) -> io::Result<bool> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.write_all(b"GET /_ping HTTP/1.0\r\nHost: docker\r\n\r\n")?;
+    let mut status = [0; 12];
+    stream.read_exact(&mut status)?;
+    Ok(status.starts_with(b"HTTP/1.") && status.ends_with(b" 200"))
+}
+
+pub(super) fn certificates(export: Option<&export::Config>) -> Vec<Finding> {
+    let Some(export) = export else { return Vec::new() };
+    let identity = export.client_identity.iter().flat_map(|(certificate, key)| [certificate, key]);
+    let unreadable = export.certificate.iter().chain(identity).filter_map(|path| {
+        let error = File::open(path).err()?;
+        let text = format!("{} cannot be read: {error}", path.display());
+        Some(Finding::new("export", Verdict::Error, text, "name a PEM file that runlog may read"))
+    });
+    unreadable.collect()
+}
+
+pub(super) fn destination(export: Option<&export::Config>) -> Finding {
+    let Some(export) = export else {
+        return Finding::new("export", Verdict::Ok, "nothing is exported; the embedded store is kept", "");
+    };
+    let (host, port) = (export.endpoint.host_str().unwrap_or_default(), export.endpoint.port_or_known_default());
+    let shown = format!("{host}:{}", port.unwrap_or_default());
+    match connect(export) {
+        Ok(()) => Finding::new("export", Verdict::Ok, format!("{shown} accepts connections"), ""),
+        Err(error) => {
+            let text = format!("{shown} cannot be reached: {error}");
+            let remedy =
+                "start the backend or correct RUNLOG_EXPORT_ENDPOINT; until it answers, logs wait in the queue";
+            Finding::new("export", Verdict::Error, text, remedy)
+        }
+    }
+}
+
+fn connect(export: &export::Config) -> io::Result<()> {
+    let mut last = io::Error::from(io::ErrorKind::NotFound);
+    for address in export.endpoint.socket_addrs(|| None)? {
+        match TcpStream::connect_timeout(&address, PATIENCE) {
+            Ok(_) => return Ok(()),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}

@@ -1,0 +1,227 @@
+use std::{fs, io::Read, net::TcpListener, os::unix::net::UnixListener, thread};
+
+use insta::assert_snapshot;
+use tempfile::TempDir;
+
+use super::{
+    probe::{destination, docker, matched, state},
+    *,
+};
+
+/// Settings of a machine without an engine whose state is in `folder`.
+fn input(folder: &TempDir, variables: &[(&str, &str)]) -> Input {
+    let state = folder.path().join("state").display().to_string();
+    let socket = format!("unix://{}/docker.sock", folder.path().display());
+    let all = [("RUNLOG_STATE_DIR", state.as_str()), ("RUNLOG_DOCKER_HOST", socket.as_str())];
+    Input {
+        file: None,
+        system_file: "/nonexistent/runlog.toml".into(),
+        environment: all.iter().chain(variables).map(|(name, value)| ((*name).into(), (*value).into())).collect(),
+        flags: Vec::new(),
+        is_root: false,
+    }
+}
+
+/// The exit code and the text, in which the folder is called FOLDER.
+fn ask(folder: &TempDir, asked: Asked, variables: &[(&str, &str)]) -> (u8, String) {
+    let mut out = Vec::new();
+    let code = check(&input(folder, variables), asked, &mut out).unwrap();
+    (code, String::from_utf8(out).unwrap().replace(&folder.path().display().to_string(), "FOLDER"))
+}
+
+fn tried(folder: &TempDir, variables: &[(&str, &str)]) -> (u8, String) {
+    ask(folder, Asked { what: What::Try, form: Form::Text }, variables)
+}
+
+/// A listener's port, closed again.
+fn closed_port() -> String {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
+
+#[test]
+fn settings_that_work_end_with_zero() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a.log"), "").unwrap();
+    fs::write(folder.path().join("b.log"), "").unwrap();
+    let files = format!("{0}/*.log,{0}/none/*.log", folder.path().display());
+    let exclude = format!("{}/b*", folder.path().display());
+    let (code, text) = tried(&folder, &[("RUNLOG_FILES", &files), ("RUNLOG_FILE_EXCLUDE", &exclude)]);
+    assert_snapshot!(text, @r#"
+    ok       settings  can be used
+    ok       state     FOLDER/state does not exist yet and can be made
+    ok       files     FOLDER/*.log matches 1
+    warning  files     FOLDER/none/*.log matches nothing
+                       nothing to do if they come later; else correct RUNLOG_FILES
+    ok       docker    FOLDER/docker.sock is not there, so no containers are collected
+    ok       export    nothing is exported; the embedded store is kept
+    "#);
+    assert_eq!(code, 0);
+}
+
+#[test]
+fn each_thing_that_does_not_work_is_named_with_its_remedy() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("state"), "a file").unwrap();
+    let closed = closed_port();
+    let endpoint = format!("http://{closed}");
+    let (code, text) = tried(
+        &folder,
+        &[
+            ("RUNLOG_DOCKER_COLLECT", "on"),
+            ("RUNLOG_EXPORT_ENDPOINT", &endpoint),
+            ("RUNLOG_EXPORT_CERTIFICATE", "/nonexistent/ca.pem"),
+        ],
+    );
+    assert_snapshot!(text.replace(&closed, "CLOSED"), @r#"
+    ok       settings  can be used
+    error    state     FOLDER/state is not a directory
+                       set RUNLOG_STATE_DIR to a directory that runlog may write, or change the owner of this one
+    ok       files     none are followed
+    error    docker    FOLDER/docker.sock does not answer: No such file or directory (os error 2)
+                       start the engine, or mount its socket into runlog's container
+    error    export    /nonexistent/ca.pem cannot be read: No such file or directory (os error 2)
+                       name a PEM file that runlog may read
+    error    export    CLOSED cannot be reached: Connection refused (os error 111)
+                       start the backend or correct RUNLOG_EXPORT_ENDPOINT; until it answers, logs wait in the queue
+    "#);
+    assert_eq!(code, EXIT_SETTINGS);
+}
+
+#[test]
+fn faulty_settings_are_errors() {
+    let folder = tempfile::tempdir().unwrap();
+    let (code, text) = tried(&folder, &[("RUNLOG_LEVEL", "verbose"), ("RUNLOG_LEVLE", "info")]);
+    assert_snapshot!(text, @r#"
+    error    settings  RUNLOG_LEVLE is not a setting (environment)
+                       did you mean RUNLOG_LEVEL? `runlog check --show` lists all settings
+    error    settings  RUNLOG_LEVEL=verbose is not a level (environment)
+                       use one of: trace, debug, info, warn, error, fatal
+    "#);
+    assert_eq!(code, EXIT_SETTINGS);
+}
+
+#[test]
+fn the_settings_are_shown_with_their_origin() {
+    let folder = tempfile::tempdir().unwrap();
+    let variables = [
+        ("RUNLOG_LEVEL", "debug"),
+        ("RUNLOG_STATE_DIR", "/state"),
+        ("RUNLOG_DOCKER_HOST", "unix:///docker.sock"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=my-secret"),
+    ];
+    let (code, text) = ask(&folder, Asked { what: What::Show, form: Form::Text }, &variables);
+    assert_snapshot!(text, @r#"
+    level                      debug                environment variable RUNLOG_LEVEL
+    run_id                                          default
+    experiment                                      default
+    files                                           default
+    state_dir                  /state               environment variable RUNLOG_STATE_DIR
+    file.exclude                                    default
+    file.poll                  500ms                default
+    file.scan                  2s                   default
+    file.rotate_grace          5s                   default
+    docker.collect             auto                 default
+    docker.host                unix:///docker.sock  environment variable RUNLOG_DOCKER_HOST
+    docker.labels                                   default
+    docker.read_exited         true                 default
+    process.max_wait           5s                   default
+    parse.max_line_bytes       1MiB                 default
+    batch.max_bytes            1MiB                 default
+    batch.linger               200ms                default
+    queue.max_bytes            2GiB                 default
+    queue.segment_bytes        32MiB                default
+    memory.max_bytes           16MiB                default
+    export.endpoint                                 default
+    export.protocol            http/protobuf        default
+    export.compression         gzip                 default
+    export.headers             authorization=***    environment variable OTEL_EXPORTER_OTLP_HEADERS
+    export.timeout             10s                  default
+    export.max_request_bytes   1MiB                 default
+    export.min_backoff         1s                   default
+    export.max_backoff         60s                  default
+    export.certificate                              default
+    export.client_certificate                       default
+    export.client_key                               default
+    store.keep                 auto                 default
+    serve.listen               127.0.0.1:4319       default
+    stop.grace                 25s                  default
+    log.level                  info                 default
+    log.format                 auto                 default
+    telemetry.otlp             false                default
+    telemetry.interval         60s                  default
+    "#);
+    assert_eq!(code, 0);
+
+    let (_, json) = ask(&folder, Asked { what: What::Show, form: Form::Json }, &variables);
+    let read: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(read[0], json!({"key": "level", "value": "debug", "origin": "environment variable RUNLOG_LEVEL"}));
+    assert!(!json.contains("my-secret"));
+}
+
+#[test]
+fn an_answer_can_be_read_by_programs() {
+    let folder = tempfile::tempdir().unwrap();
+    for variables in [&[][..], &[("RUNLOG_LEVEL", "verbose")]] {
+        let (code, json) = ask(&folder, Asked { what: What::Try, form: Form::Json }, variables);
+        let read: serde_json::Value = serde_json::from_str(&json).unwrap();
+        let verdict = if code == 0 { "ok" } else { "error" };
+        assert_eq!((read[0]["subject"].as_str(), read[0]["verdict"].as_str()), (Some("settings"), Some(verdict)));
+    }
+}
+
+#[test]
+fn a_state_directory_is_tried_where_it_would_be_made() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("file"), "").unwrap();
+    let verdict = |path: &str| state(&folder.path().join(path)).verdict;
+    assert_eq!(verdict(""), Verdict::Ok);
+    assert_eq!(verdict("a/b/c"), Verdict::Ok);
+    assert_eq!(verdict("file"), Verdict::Error);
+    assert_eq!(verdict("file/below"), Verdict::Error);
+    assert!(fs::read_dir(folder.path()).unwrap().count() == 1, "nothing was made");
+}
+
+#[test]
+fn files_that_may_not_be_read_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["1.log", "2.log", "3.log", "4.log", "5.log"] {
+        fs::write(folder.path().join(name), "").unwrap();
+    }
+    let pattern = format!("{}/*.log", folder.path().display());
+    let found = matched(&pattern, &[], &|path| path.ends_with("3.log"));
+    let text = found.text.replace(&folder.path().display().to_string(), "");
+    assert_eq!(text, "/*.log matches 5, and runlog may not read /1.log, /2.log, /4.log, and 1 more");
+    assert_eq!(found.verdict, Verdict::Error);
+}
+
+#[test]
+fn an_engine_is_one_that_answers_a_ping() {
+    let answers: [(&[u8], Verdict); 3] = [
+        (b"HTTP/1.0 200 OK\r\n\r\nOK", Verdict::Ok),
+        (b"HTTP/1.0 404 Not Found\r\n\r\n", Verdict::Error),
+        (b"", Verdict::Error),
+    ];
+    for (answer, verdict) in answers {
+        let folder = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(folder.path().join("docker.sock")).unwrap();
+        let engine = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; 1024];
+            let length = stream.read(&mut request).unwrap();
+            stream.write_all(answer).unwrap();
+            String::from_utf8_lossy(&request[..length]).into_owned()
+        });
+        let loaded = config::load(&input(&folder, &[("RUNLOG_DOCKER_COLLECT", "on")])).unwrap();
+        assert_eq!(docker(&loaded.settings.docker).verdict, verdict);
+        assert!(engine.join().unwrap().starts_with("GET /_ping HTTP/1.0\r\n"));
+    }
+}
+
+#[test]
+fn an_endpoint_is_reached_by_a_connection() {
+    let folder = tempfile::tempdir().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let loaded = config::load(&input(&folder, &[("RUNLOG_EXPORT_ENDPOINT", &endpoint)])).unwrap();
+    assert_eq!(destination(loaded.settings.export.as_ref()).verdict, Verdict::Ok);
+}

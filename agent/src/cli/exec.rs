@@ -1,0 +1,127 @@
+//! `runlog exec`: one command, collected from start to end.
+
+use std::{io::ErrorKind, sync::atomic::Ordering};
+
+use anyhow::anyhow;
+use tokio::time::Instant;
+use tracing::warn;
+
+use crate::{
+    config::{Input, Settings},
+    pipeline::{adopt_left_behind, remove},
+    record::Ledger,
+    run,
+    source::process::{self, Program, Tagging},
+};
+
+use super::{
+    args::ExecArgs,
+    exit::{Exit, Failure},
+    setup::{self, Run, State},
+};
+
+/// Runs the command and collects what it prints. Ends as the command does.
+pub async fn run(settings: &Settings, input: &Input, arguments: &ExecArgs) -> Result<Exit, Failure> {
+    let state = State::open(settings)?;
+    let run = Run::find(settings, input);
+    let destinations = state.destinations(settings)?;
+    let is_stored = destinations.store.is_some();
+    let left_behind = destinations.clone();
+    let queue_dir = state.exec_dir().join(uuid::Uuid::now_v7().to_string());
+    let pipeline = setup::start(settings, queue_dir.clone(), destinations)?;
+
+    let [name, rest @ ..] = arguments.command.as_slice() else {
+        return Err(Failure::new(Exit::Settings, anyhow!("there is no command to run")));
+    };
+    let tagging = Tagging {
+        resource: run::resource(&run.id, &run.identity, &run.facts),
+        attributes: run::record_attributes(&run.identity),
+        level: settings.level,
+    };
+    let program = Program { name: name.clone(), arguments: rest.to_vec(), environment: variables(&run, input) };
+    let exit = process::run(&program, &settings.process, pipeline.context(), &tagging).await;
+    let exit = match exit {
+        Ok(exit) => exit,
+        Err(error) => {
+            let queue = pipeline.queue().clone();
+            // Nothing was read, so nothing can be left.
+            let _ = pipeline.drain(settings.grace).await;
+            remove(&queue_dir, queue);
+            // As shells have it: 127 is not found, 126 cannot be run.
+            let code = if error.kind() == ErrorKind::NotFound { 127 } else { 126 };
+            let text = format!("{} cannot be started: {error}", name.to_string_lossy());
+            return Err(Failure::new(Exit::Process(code), anyhow!(text)));
+        }
+    };
+
+    let summary = Summary::of(pipeline.ledger());
+    let queue = pipeline.queue().clone();
+    let deadline = Instant::now() + settings.grace;
+    let left = match pipeline.drain(settings.grace).await {
+        Ok(drained) => drained.batches_left,
+        Err(error) => {
+            warn!(error = %error, "the last lines are not durable");
+            1
+        }
+    };
+    if queue.is_drained() {
+        remove(&queue_dir, queue);
+    } else {
+        drop(queue);
+    }
+    if left == 0 {
+        adopt_left_behind(&state.exec_dir(), &settings.queue, &left_behind, settings.batch.linger, Some(deadline))
+            .await;
+    }
+    if !arguments.quiet {
+        eprintln!("{}", summary.tell(&run, settings, left, is_stored));
+    }
+    Ok(Exit::Process(exit.code))
+}
+
+/// What the command's environment says beside what it inherits.
+fn variables(run: &Run, input: &Input) -> Vec<(String, String)> {
+    let mut variables = vec![("RUNLOG_RUN_ID".to_owned(), run.id.to_string())];
+    if let Some(experiment) = &run.identity.experiment {
+        variables.push(("RUNLOG_EXPERIMENT".to_owned(), experiment.clone()));
+    }
+    // Python keeps 8 KiB back when it writes to a pipe: nothing would be seen for an hour, and lost at a kill.
+    if !input.environment.contains_key("PYTHONUNBUFFERED") {
+        variables.push(("PYTHONUNBUFFERED".to_owned(), "1".to_owned()));
+    }
+    variables
+}
+
+struct Summary {
+    kept: u64,
+    filtered: u64,
+    lost: u64,
+}
+
+impl Summary {
+    fn of(ledger: &Ledger) -> Self {
+        let mut summary = Self { kept: 0, filtered: 0, lost: ledger.records_refused.load(Ordering::Relaxed) };
+        for counts in ledger.sums().values() {
+            summary.kept += counts.records_kept;
+            summary.filtered += counts.filtered();
+            summary.lost += counts.lines_lost;
+        }
+        summary
+    }
+
+    fn tell(&self, run: &Run, settings: &Settings, left: u64, is_stored: bool) -> String {
+        let mut text = format!("runlog: run {}: {} lines kept", run.id, self.kept);
+        if self.filtered > 0 {
+            text += &format!(", {} below {} left out (RUNLOG_LEVEL)", self.filtered, settings.level);
+        }
+        if self.lost > 0 {
+            text += &format!(", {} LOST for want of room", self.lost);
+        }
+        if left > 0 {
+            text += "; not all is delivered yet, the rest waits for the next runlog";
+        } else if is_stored {
+            text += &format!("; runlog logs {}", run.id);
+        }
+        text
+    }
+}

@@ -1,0 +1,164 @@
+//! Where the reading commands read: from a server, or straight from the store on disk.
+
+use std::{path::Path, time::Duration};
+
+use anyhow::{Context, Result, anyhow, bail};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use runlog_proto::v1;
+use serde::{Deserialize, de::DeserializeOwned};
+use tokio::time::timeout;
+use url::Url;
+
+use crate::{
+    serve::params,
+    store::{self, Query},
+};
+
+/// How long an answer may take.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// No answer is larger.
+const MAX_ANSWER_BYTES: usize = 256 << 20;
+
+/// What the reading commands ask.
+pub enum Reader {
+    /// The store of this machine; works while others write it.
+    Disk(store::Reader),
+    /// A running daemon or `runlog serve`.
+    Server(Server),
+}
+
+/// A runlog that is asked over HTTP.
+pub struct Server {
+    base: Url,
+    client: Client<HttpConnector, Empty<Bytes>>,
+}
+
+impl Reader {
+    /// Reads from the server, if one is given, else from the store in that directory.
+    ///
+    /// # Errors
+    /// If the address cannot be used, or there is no store.
+    pub fn open(server: Option<&Url>, store_dir: &Path) -> Result<Self> {
+        match server {
+            Some(base) => Ok(Self::Server(Server::new(base)?)),
+            None => Ok(Self::Disk(store::Reader::open(store_dir)?)),
+        }
+    }
+
+    /// The runs, the newest first.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub async fn runs(&self) -> Result<Vec<v1::Run>> {
+        match self {
+            Self::Disk(reader) => on_disk(reader, |reader| reader.runs(usize::MAX)).await,
+            Self::Server(server) => Ok(server.get::<v1::ListRunsResponse>(&["runs"], "").await?.runs),
+        }
+    }
+
+    /// The run that a word means: its id, the beginning of it, or `latest`.
+    ///
+    /// # Errors
+    /// If it means none or several, or runs cannot be read.
+    pub async fn find(&self, word: &str) -> Result<v1::Run> {
+        match self {
+            Self::Disk(reader) => {
+                let word = word.to_owned();
+                on_disk(reader, move |reader| reader.find(&word)).await
+            }
+            Self::Server(server) => server.get(&["runs", word], "").await,
+        }
+    }
+
+    /// The lines that a query asks for.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub async fn logs(&self, query: &Query) -> Result<v1::QueryLogsResponse> {
+        match self {
+            Self::Disk(reader) => {
+                let query = query.clone();
+                on_disk(reader, move |reader| reader.logs(&query)).await
+            }
+            Self::Server(server) => server.get(&["runs", &query.run, "logs"], &params::encode(query)).await,
+        }
+    }
+}
+
+async fn on_disk<T, E>(
+    reader: &store::Reader,
+    question: impl FnOnce(&store::Reader) -> Result<T, E> + Send + 'static,
+) -> Result<T>
+where
+    T: Send + 'static,
+    E: std::error::Error + Send + Sync + 'static,
+{
+    let reader = reader.clone();
+    Ok(tokio::task::spawn_blocking(move || question(&reader)).await.context("reading was interrupted")??)
+}
+
+#[derive(Deserialize)]
+struct Refusal {
+    error: String,
+}
+
+impl Server {
+    /// A server at that address, such as `http://127.0.0.1:4319`.
+    ///
+    /// # Errors
+    /// If the scheme is not `http`.
+    pub fn new(base: &Url) -> Result<Self> {
+        if base.scheme() != "http" {
+            bail!("{base} is not a runlog server's address; use one such as http://127.0.0.1:4319");
+        }
+        Ok(Self { base: base.clone(), client: Client::builder(TokioExecutor::new()).build_http() })
+    }
+
+    /// What it says about itself.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub async fn status(&self) -> Result<v1::Status> {
+        self.get(&["status"], "").await
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &[&str], query: &str) -> Result<T> {
+        let mut url = self.base.clone();
+        url.path_segments_mut()
+            .map_err(|()| anyhow!("{} is not a runlog server's address", self.base))?
+            .pop_if_empty()
+            .extend(["api", "v1"])
+            .extend(path);
+        url.set_query((!query.is_empty()).then_some(query));
+        let (status, body) = timeout(TIMEOUT, self.fetch(&url))
+            .await
+            .map_err(|_| anyhow!("{} has not answered within {} s", self.base, TIMEOUT.as_secs()))??;
+        if status.is_success() {
+            return serde_json::from_slice(&body)
+                .with_context(|| format!("{} did not answer as runlog does", self.base));
+        }
+        match serde_json::from_slice::<Refusal>(&body) {
+            Ok(refusal) => Err(anyhow!(refusal.error)),
+            Err(_) => Err(anyhow!("{} answered {status}; is it runlog?", self.base)),
+        }
+    }
+
+    async fn fetch(&self, url: &Url) -> Result<(hyper::StatusCode, Bytes)> {
+        let uri = url.as_str().parse().with_context(|| format!("{url} cannot be asked for"))?;
+        let response = self
+            .client
+            .get(uri)
+            .await
+            .with_context(|| format!("no runlog answers at {}; start one, or give its --server", self.base))?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await;
+        let body = body.map_err(|fault| anyhow!("the answer of {} broke off: {fault}", self.base))?;
+        Ok((status, body.to_bytes()))
+    }
+}

@@ -1,0 +1,46 @@
+//! `runlog serve`: the embedded store alone.
+
+use std::sync::Arc;
+
+use anyhow::anyhow;
+use tracing::info;
+
+use crate::{
+    config::Settings,
+    record::{Clock, SystemClock, UnixNanos},
+    serve::{Parts, Receiver, Snapshot, Vitals},
+};
+
+use super::{
+    agent::{self, Signals},
+    exit::{Exit, Failure},
+    setup::State,
+};
+
+/// Serves until stopped.
+pub async fn run(settings: &Settings) -> Result<Exit, Failure> {
+    let mut signals = Signals::catch()?;
+    let state = State::open(settings)?;
+    let store = state.open_store()?;
+    let vitals = Arc::new(StoreVitals { started: SystemClock.now() });
+    let parts = Parts { store: Some(store.reader()), vitals, receiver: Some(Receiver::new(store)) };
+    let Some(serving) = agent::serve(settings, &state, parts).await? else {
+        let text =
+            "serve.listen is empty, so there is nothing to serve\nset RUNLOG_SERVE_LISTEN, such as 127.0.0.1:4319";
+        return Err(Failure::new(Exit::Settings, anyhow!(text)));
+    };
+    info!(page = serving.address, otlp = format!("{}/v1/logs", serving.address), "serving");
+    signals.stop().await;
+    serving.stop(&state).await;
+    Ok(Exit::Ok)
+}
+
+struct StoreVitals {
+    started: UnixNanos,
+}
+
+impl Vitals for StoreVitals {
+    fn snapshot(&self) -> Snapshot {
+        Snapshot { started: self.started, ..Snapshot::default() }
+    }
+}

@@ -1,0 +1,202 @@
+//! What the commands that collect have in common, from settings to a pipeline.
+
+use std::{
+    fs, io,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::{Context, anyhow};
+use tracing::warn;
+
+use crate::{
+    config::{self, Input, Loaded, Settings, Switch},
+    pipeline::{Destinations, Pipeline, Plan, StartError},
+    queue::OpenError,
+    run::{self, Facts, Identity, RunId},
+    store::Store,
+    telemetry,
+};
+
+use super::{
+    args::SettingsArgs,
+    exit::{Exit, Failure},
+};
+
+/// The store's folder in the state directory.
+const STORE: &str = "store";
+/// The agent's queue.
+const QUEUE: &str = "queue";
+/// Queues of wrapped processes, a folder each.
+const EXEC: &str = "exec";
+const DEAD_LETTERS: &str = "dead-letter";
+/// Holds the address of whoever serves from this state directory.
+const ADDRESS: &str = "address";
+
+/// Folders in the state directory.
+#[derive(Debug, Clone)]
+pub struct State(PathBuf);
+
+/// The run that everything belongs to whose source does not say otherwise.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// Its id.
+    pub id: RunId,
+    /// What the environment says about it.
+    pub identity: Identity,
+    /// What is known about this machine.
+    pub facts: Facts,
+}
+
+/// Where settings come from: flags before and after the command.
+pub fn input(arguments: &[&SettingsArgs]) -> Result<Input, Failure> {
+    let file = arguments.iter().rev().find_map(|arguments| arguments.config.clone());
+    let mut flags = Vec::new();
+    for arguments in arguments {
+        let given = arguments.flags().map_err(|pair| {
+            Failure::new(
+                Exit::Settings,
+                anyhow!("--set {pair} has no value\nwrite --set key=value, such as --set batch.linger=1s"),
+            )
+        })?;
+        flags.extend(given);
+    }
+    Ok(Input::of_this_process(file, flags))
+}
+
+/// Loads the settings.
+pub fn load(input: &Input) -> Result<Loaded, Failure> {
+    config::load(input).map_err(|faults| Failure::new(Exit::Settings, faults))
+}
+
+/// Loads the settings and begins to speak as they say.
+pub fn begin(input: &Input) -> Result<Settings, Failure> {
+    let loaded = load(input)?;
+    telemetry::start_messages(&loaded.settings.log);
+    for warning in &loaded.warnings {
+        warn!("{warning}");
+    }
+    Ok(loaded.settings)
+}
+
+impl State {
+    /// Makes the state directory, for its owner's eyes only.
+    pub fn open(settings: &Settings) -> Result<Self, Failure> {
+        let dir = &settings.state_dir;
+        let unusable = |error: io::Error| {
+            let remedy = "give the user that runs runlog the right to write there, or set RUNLOG_STATE_DIR";
+            let text = format!("the state directory {} cannot be used: {error}\n{remedy}", dir.display());
+            Failure::new(Exit::State, anyhow!(text))
+        };
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(unusable)?;
+        let probe = dir.join(format!(".probe-{}", std::process::id()));
+        fs::write(&probe, b"").and_then(|()| fs::remove_file(&probe)).map_err(unusable)?;
+        Ok(Self(dir.clone()))
+    }
+
+    /// The state directory of these settings, whether it exists or not.
+    pub fn of(settings: &Settings) -> Self {
+        Self(settings.state_dir.clone())
+    }
+
+    /// The state directory itself.
+    pub fn dir(&self) -> &Path {
+        &self.0
+    }
+
+    /// Where the store is.
+    pub fn store_dir(&self) -> PathBuf {
+        self.0.join(STORE)
+    }
+
+    /// Where the agent's queue is.
+    pub fn queue_dir(&self) -> PathBuf {
+        self.0.join(QUEUE)
+    }
+
+    /// Where queues of wrapped processes are.
+    pub fn exec_dir(&self) -> PathBuf {
+        self.0.join(EXEC)
+    }
+
+    /// Opens the store.
+    pub fn open_store(&self) -> Result<Arc<Store>, Failure> {
+        let store = Store::open(&self.store_dir()).context("the embedded store cannot be opened");
+        Ok(Arc::new(store.map_err(|error| Failure::new(Exit::State, error))?))
+    }
+
+    /// Where batches go, as the settings say: to the store, if it is kept or if there is no other place.
+    pub fn destinations(&self, settings: &Settings) -> Result<Destinations, Failure> {
+        let otlp: Vec<_> = settings.export.iter().cloned().collect();
+        let is_kept = match settings.store_kept {
+            Switch::On => true,
+            Switch::Off => false,
+            Switch::Auto => otlp.is_empty(),
+        };
+        if !is_kept && otlp.is_empty() {
+            let text = "store.keep is off and there is no export.endpoint, so logs have nowhere to go\n\
+                        set RUNLOG_EXPORT_ENDPOINT, or RUNLOG_STORE_KEEP=auto";
+            return Err(Failure::new(Exit::Settings, anyhow!(text)));
+        }
+        let store = is_kept.then(|| self.open_store()).transpose()?;
+        Ok(Destinations { otlp, store, dead_letter_dir: self.0.join(DEAD_LETTERS) })
+    }
+
+    /// The address that a running agent or `runlog serve` has, as it last said.
+    pub fn address(&self) -> Option<String> {
+        fs::read_to_string(self.0.join(ADDRESS)).ok().map(|text| text.trim().to_owned())
+    }
+
+    /// Tells other commands where this process serves. They do without if it fails.
+    pub fn announce(&self, address: &str) {
+        let path = self.0.join(ADDRESS);
+        let draft = self.0.join(format!("{ADDRESS}.{}", std::process::id()));
+        if let Err(error) = fs::write(&draft, format!("{address}\n")).and_then(|()| fs::rename(&draft, &path)) {
+            warn!(path = %path.display(), error = %error, "cannot write down the address, `runlog status` will not find it");
+        }
+    }
+
+    /// Takes the address back.
+    pub fn withdraw(&self, address: &str) {
+        if self.address().as_deref() == Some(address) {
+            // It is gone already if the state directory is.
+            let _ = fs::remove_file(self.0.join(ADDRESS));
+        }
+    }
+}
+
+impl Run {
+    /// Finds the run in the settings and the environment, else names a new one.
+    pub fn find(settings: &Settings, input: &Input) -> Self {
+        let mut identity = run::identify(&|name| input.environment.get(name).cloned());
+        identity.choose(settings.run_id.clone(), settings.experiment.clone());
+        let id = identity.run_id.clone().unwrap_or_else(RunId::generate);
+        let mut facts = Facts::default();
+        if let Some(name) = run::host_name() {
+            facts.0.push(("host.name".to_owned(), name));
+        }
+        facts.choose(&settings.resource_attributes, settings.service_name.as_deref());
+        Self { id, identity, facts }
+    }
+}
+
+/// Starts a pipeline whose queue is in `queue_dir`. Must be called inside the runtime.
+pub fn start(settings: &Settings, queue_dir: PathBuf, destinations: Destinations) -> Result<Pipeline, Failure> {
+    let plan = Plan {
+        queue_dir,
+        queue: settings.queue.clone(),
+        parse: settings.parse.clone(),
+        batch: settings.batch.clone(),
+        memory_bytes: settings.memory_bytes,
+    };
+    Pipeline::start(plan, destinations).map_err(|error| match error {
+        StartError::Queue { source: OpenError::Locked { dir, pid }, .. } => {
+            let holder = pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
+            let remedy = "stop it, or give this one a state directory of its own with RUNLOG_STATE_DIR";
+            Failure::new(Exit::State, anyhow!("{holder} collects with {} already\n{remedy}", dir.display()))
+        }
+        error @ StartError::Destination(_) => Failure::new(Exit::Settings, error),
+        error => Failure::new(Exit::State, error),
+    })
+}

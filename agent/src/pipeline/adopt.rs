@@ -1,0 +1,61 @@
+//! Queues that `runlog exec` left behind because their destination was away.
+
+use std::{fs, path::Path, time::Duration};
+
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use crate::queue::{self, OpenError, Queue};
+
+use super::{Destinations, open};
+
+/// Delivers what is in the queues below `dir` and removes those that are empty then. A queue that another process
+/// holds is left alone. Ends at `deadline` at the latest, or never if there is none and a destination stays away.
+pub async fn adopt_left_behind(
+    dir: &Path,
+    config: &queue::Config,
+    destinations: &Destinations,
+    linger: Duration,
+    deadline: Option<Instant>,
+) {
+    // No folder means that nothing was left behind.
+    let Ok(entries) = fs::read_dir(dir) else { return };
+    for entry in entries.flatten().filter(|entry| entry.path().is_dir()) {
+        let path = entry.path();
+        match open(&path, config, &destinations.names(), linger) {
+            Ok(queue) => deliver(&path, queue, destinations.clone(), deadline).await,
+            Err(OpenError::Locked { .. }) => {}
+            Err(error) => {
+                warn!(path = %path.display(), error = %error, "a queue that was left behind cannot be opened")
+            }
+        }
+    }
+}
+
+async fn deliver(path: &Path, queue: Queue, destinations: Destinations, deadline: Option<Instant>) {
+    let waiting = queue.stats().destinations.values().map(|waiting| waiting.entries).max().unwrap_or(0);
+    if waiting > 0 {
+        info!(path = %path.display(), batches = waiting, "delivering what an earlier run left behind");
+    }
+    let running = match destinations.start(&queue) {
+        Ok(running) => running,
+        Err(error) => {
+            warn!(path = %path.display(), error = %error, "cannot deliver what was left behind");
+            return;
+        }
+    };
+    queue.close();
+    // A year stands for "as long as it takes": the task ends with the process anyway.
+    running.finish(deadline.unwrap_or_else(|| Instant::now() + Duration::from_secs(365 * 86_400))).await;
+    if queue.is_drained() {
+        remove(path, queue);
+    }
+}
+
+/// Removes the folder of a queue that holds nothing any more.
+pub fn remove(path: &Path, queue: Queue) {
+    drop(queue);
+    if let Err(error) = fs::remove_dir_all(path) {
+        warn!(path = %path.display(), error = %error, "cannot remove an empty queue");
+    }
+}

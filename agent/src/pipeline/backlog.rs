@@ -1,0 +1,45 @@
+//! The queue as a destination sees it.
+
+use crate::{
+    export::{Backlog, Waiting},
+    queue::{Queue, Reader, Seq, UnknownDestination},
+};
+
+/// One destination's end of the queue.
+pub struct QueueBacklog {
+    queue: Queue,
+    reader: Reader,
+    destination: String,
+    /// The batch that was given last.
+    given: Option<Seq>,
+}
+
+impl QueueBacklog {
+    /// The backlog of the destination of that name.
+    ///
+    /// # Errors
+    /// If the queue was not opened with it.
+    pub fn new(queue: &Queue, destination: &str) -> Result<Self, UnknownDestination> {
+        let reader = queue.reader(destination)?;
+        Ok(Self { queue: queue.clone(), reader, destination: destination.to_owned(), given: None })
+    }
+}
+
+impl Backlog for QueueBacklog {
+    async fn next(&mut self) -> Option<Waiting> {
+        let stored = self.reader.next().await?;
+        self.given = Some(stored.seq);
+        Some(Waiting { seq: stored.seq.get(), meta: stored.meta, body: stored.body })
+    }
+
+    fn acknowledge(&mut self, seq: u64) {
+        // Destinations acknowledge what they were given last.
+        if let Some(given) = self.given.take_if(|given| given.get() == seq) {
+            self.reader.acknowledge(given);
+        }
+    }
+
+    fn waiting_bytes(&self) -> u64 {
+        self.queue.stats().destinations.get(&self.destination).map_or(0, |waiting| waiting.bytes)
+    }
+}

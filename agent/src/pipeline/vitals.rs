@@ -1,0 +1,82 @@
+//! What the agent says about itself.
+
+use std::sync::Arc;
+
+use runlog_proto::v1;
+use tokio::sync::watch;
+
+use crate::{
+    export::ExportStats,
+    queue::Queue,
+    record::{Ledger, UnixNanos},
+    serve::{Snapshot, Vitals},
+    source::docker,
+};
+
+/// Read-only handles to everything that runs.
+pub struct AgentVitals {
+    started: UnixNanos,
+    ledger: Arc<Ledger>,
+    queue: Queue,
+    destinations: Vec<(String, String, Arc<ExportStats>)>,
+    docker: Option<watch::Receiver<docker::Health>>,
+}
+
+impl AgentVitals {
+    /// The vitals of a pipeline; `addresses` says where each destination is, without secrets.
+    #[must_use]
+    pub fn new(
+        started: UnixNanos,
+        pipeline: &super::Pipeline,
+        addresses: &[(String, String)],
+        docker: Option<watch::Receiver<docker::Health>>,
+    ) -> Self {
+        let address = |name: &str| {
+            addresses.iter().find(|(known, _)| known == name).map_or_else(String::new, |(_, address)| address.clone())
+        };
+        let destinations =
+            pipeline.export_stats().into_iter().map(|(name, stats)| (name.clone(), address(&name), stats)).collect();
+        Self { started, ledger: Arc::clone(pipeline.ledger()), queue: pipeline.queue().clone(), destinations, docker }
+    }
+}
+
+impl Vitals for AgentVitals {
+    fn snapshot(&self) -> Snapshot {
+        let stats = self.queue.stats();
+        let mut unready = Vec::new();
+        if let Some(full) = stats.full {
+            unready.push(format!("the queue takes nothing: {full}"));
+        }
+        // Missing rights to the engine do not make the other sources unready, but they are told.
+        let degraded = self.docker.as_ref().and_then(|health| match &health.borrow().state {
+            docker::State::Degraded(reason) => Some(format!("docker: {reason}")),
+            docker::State::Waiting | docker::State::Collecting => None,
+        });
+        let destination = |(name, address, counts): &(String, String, Arc<ExportStats>)| {
+            let counts = counts.counts();
+            let pending = stats.destinations.get(name).copied().unwrap_or_default();
+            v1::DestinationStatus {
+                name: name.clone(),
+                endpoint: address.clone(),
+                state: counts.state.as_str().to_owned(),
+                records_exported: counts.records,
+                records_rejected: counts.rejected_records,
+                batches_dead_lettered: counts.dead_lettered,
+                retries: counts.retries,
+                pending_entries: pending.entries,
+                pending_bytes: pending.bytes,
+                oldest_pending_seconds: pending.oldest_age.unwrap_or_default().as_secs_f64(),
+                last_error: counts.last_error.unwrap_or_default(),
+            }
+        };
+        Snapshot {
+            started: self.started,
+            unready,
+            degraded: degraded.into_iter().collect(),
+            sources: self.ledger.sums(),
+            streams: self.ledger.streams(),
+            queue: Some(v1::QueueStatus { bytes: stats.disk_bytes, max_bytes: stats.max_bytes }),
+            destinations: self.destinations.iter().map(destination).collect(),
+        }
+    }
+}
