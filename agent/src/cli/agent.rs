@@ -50,7 +50,7 @@ pub async fn run(settings: &Settings, input: &Input) -> Result<Exit, Failure> {
 
     info!(
         run_id = %run.id,
-        level = %settings.level,
+        collect_level = %settings.level,
         files = settings.file.paths.join(","),
         destinations = addresses.iter().map(|(_, address)| address.as_str()).collect::<Vec<_>>().join(","),
         page,
