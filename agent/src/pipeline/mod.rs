@@ -192,8 +192,13 @@ fn open_queue(plan: &Plan, destinations: &[&str]) -> Result<Queue, StartError> {
         .map_err(|source| StartError::Queue { dir: plan.queue_dir.clone(), source })
 }
 
+/// The queue syncs twice as often as batches linger: a line waits for its batch, and then for its sync.
+fn commit_interval(linger: Duration) -> Duration {
+    linger / 2
+}
+
 fn open(dir: &Path, config: &queue::Config, names: &[&str], linger: Duration) -> Result<Queue, queue::OpenError> {
-    let (queue, recovery) = Queue::open(dir, config, names, Arc::new(Disk), linger)?;
+    let (queue, recovery) = Queue::open(dir, config, names, Arc::new(Disk), commit_interval(linger))?;
     let is_whole = recovery.corrupt_frames == 0 && recovery.set_aside.is_empty();
     if is_whole {
         debug!(entries = recovery.entries, torn_bytes = recovery.torn_bytes, "queue opened");
