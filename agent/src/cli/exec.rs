@@ -8,13 +8,14 @@ use tracing::warn;
 
 use crate::{
     config::{Input, Settings},
-    pipeline::{adopt_left_behind, remove},
+    pipeline::{Drained, adopt_left_behind, remove},
     record::Ledger,
     run,
     source::process::{self, Program, Tagging},
 };
 
 use super::{
+    agent::Signals,
     args::ExecArgs,
     exit::{Exit, Failure},
     setup::{self, Run, State},
@@ -57,21 +58,23 @@ pub async fn run(settings: &Settings, input: &Input, arguments: &ExecArgs) -> Re
     let summary = Summary::of(pipeline.ledger());
     let queue = pipeline.queue().clone();
     let deadline = Instant::now() + settings.grace;
-    let left = match pipeline.drain(settings.grace).await {
-        Ok(drained) => drained.batches_left,
-        Err(error) => {
-            warn!(error = %error, "the last lines are not durable");
-            1
-        }
+    // The process has ended, so signals are for us now: whoever sends one does not want to wait for the destination.
+    let mut signals = Signals::catch()?;
+    let drained = tokio::select! {
+        drained = pipeline.drain(settings.grace) => drained,
+        () = signals.stop() => Ok(Drained { batches_left: 1 }),
     };
-    if queue.is_drained() {
-        remove(&queue_dir, queue);
-    } else {
-        drop(queue);
-    }
+    let left = drained.map(|drained| drained.batches_left).unwrap_or_else(|error| {
+        warn!(error = %error, "the last lines are not durable");
+        1
+    });
     if left == 0 {
-        adopt_left_behind(&state.exec_dir(), &settings.queue, &left_behind, settings.batch.linger, Some(deadline))
-            .await;
+        remove(&queue_dir, queue);
+        let dir = state.exec_dir();
+        tokio::select! {
+            () = adopt_left_behind(&dir, &settings.queue, &left_behind, settings.batch.linger, Some(deadline)) => {}
+            () = signals.stop() => {}
+        }
     }
     if !arguments.quiet {
         eprintln!("{}", summary.tell(&run, settings, left, is_stored));
