@@ -40,3 +40,75 @@ impl Tags {
         record_attribute(&mut self.encoded, key, value);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        parse::{Part, readable},
+        record::{
+            NoBookmark, Resource, Severity, SourceKind, Tally,
+            origin::Stream,
+            wire::{attributes, uid_prefix},
+        },
+    };
+
+    /// The field number of a record's attributes.
+    const ATTRIBUTES: u32 = 6;
+
+    fn tags(line: &Line<'_>, readable: Option<&Readable>) -> Vec<(String, String)> {
+        let origin = Origin::new(Stream {
+            key: String::new(),
+            kind: SourceKind::File,
+            identity: &[b"stream"],
+            resource: Arc::new(Resource { run_id: String::new(), encoded: Vec::new() }),
+            attributes: Vec::new(),
+            level: Severity::TRACE,
+            tally: Tally::detached(SourceKind::File, ""),
+            bookmark: Arc::new(NoBookmark),
+        });
+        let mut tags = Tags::default();
+        let encoded = tags.of(&origin, line, readable).to_vec();
+        let show = |found: Result<(&str, Value<'_>), _>| {
+            let (key, value) = found.unwrap();
+            (key.to_owned(), format!("{value:?}"))
+        };
+        attributes(&encoded, ATTRIBUTES).map(show).collect()
+    }
+
+    fn line(bytes: &[u8], part: Option<Part>) -> Line<'_> {
+        Line { at: 7, end: 9, bytes, is_utf8: true, time: 0, part }
+    }
+
+    #[test]
+    fn an_ordinary_line_has_no_tags_of_its_own() {
+        assert_eq!(tags(&line(b"x", None), None), []);
+    }
+
+    #[test]
+    fn the_parts_of_a_line_share_an_id_that_is_the_uid_of_the_first() {
+        let part = Part { line_at: 0xab, index: 2, is_last: true };
+        let tags = tags(&line(b"x", Some(part)), None);
+        let stream = String::from_utf8(uid_prefix(&[b"stream"])).unwrap();
+        let id = format!("{}{:016x}", &stream[stream.len() - 16..], 0xab);
+        let expected = [
+            ("runlog.part.id", format!("String({id:?})")),
+            ("runlog.part.index", "Int(2)".to_owned()),
+            ("runlog.part.count", "Int(3)".to_owned()),
+        ];
+        assert_eq!(tags, expected.map(|(key, value)| (key.to_owned(), value)));
+    }
+
+    #[test]
+    fn a_line_that_is_not_utf8_takes_its_bytes_along() {
+        let bytes = b"a\xffb";
+        let tags = tags(&line(bytes, None), Some(&readable(bytes)));
+        let expected = [
+            ("runlog.invalid_utf8", "Int(1)".to_owned()),
+            ("log.record.original", format!("Bytes({:?})", bytes.as_slice())),
+        ];
+        assert_eq!(tags, expected.map(|(key, value)| (key.to_owned(), value)));
+    }
+}
