@@ -12,9 +12,9 @@ use tracing::{error, info};
 
 use super::{
     Seq, SyncError,
-    frame::{Kind, Place},
+    frame::{Frame, Kind, Place},
     image::cursors_payload,
-    log::{Active, Log, WriteFault, Writer, bodiless, lock},
+    log::{Active, Log, WriteFault, Writer, lock},
     segment::{FIRST_FRAME, SegmentHeader},
     state::{Segment, State},
     storage::StoredFile,
@@ -144,16 +144,19 @@ impl Log {
             active.synced_to = target.offset;
         }
         self.publish(writer, target.frames, target.segment, target.offset);
-        if let Some(active) = writer.active.as_mut().filter(|active| same(active)) {
-            let seq = lock(&self.state).durable;
-            let mark = bodiless(Kind::Synced, seq, self.storage.now(), Vec::new());
-            match active.write(&mark) {
-                Ok(()) => lock(&self.state).note_file_bytes(active),
-                Err(WriteFault::NoRoom(_)) => {}
-                Err(WriteFault::Failed(_)) => writer.active = None,
-            }
-        }
+        self.mark_synced(writer);
         Ok(())
+    }
+
+    /// Notes on the disk what is durable. Nothing depends on it but what a later recovery can tell.
+    fn mark_synced(&self, writer: &mut Writer) {
+        let Some(active) = &mut writer.active else { return };
+        let mark = Frame::internal(Kind::Synced, lock(&self.state).durable, self.storage.now(), Vec::new());
+        match active.write(&mark) {
+            Ok(()) => lock(&self.state).note_file_bytes(active),
+            Err(WriteFault::NoRoom(_)) => {}
+            Err(WriteFault::Failed(_)) => writer.active = None,
+        }
     }
 
     /// The first `frames` that were not durable are so now, in `segment` up to `offset`.
@@ -205,6 +208,7 @@ impl Log {
         writer.active = Some(active);
         let frames = writer.unsynced.len();
         self.publish(writer, frames, number, offset);
+        self.mark_synced(writer);
         Ok(())
     }
 
@@ -216,7 +220,7 @@ impl Log {
         SegmentHeader { queue: self.id, number, first_seq, created: now }.write(&*file)?;
         let place = Place { queue: self.id, segment: number, offset: FIRST_FRAME };
         let mut active = Active { file, place, synced_to: 0 };
-        let snapshot = bodiless(Kind::Snapshot, first_seq.before(), now, writer.image.snapshot());
+        let snapshot = Frame::internal(Kind::Snapshot, first_seq.before(), now, writer.image.snapshot());
         for frame in std::iter::once(&snapshot).chain(&writer.unsynced) {
             active.write(frame).map_err(|fault| match fault {
                 WriteFault::NoRoom(source) | WriteFault::Failed(source) => source,
@@ -238,7 +242,8 @@ impl Log {
             .map(|(name, known)| (name.clone(), known.acknowledged))
             .collect();
         let Some(active) = writer.active.as_mut().filter(|_| !moved.is_empty()) else { return Ok(Cursors::Written) };
-        let frame = bodiless(Kind::Cursors, writer.next_seq.before(), self.storage.now(), cursors_payload(&moved));
+        let frame =
+            Frame::internal(Kind::Cursors, writer.next_seq.before(), self.storage.now(), cursors_payload(&moved));
         match active.write(&frame) {
             Ok(()) => {
                 let mut state = lock(&self.state);

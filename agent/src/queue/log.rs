@@ -11,7 +11,6 @@ use std::{
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
 };
 
-use bytes::Bytes;
 use tokio::sync::watch;
 use tracing::warn;
 
@@ -206,10 +205,8 @@ impl Log {
         state.appended = seq;
         state.full = None;
         state.unsynced_bytes += frame.bytes();
-        if frame.kind == Kind::Entry {
-            for destination in state.destinations.values_mut() {
-                destination.add(frame.bytes(), frame.time);
-            }
+        for destination in state.destinations.values_mut() {
+            destination.add_if_pending(&frame.header(0));
         }
         if let Some(active) = &writer.active {
             state.note_file_bytes(active);
@@ -251,11 +248,6 @@ impl State {
             segment.file_bytes = active.place.offset;
         }
     }
-}
-
-/// A cursors frame, or one without a body in general.
-pub(super) fn bodiless(kind: Kind, seq: Seq, time: u64, payload: Vec<u8>) -> Frame {
-    Frame::new(kind, seq, time, payload, Bytes::new())
 }
 
 /// A panic elsewhere leaves nothing half done that the next holder could stumble over: files are only appended to.

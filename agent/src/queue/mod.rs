@@ -47,7 +47,7 @@ mod storage;
 mod tests;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
     fmt, io,
     path::{Path, PathBuf},
     sync::{Arc, PoisonError},
@@ -328,14 +328,15 @@ impl Queue {
             next_number: found.next_number,
             next_seq: found.next_seq,
             image: found.image,
-            unsynced: VecDeque::new(),
+            unsynced: found.unsynced,
             failing: false,
         };
         let state = State {
             segments: found.segments,
             destinations: found.destinations,
             appended: found.next_seq.before(),
-            durable: found.next_seq.before(),
+            durable: writer.unsynced.front().map_or(found.next_seq, |frame| frame.seq).before(),
+            unsynced_bytes: writer.unsynced.iter().map(frame::Frame::bytes).sum(),
             damaged_frames: found.damage.len() as u64,
             damage: found.damage,
             ..State::default()

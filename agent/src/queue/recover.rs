@@ -2,8 +2,11 @@
 //!
 //! A segment is followed by another only after all of its frames were synced, or after those that were not were
 //! written again into the next one. So in every segment but the last, what is damaged was damaged since: it is
-//! passed over and counted. In the last one, frames after the last sync may be missing or torn in any order; the
-//! log ends before the first of them. Which ones are proven to be synced, later frames say (`synced_to`).
+//! passed over and counted.
+//!
+//! In the last one, later frames say up to where it was synced (`synced_to`). Frames after that may be missing or
+//! torn in any order: the log ends before the first that is. Those before it are written again into the next
+//! segment, since a sync of what a killed process has left may report success without having done anything.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -14,7 +17,7 @@ use std::{
 
 use super::{
     OpenError, Recovery, Seq,
-    frame::{Kind, Place},
+    frame::{Frame, Header, Kind, Place},
     image::Image,
     segment::{FIRST_FRAME, Found, Opened, SegmentHeader, file_name, find, number_of, payload},
     state::{Destination, Segment},
@@ -30,6 +33,8 @@ pub(super) struct Recovered {
     pub id: [u8; 16],
     pub image: Image,
     pub segments: VecDeque<Segment>,
+    /// Entries that have to be written again.
+    pub unsynced: VecDeque<Frame>,
     pub destinations: BTreeMap<String, Destination>,
     pub next_number: u64,
     pub next_seq: Seq,
@@ -93,6 +98,11 @@ pub(super) fn recover(storage: &dyn Storage, dir: &Path, destinations: &[&str]) 
     for (found, segment) in candidates.iter().zip(&recovered.segments) {
         count_pending(found, segment, &mut recovered.destinations).map_err(at(&found.path))?;
     }
+    for frame in &recovered.unsynced {
+        for known in recovered.destinations.values_mut() {
+            known.add_if_pending(&frame.header(0));
+        }
+    }
     Ok(recovered)
 }
 
@@ -108,6 +118,7 @@ struct Reading {
     image: Image,
     segments: VecDeque<Segment>,
     damage: BTreeSet<(u64, u64)>,
+    unsynced: VecDeque<Frame>,
     /// The next seq; `None` before the first segment.
     expected: Option<Seq>,
     /// Entries that are missing, as first and one past the last.
@@ -122,6 +133,7 @@ impl Reading {
             image: Image::default(),
             segments: VecDeque::new(),
             damage: BTreeSet::new(),
+            unsynced: VecDeque::new(),
             expected: None,
             gaps: Vec::new(),
             report: Recovery::default(),
@@ -130,71 +142,81 @@ impl Reading {
 
     /// Reads a segment; `next_first` is the first seq of the one after it.
     fn segment(&mut self, storage: &dyn Storage, found: &Candidate, next_first: Option<Seq>) -> io::Result<()> {
+        let file = &*found.file;
         let number = found.header.number;
-        let length = found.file.length()?;
-        let proven = if next_first.is_some() { length } else { proven_to(found, self.id, length)? };
-        let written_again = |seq: Seq| next_first.is_some_and(|first| seq >= first);
+        let length = file.length()?;
+        let proven = if next_first.is_some() { u64::MAX } else { proven_to(found, length)? };
+        let is_written_again = |seq: Seq| next_first.is_some_and(|first| seq >= first);
         self.expect(found.header.first_seq);
 
+        let mut segment = Segment { number, readable_to: FIRST_FRAME, file_bytes: length, last_body: None };
         let mut place = Place { queue: self.id, segment: number, offset: FIRST_FRAME };
-        let mut last_body = None;
-        let mut damaged = false;
-        let torn = loop {
-            let next = match find(&*found.file, place, length)? {
-                Found::End => break false,
-                Found::Damage { next } => next,
+        let mut is_damaged = false;
+        loop {
+            let is_proven = place.offset < proven;
+            let (next, is_whole) = match find(file, place, length)? {
+                Found::End => break,
+                Found::Damage { next } => (next, false),
+                Found::Frame(header) if header.kind.is_numbered() && is_written_again(header.seq) => break,
                 Found::Frame(header) => {
-                    if header.kind.is_numbered() && written_again(header.seq) {
-                        break false;
-                    }
-                    let next = place.offset + header.frame_bytes();
-                    let whole = match payload(&*found.file, place, &header)? {
-                        Some(payload) => self.image.apply(header.kind, &payload).is_some(),
-                        None => false,
-                    };
-                    if whole {
-                        if header.kind.is_numbered() {
-                            self.expect(header.seq);
-                            self.expected = Some(header.seq.next());
-                        }
-                        if header.kind == Kind::Entry {
-                            last_body = Some(header.seq);
-                            self.report.entries += 1;
-                            self.report.bytes += header.frame_bytes();
-                        }
-                        place = place.at(next);
-                        continue;
-                    }
-                    next
+                    let payload = payload(file, place, &header)?;
+                    let is_whole = payload.is_some_and(|payload| self.take(&header, payload, is_proven, &mut segment));
+                    (place.offset + header.frame_bytes(), is_whole)
                 }
             };
-            if self.expected.is_some_and(written_again) {
-                break false;
+            if !is_whole && self.expected.is_some_and(is_written_again) {
+                break;
             }
-            damaged = damaged || place.offset < proven || next < length;
-            if place.offset >= proven {
-                break true;
+            if !is_whole && is_proven {
+                is_damaged = true;
+                self.damage.insert((number, place.offset));
             }
-            self.damage.insert((number, place.offset));
-            self.report.corrupt_frames += 1;
+            if !is_whole && !is_proven {
+                // A damaged frame that is followed by another is no common torn tail.
+                if next < length {
+                    self.report.set_aside.extend(copy_aside(storage, found));
+                }
+                self.report.torn_bytes += length - place.offset;
+                file.set_length(place.offset)?;
+                segment.file_bytes = place.offset;
+                break;
+            }
             place = place.at(next);
-        };
-
-        if damaged {
+            if is_proven {
+                segment.readable_to = next;
+            }
+        }
+        if is_damaged {
             self.report.set_aside.extend(copy_aside(storage, found));
         }
-        let mut file_bytes = length;
-        if torn {
-            self.report.torn_bytes += length - place.offset;
-            found.file.set_length(place.offset)?;
-            file_bytes = place.offset;
-        }
-        if next_first.is_none() {
-            // What a killed process had written is seen by us, but may not be on the disk yet.
-            found.file.sync()?;
-        }
-        self.segments.push_back(Segment { number, readable_to: place.offset.min(file_bytes), file_bytes, last_body });
+        self.segments.push_back(segment);
         Ok(())
+    }
+
+    /// Takes in a frame, or says that its payload is malformed.
+    fn take(&mut self, header: &Header, payload: Vec<u8>, is_proven: bool, segment: &mut Segment) -> bool {
+        let is_unsynced = header.kind.is_numbered() && !is_proven;
+        if is_unsynced {
+            let Some(frame) = Frame::from_payload(header, payload) else { return false };
+            self.unsynced.push_back(frame);
+        } else if self.image.apply(header.kind, &payload).is_none() {
+            return false;
+        }
+        if header.kind.is_numbered() {
+            self.expect(header.seq);
+            self.expected = Some(header.seq.next());
+        } else {
+            // It bears the seq of the entry before it, which may be missing.
+            self.expect(header.seq.next());
+        }
+        if header.kind == Kind::Entry {
+            self.report.entries += 1;
+            self.report.bytes += header.frame_bytes();
+            if is_proven {
+                segment.last_body = Some(header.seq);
+            }
+        }
+        true
     }
 
     /// Notes what is missing before `seq`.
@@ -217,6 +239,7 @@ impl Reading {
             .collect();
         let everyone_has = self.image.cursors.values().min().copied().unwrap_or(Seq(u64::MAX));
         let wanted = everyone_has.next();
+        self.report.corrupt_frames = self.damage.len() as u64;
         self.report.lost_entries = self.gaps.iter().map(|(from, to)| to.0.saturating_sub(wanted.max(*from).0)).sum();
         Recovered {
             id: self.id,
@@ -228,6 +251,7 @@ impl Reading {
                 .collect(),
             image: self.image,
             segments: self.segments,
+            unsynced: self.unsynced,
             next_number: 1,
             next_seq,
             damage: self.damage,
@@ -237,8 +261,8 @@ impl Reading {
 }
 
 /// Up to where a segment was synced, by what its intact headers say.
-fn proven_to(found: &Candidate, queue: [u8; 16], length: u64) -> io::Result<u64> {
-    let mut place = Place { queue, segment: found.header.number, offset: FIRST_FRAME };
+fn proven_to(found: &Candidate, length: u64) -> io::Result<u64> {
+    let mut place = Place { queue: found.header.queue, segment: found.header.number, offset: FIRST_FRAME };
     let mut proven = 0;
     loop {
         match find(&*found.file, place, length)? {
@@ -269,9 +293,7 @@ fn count_pending(
             Found::Damage { next } => place = place.at(next),
             Found::Frame(header) => {
                 for known in destinations.values_mut() {
-                    if header.kind == Kind::Entry && header.seq > known.acknowledged {
-                        known.add(header.frame_bytes(), header.time);
-                    }
+                    known.add_if_pending(&header);
                 }
                 place = place.at(place.offset + header.frame_bytes());
             }
