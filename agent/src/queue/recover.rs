@@ -230,9 +230,7 @@ impl Reading {
     fn finish(mut self, destinations: &[&str]) -> Recovered {
         let unknown = |name: &String| !destinations.contains(&name.as_str());
         self.report.removed_destinations = self.image.cursors.keys().filter(|name| unknown(name)).cloned().collect();
-        // A cursor that is ahead of the log says that the log has lost its end; its numbers are not given again.
-        let past_cursors = self.image.cursors.values().map(|cursor| cursor.next()).max();
-        let next_seq = self.expected.max(past_cursors).unwrap_or(Seq(1));
+        let next_seq = self.expected.unwrap_or(Seq(1));
         self.image.cursors = destinations
             .iter()
             .map(|name| ((*name).to_owned(), self.image.cursors.get(*name).copied().unwrap_or_default()))
