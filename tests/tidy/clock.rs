@@ -45,7 +45,7 @@ mod tests {
             ("agent/src/record/clock.rs", "fn now() { SystemTime::now() }"),
             (
                 "agent/src/store/a.rs",
-                "// SystemTime::now\nlet a = std::time::SystemTime::now();\nlet b = Instant::now();",
+                "// SystemTime::now\nlet a = std::time::SystemTime::now();\nlet b = FakeUtc::now();",
             ),
             (
                 "agent/src/store/b.rs",

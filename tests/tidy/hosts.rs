@@ -43,7 +43,7 @@ mod tests {
 
     #[test]
     fn registry_is_found_in_any_file_but_the_lock() {
-        let named = HOSTS.map(|(name, domain)| format!("a\nhttps://Index.{name}.{domain}/b\n"));
+        let named = HOSTS.map(|(name, domain)| format!("a\nhttps://index.{}.{domain}/b\n", name.to_uppercase()));
         let mut files: Vec<(&str, &str)> = named.iter().map(|text| ("tests/tools/a", text.as_str())).collect();
         files.push((EXEMPT, &named[0]));
         assert_eq!(places(&faults(&Tree::with(&files))), [("tests/tools/a", 2); HOSTS.len()]);
