@@ -29,7 +29,8 @@
 //! # What survives a crash
 //!
 //! Everything up to the last group commit (one `fdatasync` a linger), wherever the process is killed or the power
-//! cut. Of what came after it, a prefix: an entry with its positions, or neither, and none without those before it.
+//! cut, recovery itself included. Of what came after it, a prefix: an entry with its positions, or neither, and none
+//! without those before it. What a start finds and cannot prove to be durable it writes again (`replay.rs`).
 //! If a sync fails, its file is never synced again (the kernel may have dropped the pages and would report success);
 //! the frames since the last good sync are still in memory and are written to a new segment.
 
@@ -41,6 +42,7 @@ mod log;
 mod payload;
 mod reader;
 mod recover;
+mod replay;
 mod report;
 mod segment;
 mod state;
@@ -194,22 +196,23 @@ impl Queue {
             Lock::Theirs(pid) => return Err(OpenError::Locked { dir: dir.to_owned(), pid }),
         };
         let found = recover::recover(&*storage, dir, destinations)?;
+        let log = found.log;
         let writer = Writer {
             active: None,
             next_number: found.next_number,
-            next_seq: found.next_seq,
-            image: found.image,
-            unsynced: found.unsynced,
+            next_seq: log.next_seq,
+            image: log.image,
+            unsynced: log.unsynced,
             failing: false,
         };
         let state = State {
-            segments: found.segments,
+            segments: log.segments,
             destinations: found.destinations,
-            appended: found.next_seq.before(),
-            durable: writer.unsynced.front().map_or(found.next_seq, |frame| frame.seq).before(),
+            appended: log.next_seq.before(),
+            durable: writer.unsynced.front().map_or(log.next_seq, |frame| frame.seq).before(),
             unsynced_bytes: writer.unsynced.iter().map(frame::Frame::bytes).sum(),
-            damaged_frames: found.damage.len() as u64,
-            damage: found.damage,
+            damaged_frames: log.damage.len() as u64,
+            damage: log.damage,
             ..State::default()
         };
         let log = Arc::new(Log::new(storage, dir, found.id, config, writer, state));

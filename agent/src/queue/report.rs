@@ -11,7 +11,7 @@ pub struct Recovery {
     pub entries: u64,
     /// Bytes of their frames.
     pub bytes: u64,
-    /// Bytes after the last sync that were incomplete and are cut off. Their sources read them again.
+    /// Bytes after the last sync from the first that are incomplete. Their sources read them again.
     pub torn_bytes: u64,
     /// Damaged places that were passed by.
     pub corrupt_frames: u64,
