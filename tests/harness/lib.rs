@@ -8,11 +8,16 @@
 mod agent;
 mod collector;
 mod container;
+mod metrics;
+mod sink;
+mod tls;
 mod tools;
 mod wait;
 
 pub use agent::{Agent, AgentBuilder, Finished, Line, runlog};
-pub use collector::{Collector, CollectorRecord};
+pub use collector::{Collector, CollectorMetric, CollectorRecord};
 pub use container::{Container, docker_host};
+pub use sink::{Sink, SinkRecord, SinkRequest};
+pub use tls::Identity;
 pub use tools::{binary, tool};
 pub use wait::{eventually, eventually_within};

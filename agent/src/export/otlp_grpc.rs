@@ -1,4 +1,4 @@
-//! OTLP/gRPC: `LogsService.Export` as one unary call, framed here.
+//! OTLP/gRPC: `Export` as one unary call, framed here.
 //!
 //! A gRPC library compresses a message itself, from a struct. The queue's batches are encoded and compressed
 //! already, so this module writes the frame around them: a byte that says whether the message is compressed,
@@ -31,8 +31,10 @@ use super::{
     transport::{Answer, Outgoing, outgoing},
 };
 
-/// The method's path.
-pub(super) const PATH: &str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
+/// The method's path for logs.
+pub(super) const LOGS_PATH: &str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
+/// The method's path for metrics.
+pub(super) const METRICS_PATH: &str = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
 
 const PREFIX: usize = 5;
 
