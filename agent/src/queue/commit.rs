@@ -144,19 +144,15 @@ impl Log {
             active.synced_to = target.offset;
         }
         self.publish(writer, target.frames, target.segment, target.offset);
-        self.mark_synced(writer);
-        Ok(())
-    }
-
-    /// Notes on the disk what is durable. Nothing depends on it but what a later recovery can tell.
-    fn mark_synced(&self, writer: &mut Writer) {
-        let Some(active) = &mut writer.active else { return };
+        // Nothing waits for this to be durable: what it proves is written again if it is missing after a crash.
+        let Some(active) = &mut writer.active else { return Ok(()) };
         let mark = Frame::internal(Kind::Synced, lock(&self.state).durable, self.storage.now(), Vec::new());
         match active.write(&mark) {
             Ok(()) => lock(&self.state).note_file_bytes(active),
             Err(WriteFault::NoRoom(_)) => {}
             Err(WriteFault::Failed(_)) => writer.active = None,
         }
+        Ok(())
     }
 
     /// The first `frames` that were not durable are so now, in `segment` up to `offset`.
@@ -208,7 +204,6 @@ impl Log {
         writer.active = Some(active);
         let frames = writer.unsynced.len();
         self.publish(writer, frames, number, offset);
-        self.mark_synced(writer);
         Ok(())
     }
 
@@ -221,11 +216,20 @@ impl Log {
         let place = Place { queue: self.id, segment: number, offset: FIRST_FRAME };
         let mut active = Active { file, place, synced_to: 0 };
         let snapshot = Frame::internal(Kind::Snapshot, first_seq.before(), now, writer.image.snapshot());
-        for frame in std::iter::once(&snapshot).chain(&writer.unsynced) {
-            active.write(frame).map_err(|fault| match fault {
-                WriteFault::NoRoom(source) | WriteFault::Failed(source) => source,
-            })?;
+        let write = |active: &mut Active, frame: &Frame| match active.write(frame) {
+            Ok(()) => Ok(()),
+            Err(WriteFault::NoRoom(source) | WriteFault::Failed(source)) => Err(source),
+        };
+        write(&mut active, &snapshot)?;
+        for frame in &writer.unsynced {
+            write(&mut active, frame)?;
         }
+        active.file.sync()?;
+        active.synced_to = active.place.offset;
+        // Twice, so that one bad bit does not make the segment look unfinished.
+        let mark = Frame::internal(Kind::Synced, first_seq.before(), now, Vec::new());
+        write(&mut active, &mark)?;
+        write(&mut active, &mark)?;
         active.file.sync()?;
         self.storage.sync_dir(&self.dir)?;
         active.synced_to = active.place.offset;

@@ -75,7 +75,7 @@ pub(super) struct Active {
 }
 
 impl Active {
-    /// Adds a frame. After an error the segment ends where it did, or [`Damaged`] is returned.
+    /// Adds a frame.
     pub(super) fn write(&mut self, frame: &Frame) -> Result<(), WriteFault> {
         let header = frame.header(self.synced_to).encode(self.place);
         let parts = &mut [IoSlice::new(&header), IoSlice::new(&frame.lead), IoSlice::new(&frame.body)];
@@ -190,10 +190,13 @@ impl Log {
     fn refuse(&self, full: Full) -> Appended {
         let mut state = lock(&self.state);
         state.full = Some(full);
-        if full != Full::Budget {
-            state.hurry();
-            self.wake.notify_one();
+        match full {
+            Full::Unsynced => state.hurry(),
+            // A disk that is full is tried again at leisure.
+            Full::Disk => state.dirty = true,
+            Full::Budget => {}
         }
+        self.wake.notify_one();
         Appended::Full(full)
     }
 

@@ -61,6 +61,11 @@ pub(super) struct State {
 }
 
 impl Destination {
+    /// A destination that has everything up to `acknowledged`, and waits for nothing yet.
+    pub(super) fn after(acknowledged: Seq) -> Self {
+        Self { acknowledged, ..Self::default() }
+    }
+
     /// Counts a frame that comes after all frames counted before, if this destination is waiting for it.
     pub(super) fn add_if_pending(&mut self, header: &Header) {
         if header.kind != Kind::Entry || header.seq <= self.acknowledged {

@@ -7,6 +7,8 @@ mod room;
 
 use std::{collections::BTreeSet, path::PathBuf};
 
+use bytes::Bytes;
+
 use super::{storage::sim::Sim, *};
 
 /// Tests commit themselves; the committer never gets to it.

@@ -79,6 +79,33 @@ fn a_failing_operation_loses_nothing_that_was_durable() {
     }
 }
 
+/// Recovery once made a segment that said of durable entries that they were in it, and lost them when it was itself
+/// cut short.
+#[test]
+fn a_power_cut_while_recovering_from_a_power_cut_loses_nothing() {
+    for at in 0.. {
+        let sim = Sim::default();
+        let (queue, _) = open(&sim, &["otlp"]);
+        for number in 1..=3_u64 {
+            append(&queue, &[number as u8; 500], &[("a", &number.to_le_bytes())]);
+        }
+        queue.sync().unwrap();
+        let cut = sim.without_power(|_| 0);
+        cut.fail(Fault { at, times: u64::MAX, kind: FaultKind::Broken });
+        let opened = open_with(&cut, &small(), &["otlp"]);
+        let operations = cut.heal();
+        for seed in 0..10 {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let again = cut.without_power(|below| random.usize(..below));
+            assert_nothing_is_lost(&again, 3, &format!("cut at operation {at}, seed {seed}"));
+        }
+        if operations <= at {
+            assert!(opened.is_ok());
+            break;
+        }
+    }
+}
+
 #[test]
 fn entries_of_a_failed_sync_are_written_to_another_segment() {
     let sim = Sim::default();

@@ -9,15 +9,32 @@ const DESTINATIONS: [&str; 2] = ["left", "right"];
 
 #[derive(Debug, Clone)]
 enum Operation {
-    Append { bytes: usize, key: u8 },
-    Positions { key: u8, forget: bool },
+    Append {
+        bytes: usize,
+        key: u8,
+    },
+    Positions {
+        key: u8,
+        forget: bool,
+    },
     Sync,
-    Read { destination: usize },
-    Acknowledge { destination: usize, count: usize },
-    NewReader { destination: usize },
+    Read {
+        destination: usize,
+    },
+    Acknowledge {
+        destination: usize,
+        count: usize,
+    },
+    NewReader {
+        destination: usize,
+    },
     Fault(Fault),
     Kill,
-    PowerCut { seed: u64 },
+    /// Once, or again while the queue is being opened: after so many operations of the disk.
+    PowerCut {
+        seed: u64,
+        again_at: Option<u64>,
+    },
     Restart,
 }
 
@@ -39,7 +56,8 @@ fn operation() -> impl Strategy<Value = Operation> {
         1 => destination.prop_map(|destination| Operation::NewReader { destination }),
         3 => (0..8_u64, 1..4_u64, kind).prop_map(|(at, times, kind)| Operation::Fault(Fault { at, times, kind })),
         1 => Just(Operation::Kill),
-        3 => any::<u64>().prop_map(|seed| Operation::PowerCut { seed }),
+        3 => (any::<u64>(), prop::option::of(0..150_u64))
+            .prop_map(|(seed, again_at)| Operation::PowerCut { seed, again_at }),
         1 => Just(Operation::Restart),
     ]
 }
@@ -122,9 +140,15 @@ impl Subject {
                 self.sim.fail(fault);
             }
             Operation::Kill => self.reopen(self.sim.killed()),
-            Operation::PowerCut { seed } => {
+            Operation::PowerCut { seed, again_at } => {
                 let mut random = fastrand::Rng::with_seed(seed);
-                self.reopen(self.sim.without_power(|below| random.usize(..below)));
+                let mut sim = self.sim.without_power(|below| random.usize(..below));
+                if let Some(at) = again_at {
+                    sim.fail(Fault { at, times: u64::MAX, kind: FaultKind::Broken });
+                    let _ = open_with(&sim, &small(), &DESTINATIONS);
+                    sim = sim.without_power(|below| random.usize(..below));
+                }
+                self.reopen(sim);
             }
             Operation::Restart => {
                 self.heal();

@@ -50,7 +50,13 @@ fn a_full_queue_takes_entries_again_when_some_are_acknowledged() {
         assert!(taken > 30, "round {round} took {taken}");
         assert_eq!(queue.stats().full, Some(Full::Budget));
         assert!(queue.stats().disk_bytes <= config.max_bytes + 1024);
-        assert!(matches!(append(&queue, b"", &[("a", b"1")]), Appended::At(_)), "positions have a reserve");
+        while let Appended::At(_) = append(&queue, &[1], &[]) {
+            taken += 1;
+        }
+        queue.sync().unwrap();
+        for _ in 0..10 {
+            assert!(matches!(append(&queue, b"", &[("a", b"1")]), Appended::At(_)), "positions have a reserve");
+        }
         assert_eq!(read_and_acknowledge(&mut reader), taken);
         queue.sync().unwrap();
     }
@@ -118,6 +124,22 @@ fn a_queue_opens_on_a_full_disk_and_is_emptied() {
     drop((queue, reader));
     let (_, recovery) = open(&sim, &["otlp"]);
     assert_eq!((recovery.entries, recovery.lost_entries), (0, 0));
+}
+
+#[test]
+fn what_a_killed_process_left_is_given_to_nobody_before_it_is_durable() {
+    let sim = Sim::default();
+    let (queue, _) = open(&sim, &["otlp"]);
+    append(&queue, b"one", &[("a", b"1")]);
+    let killed = sim.killed();
+    killed.set_capacity(Some(0));
+    let (queue, recovery) = open(&killed, &["otlp"]);
+    let mut reader = queue.reader("otlp").unwrap();
+    assert_eq!((recovery.entries, queue.stats().durable, reader.next_now()), (1, Seq(0), None));
+    assert_eq!(queue.positions()["a"], b"1");
+    killed.set_capacity(None);
+    assert_eq!(queue.sync().unwrap(), Seq(1));
+    assert_eq!(bodies(&mut reader), ["one"]);
 }
 
 #[test]
