@@ -148,11 +148,6 @@ impl Printed {
         assert_eq!(first_astray, None, "lines of {} are not in order", self.name);
     }
 
-    /// Fails unless each line is among `bodies`, once or more often.
-    pub fn is_there<'a>(&self, bodies: impl Iterator<Item = &'a str>) {
-        self.misses_nothing(&self.numbers(bodies));
-    }
-
     fn misses_nothing(&self, numbers: &[u64]) {
         let there: BTreeSet<u64> = numbers.iter().copied().collect();
         let missing: Vec<u64> = (0..self.lines).filter(|number| !there.contains(number)).collect();
