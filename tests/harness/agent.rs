@@ -11,7 +11,10 @@ use std::{
 
 use serde_json::Value;
 
-use crate::{binary, eventually, eventually_within};
+use crate::{
+    binary, eventually, eventually_within,
+    privilege::{give_away, unprivileged},
+};
 
 /// A `runlog` command with nothing of this machine's settings in its environment.
 #[must_use]
@@ -29,7 +32,9 @@ pub fn runlog(state: &Path) -> Command {
 /// How an agent is started.
 #[derive(Debug, Clone)]
 pub struct AgentBuilder {
+    arguments: Vec<String>,
     environment: BTreeMap<String, String>,
+    is_unprivileged: bool,
 }
 
 /// A running agent with a folder of its own. Killed when dropped.
@@ -78,6 +83,18 @@ impl Line {
     pub fn severity(&self) -> i64 {
         self.0["severity_number"].as_i64().unwrap_or_default()
     }
+
+    /// What a line of a program is known by: its stream, its severity number and its text.
+    #[must_use]
+    pub fn seen(&self) -> (&str, i64, &str) {
+        (self.text("stream"), self.severity(), self.body())
+    }
+
+    /// Whether it is a line of the training, and no event of runlog's.
+    #[must_use]
+    pub fn is_printed(&self) -> bool {
+        self.text("event_name").is_empty()
+    }
 }
 
 impl AgentBuilder {
@@ -88,12 +105,29 @@ impl AgentBuilder {
         self
     }
 
+    /// Starts the agent as a user without rights, which only matters where the tests are run by root.
+    #[must_use]
+    pub fn unprivileged(mut self) -> Self {
+        self.is_unprivileged = true;
+        self
+    }
+
     /// Starts the agent in a new folder and waits until it is ready.
     #[must_use]
     pub fn start(self) -> Agent {
-        let mut agent = Agent { builder: self, folder: tempfile::tempdir().unwrap(), child: None, starts: 0 };
+        let mut agent = self.prepare();
         agent.start();
         agent
+    }
+
+    /// Makes the folder of an agent that is not started yet.
+    #[must_use]
+    pub fn prepare(self) -> Agent {
+        let folder = tempfile::tempdir().unwrap();
+        if self.is_unprivileged {
+            give_away(folder.path());
+        }
+        Agent { builder: self, folder, child: None, starts: 0 }
     }
 }
 
@@ -101,10 +135,20 @@ impl Agent {
     /// An agent that follows `*.log` in its folder as run `r`, serves on a free port and looks at no container.
     #[must_use]
     pub fn builder() -> AgentBuilder {
-        AgentBuilder { environment: BTreeMap::new() }
+        Self::command("agent")
             .set("RUNLOG_RUN_ID", "r")
             .set("RUNLOG_LEVEL", "TRACE")
             .set("RUNLOG_DOCKER_COLLECT", "off")
+    }
+
+    /// `runlog serve` on a free port.
+    #[must_use]
+    pub fn server() -> AgentBuilder {
+        Self::command("serve")
+    }
+
+    fn command(name: &str) -> AgentBuilder {
+        AgentBuilder { arguments: vec![name.to_owned()], environment: BTreeMap::new(), is_unprivileged: false }
             .set("RUNLOG_SERVE_LISTEN", "127.0.0.1:0")
     }
 
@@ -153,7 +197,11 @@ impl Agent {
         let _ = fs::remove_file(self.state().join("address"));
         self.starts += 1;
         let mut command = runlog(&self.state());
+        if self.builder.is_unprivileged {
+            command = unprivileged(&command);
+        }
         command
+            .args(&self.builder.arguments)
             .env("RUNLOG_FILES", self.folder.path().join("*.log"))
             .envs(&self.builder.environment)
             .stdout(Stdio::null())
@@ -208,9 +256,25 @@ impl Agent {
     /// The lines of a run, or `None` if it is not known yet.
     #[must_use]
     pub fn try_lines(&self, run: &str) -> Option<Vec<Line>> {
-        let output = self.run(&["logs", run, "--json"]);
-        let text = String::from_utf8(output.stdout).unwrap();
-        output.status.success().then(|| text.lines().map(|line| Line(serde_json::from_str(line).unwrap())).collect())
+        lines_in(&self.run(&["logs", run, "--json"]))
+    }
+
+    /// What the agent answers to `runlog status --json`.
+    #[must_use]
+    pub fn status(&self) -> Value {
+        let output = self.run(&["status", "--json"]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// The agent's messages of that level, such as `WARN`.
+    #[must_use]
+    pub fn messages_of(&self, level: &str) -> Vec<String> {
+        let messages = self.messages();
+        let all = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        all.filter(|message| message["level"] == level)
+            .map(|message| message["message"].as_str().unwrap_or_default().to_owned())
+            .collect()
     }
 
     /// Waits until a run has at least so many lines, and gives them.
@@ -248,6 +312,12 @@ impl Agent {
     fn messages_path(&self) -> PathBuf {
         self.path(&format!("messages.{}", self.starts))
     }
+}
+
+/// The lines in the answer of `runlog logs --json`, or `None` if it was refused.
+pub(crate) fn lines_in(output: &Output) -> Option<Vec<Line>> {
+    let text = std::str::from_utf8(&output.stdout).unwrap();
+    output.status.success().then(|| text.lines().map(|line| Line(serde_json::from_str(line).unwrap())).collect())
 }
 
 impl Drop for Agent {

@@ -8,11 +8,17 @@
 mod agent;
 mod collector;
 mod container;
+mod privilege;
+mod state;
+mod text;
 mod tools;
 mod wait;
 
 pub use agent::{Agent, AgentBuilder, Finished, Line, runlog};
 pub use collector::{Collector, CollectorRecord};
-pub use container::{Container, docker_host};
+pub use container::{Container, Containers, docker_host};
+pub use privilege::unprivileged;
+pub use state::State;
+pub use text::{Lines, transcript};
 pub use tools::{binary, tool};
 pub use wait::{eventually, eventually_within};

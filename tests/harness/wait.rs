@@ -6,7 +6,7 @@ use std::{
 };
 
 /// How long a fact may take that should be there soon. Generous: a slow machine is not a failure.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Asks until there is an answer; fails with `what` if there is none for a minute.

@@ -1,0 +1,65 @@
+//! The destination is away while the program runs.
+
+use std::{fs, net::TcpListener, process::Command};
+
+use runlog_tests::{Agent, State, eventually, runlog};
+
+/// An address where nobody listens.
+fn nowhere() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    format!("http://{}", listener.local_addr().unwrap())
+}
+
+/// Runs a program whose lines cannot be delivered.
+fn exec_to_nowhere(mut command: Command, run: &str) {
+    command.args(["exec", "--run-id", run, "--", "sh", "-c", "echo kept; exit 5"]);
+    let output = command.env("RUNLOG_EXPORT_ENDPOINT", nowhere()).env("RUNLOG_STOP_GRACE", "300ms").output().unwrap();
+    assert_eq!(output.status.code(), Some(5));
+    assert_eq!(output.stdout, b"kept\n");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    let told = format!("runlog: run {run}: 1 lines kept; not all is delivered yet, the rest waits for the next runlog");
+    assert!(stderr.lines().any(|line| line == told), "{stderr}");
+}
+
+/// What the server has of a run: each line once.
+fn delivered(server: &Agent, run: &str) -> Vec<String> {
+    let lines = eventually(&format!("the server has run {run}"), || {
+        server.try_lines(run).filter(|lines| lines.iter().any(|line| line.text("event_name") == "ml.run.end"))
+    });
+    lines.iter().map(|line| line.body().to_owned()).collect()
+}
+
+fn expected(run: &str) -> Vec<String> {
+    vec![format!("run {run} started: sh"), "kept".to_owned(), format!("run {run} ended with exit code 5")]
+}
+
+#[test]
+fn the_next_exec_delivers_what_was_left_behind() {
+    let server = Agent::server().start();
+    let state = State::new();
+    exec_to_nowhere(state.command(&[]), "a");
+    exec_to_nowhere(state.command(&[]), "b");
+
+    let mut next = state.command(&["exec", "--run-id", "c", "--", "true"]);
+    assert!(next.env("RUNLOG_EXPORT_ENDPOINT", server.address()).status().unwrap().success());
+
+    for run in ["a", "b"] {
+        assert_eq!(delivered(&server, run), expected(run));
+    }
+    assert_eq!(fs::read_dir(state.dir().join("exec")).unwrap().count(), 0, "a queue is left behind");
+}
+
+#[test]
+fn the_next_agent_delivers_what_was_left_behind() {
+    let server = Agent::server().start();
+    let mut agent = Agent::builder().set("RUNLOG_EXPORT_ENDPOINT", server.address()).prepare();
+    exec_to_nowhere(runlog(&agent.state()), "a");
+
+    agent.start();
+
+    assert_eq!(delivered(&server, "a"), expected("a"));
+    eventually("the queue is removed", || {
+        (fs::read_dir(agent.state().join("exec")).unwrap().count() == 0).then_some(())
+    });
+    assert!(agent.terminate().status.success());
+}

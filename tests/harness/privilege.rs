@@ -1,0 +1,39 @@
+//! Taking rights away from processes that root starts.
+
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt, chown},
+    path::Path,
+    process::{Command, Stdio},
+};
+
+/// The user `nobody` and the group `nogroup`, by their numbers.
+const NOBODY: u32 = 65534;
+
+/// The same command, run by a user without rights if we are root. What else was set but program, arguments and
+/// environment is as in a new command, with an empty stdin.
+#[must_use]
+pub fn unprivileged(command: &Command) -> Command {
+    let mut other = if is_root() {
+        let mut setpriv = Command::new("setpriv");
+        setpriv.args([&format!("--reuid={NOBODY}"), &format!("--regid={NOBODY}"), "--clear-groups", "--"]);
+        setpriv.arg(command.get_program());
+        setpriv
+    } else {
+        Command::new(command.get_program())
+    };
+    other.args(command.get_args()).env_clear();
+    other.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?)))).stdin(Stdio::null());
+    other
+}
+
+/// Gives a folder to the user that [`unprivileged`] commands are run by.
+pub fn give_away(path: &Path) {
+    if is_root() {
+        chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
+    }
+}
+
+fn is_root() -> bool {
+    fs::metadata("/proc/self").unwrap().uid() == 0
+}
