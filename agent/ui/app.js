@@ -1,0 +1,429 @@
+// The runs, and the live log of one of them. All that comes from a training is put in as text.
+"use strict";
+
+const PAGE_LINES = 500;
+// More are not kept in the page: the other end is let go and asked for again when it is wanted.
+const MAX_LINES = 5000;
+const MAX_SHOWN_CHARACTERS = 10000;
+const REFRESH_MS = 3000;
+const RETRY_MS = 3000;
+
+const $ = (id) => document.getElementById(id);
+const log = $("log");
+
+function element(tag, className, text) {
+  const made = document.createElement(tag);
+  if (className) made.className = className;
+  if (text !== undefined) made.textContent = text;
+  return made;
+}
+
+async function ask(path, signal) {
+  const response = await fetch("/api/v1/" + path, { signal });
+  const answer = await response.json();
+  if (!response.ok) throw new Error(answer.error);
+  return answer;
+}
+
+function notice(text) {
+  $("notice").textContent = text;
+  $("notice").hidden = !text;
+}
+
+// --- The runs -------------------------------------------------------------------------------------------------
+
+let runs = [];
+const entries = new Map();
+
+async function refreshRuns() {
+  if (document.hidden) return;
+  try {
+    runs = (await ask("runs")).runs;
+    if (isLost) lost(false);
+  } catch (fault) {
+    lost(true, fault);
+    return;
+  }
+  showRuns();
+}
+
+let isLost = false;
+
+function lost(now, fault) {
+  isLost = now;
+  if (!now) notice("");
+  else notice(fault instanceof TypeError ? "runlog does not answer; trying again …" : fault.message);
+}
+
+function showRuns() {
+  const known = new Set(runs.map((run) => run.run_id));
+  for (const [id, entry] of entries) {
+    if (!known.has(id)) {
+      entry.remove();
+      entries.delete(id);
+    }
+  }
+  runs.forEach((run, at) => {
+    let entry = entries.get(run.run_id);
+    if (!entry) {
+      entry = runEntry(run.run_id);
+      entries.set(run.run_id, entry);
+    }
+    updateEntry(entry, run);
+    const list = $("runs");
+    // Moving an entry would take the focus from it, so only what is out of place moves.
+    if (list.children[at] !== entry) list.insertBefore(entry, list.children[at] || null);
+  });
+  $("nothing").hidden = runs.length > 0;
+  $("count").textContent = runs.length || "";
+  showState();
+}
+
+function runEntry(id) {
+  const entry = element("li");
+  const link = element("a");
+  link.href = "#" + encodeURIComponent(id);
+  link.append(element("span", "dot"), element("span", "name", id), element("span", "age"));
+  link.append(element("span", "about"), element("span", "about"));
+  link.title = id;
+  entry.append(link);
+  return entry;
+}
+
+function updateEntry(entry, run) {
+  const [dot, , age, about, counts] = entry.firstChild.children;
+  dot.className = "dot " + run.status;
+  setText(age, ago(run.last_time_unix_nano));
+  setText(about, [run.status, run.experiment, run.host].filter(Boolean).join(" · "));
+  const levels = run.levels || {};
+  const errors = (levels.error || 0) + (levels.fatal || 0);
+  const parts = [element("span", "", count(run.records, "line"))];
+  if (errors) parts.push(element("span", "error", count(errors, "error")));
+  if (levels.warn) parts.push(element("span", "warn", count(levels.warn, "warning")));
+  if (counts.textContent !== parts.map((part) => part.textContent).join("")) counts.replaceChildren(...parts);
+  const link = entry.firstChild;
+  if (view && run.run_id === view.run) link.setAttribute("aria-current", "page");
+  else link.removeAttribute("aria-current");
+}
+
+function setText(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
+function count(number, noun) {
+  return number.toLocaleString("en") + " " + noun + (number === 1 ? "" : "s");
+}
+
+function ago(nanos) {
+  const seconds = Math.max(0, Math.round(Date.now() / 1000 - nanos / 1e9));
+  if (!nanos) return "";
+  if (seconds < 60) return seconds + " s ago";
+  if (seconds < 3600) return Math.floor(seconds / 60) + " min ago";
+  if (seconds < 86400) return Math.floor(seconds / 3600) + " h ago";
+  return Math.floor(seconds / 86400) + " d ago";
+}
+
+function showState() {
+  const run = view && runs.find((run) => run.run_id === view.run);
+  const code = run && run.exit_code ? " (exit code " + run.exit_code + ")" : "";
+  $("state").textContent = run ? run.status + code : "";
+}
+
+// --- One run's log --------------------------------------------------------------------------------------------
+
+// What is shown: the run with its filters, where older and newer lines begin, and what is under way.
+// A new choice of run or filter makes a new one, and whatever belongs to the old one is dropped.
+let view = null;
+
+function open(run) {
+  close();
+  log.replaceChildren();
+  document.body.dataset.view = run ? "log" : "runs";
+  document.title = run ? run + " · runlog" : "runlog";
+  $("title").textContent = run || "Choose a run";
+  $("title").title = run || "";
+  if (run) {
+    view = { run, filter: filter(), abort: new AbortController(), previous: "", next: "", older: false, loading: false };
+    load(view);
+  }
+  showRuns();
+}
+
+function close() {
+  if (!view) return;
+  view.abort.abort();
+  unfollow(view);
+  view = null;
+}
+
+function filter() {
+  const chosen = new URLSearchParams();
+  if ($("level").value) chosen.set("level", $("level").value);
+  const text = $("text").value;
+  if (text) chosen.set("grep", grep(text));
+  return chosen.toString();
+}
+
+function grep(text) {
+  const isRegex = text.length > 2 && text.startsWith("/") && text.endsWith("/");
+  return isRegex ? text.slice(1, -1) : "(?i)" + text.replace(/[\\^$.*+?()[\]{}|#&~-]/g, "\\$&");
+}
+
+function logsPath(of, more) {
+  return "runs/" + encodeURIComponent(of.run) + "/logs?" + more + (of.filter ? "&" + of.filter : "");
+}
+
+async function load(of) {
+  try {
+    const answer = await ask(logsPath(of, "tail=" + PAGE_LINES), of.abort.signal);
+    if (of !== view) return;
+    notice("");
+    of.next = answer.next;
+    log.replaceChildren(...rows(answer));
+    setOlder(of, answer);
+    if (!log.childElementCount) remark(of.older ? "Nothing found yet in the newest lines." : "No lines match.");
+    toBottom();
+    setFollowing(true);
+    fill(of);
+  } catch (fault) {
+    if (of !== view) return;
+    notice(fault instanceof TypeError ? "runlog does not answer; trying again …" : fault.message);
+    if (fault instanceof TypeError) setTimeout(() => of === view && load(of), RETRY_MS);
+  }
+}
+
+function setOlder(of, answer) {
+  of.previous = answer.previous;
+  of.older = answer.more;
+}
+
+// Where the pane is not full, or the search stopped at its bounds, nobody can scroll up for more.
+function fill(of) {
+  if (of === view && of.older && log.scrollHeight <= log.clientHeight) loadOlder(of);
+}
+
+async function loadOlder(of) {
+  if (of.loading || !of.older) return;
+  of.loading = true;
+  try {
+    const answer = await ask(logsPath(of, "tail=" + PAGE_LINES + "&before=" + of.previous), of.abort.signal);
+    if (of !== view) return;
+    setOlder(of, answer);
+    const before = log.scrollHeight;
+    log.prepend(...rows(answer));
+    log.scrollTop += log.scrollHeight - before;
+    trimNewest(of);
+    of.loading = false;
+    fill(of);
+  } catch (fault) {
+    of.loading = false;
+    if (of === view) notice(fault instanceof TypeError ? "runlog does not answer" : fault.message);
+  }
+}
+
+// After the reader came back to the lower end of what is kept.
+async function loadNewer(of) {
+  if (of.loading) return;
+  of.loading = true;
+  try {
+    const answer = await ask(logsPath(of, "limit=" + PAGE_LINES + "&after=" + of.next), of.abort.signal);
+    if (of !== view) return;
+    of.isCut = answer.more;
+    append(of, answer);
+  } catch (fault) {
+    if (of === view) notice(fault instanceof TypeError ? "runlog does not answer" : fault.message);
+  }
+  of.loading = false;
+}
+
+function append(of, answer) {
+  of.next = answer.next;
+  if (answer.lines.length) log.querySelector(".remark.alone")?.remove();
+  log.append(...rows(answer));
+  if (log.childElementCount <= MAX_LINES) return;
+  const before = log.scrollHeight;
+  while (log.childElementCount > MAX_LINES) log.firstElementChild.remove();
+  log.scrollTop -= before - log.scrollHeight;
+  lastTop = log.scrollTop;
+  of.previous = log.querySelector("[data-cursor]").dataset.cursor;
+  of.older = true;
+}
+
+function trimNewest(of) {
+  if (log.childElementCount <= MAX_LINES) return;
+  while (log.childElementCount > MAX_LINES) log.lastElementChild.remove();
+  of.next = [...log.querySelectorAll("[data-cursor]")].at(-1).dataset.cursor;
+  of.isCut = true;
+  setFollowing(false);
+}
+
+// --- New lines ------------------------------------------------------------------------------------------------
+
+function follow(of) {
+  if (of.stream) return;
+  const stream = new EventSource("/api/v1/" + logsPath(of, "follow=1&limit=" + PAGE_LINES + "&after=" + of.next));
+  of.stream = stream;
+  stream.onmessage = (event) => {
+    if (of.stream !== stream) return;
+    append(of, JSON.parse(event.data));
+    toBottom();
+  };
+  stream.onopen = () => notice("");
+  stream.onerror = () => {
+    if (of.stream !== stream) return;
+    notice("The connection is lost; trying again …");
+    // The browser tries again by itself unless it was refused.
+    if (stream.readyState !== EventSource.CLOSED) return;
+    unfollow(of);
+    setTimeout(() => of === view && isFollowing() && follow(of), RETRY_MS);
+  };
+}
+
+function unfollow(of) {
+  if (of.stream) of.stream.close();
+  of.stream = null;
+}
+
+function isFollowing() {
+  return $("follow").getAttribute("aria-pressed") === "true";
+}
+
+function setFollowing(wanted) {
+  $("follow").setAttribute("aria-pressed", String(wanted));
+  if (!view) return;
+  if (!wanted) unfollow(view);
+  // The newest lines are wanted, not all that came between.
+  else if (view.isCut) open(view.run);
+  else if (view.next) {
+    follow(view);
+    toBottom();
+  }
+}
+
+function atBottom() {
+  return log.scrollHeight - log.scrollTop - log.clientHeight < 24;
+}
+
+let lastTop = 0;
+
+function toBottom() {
+  log.scrollTop = log.scrollHeight;
+  lastTop = log.scrollTop;
+}
+
+log.addEventListener("scroll", () => {
+  const isUp = log.scrollTop < lastTop;
+  lastTop = log.scrollTop;
+  if (!view) return;
+  if (isUp && !atBottom() && isFollowing()) setFollowing(false);
+  else if (!isUp && atBottom() && view.isCut) loadNewer(view);
+  else if (!isUp && atBottom() && !isFollowing()) setFollowing(true);
+  if (isUp && log.scrollTop < log.clientHeight) loadOlder(view);
+});
+
+// --- Lines ----------------------------------------------------------------------------------------------------
+
+function rows(answer) {
+  const made = answer.lines.map(row);
+  if (answer.damaged_blocks) {
+    made.push(element("div", "remark error", count(answer.damaged_blocks, "stored block") + " cannot be read; their lines are missing."));
+  }
+  return made;
+}
+
+function remark(text) {
+  log.append(element("div", "remark alone", text));
+}
+
+const TAGS = ["", "TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"];
+
+function row(line) {
+  const range = Math.ceil(line.severity_number / 4);
+  const kind = line.event_name ? "event" : range >= 5 ? "error" : range === 4 ? "warn" : range <= 2 && range ? "debug" : "";
+  const made = element("div", "line " + kind);
+  made.dataset.cursor = line.cursor;
+  made.title = [line.time, line.severity_text, line.stream, line.scope, line.container, line.event_name].filter(Boolean).join(" · ");
+  const time = element("time", "", clock(line.time));
+  time.dateTime = line.time;
+  made.append(time, element("span", "tag", TAGS[range] || ""));
+  const rank = line.rank === null || line.rank === undefined ? "" : "[" + line.rank + "] ";
+  made.append(body(rank + printable(line.body)));
+  return made;
+}
+
+function body(text) {
+  if (text.length <= MAX_SHOWN_CHARACTERS) return element("span", "body", text);
+  const made = element("span", "body", text.slice(0, MAX_SHOWN_CHARACTERS) + "… ");
+  const all = element("button", "", "show all " + count(text.length, "character"));
+  all.type = "button";
+  all.onclick = () => made.replaceChildren(text);
+  made.append(all);
+  return made;
+}
+
+// Colours are left out; what else a terminal would obey, and what turns the direction of text, is spelled out.
+function printable(text) {
+  return text
+    .replace(/\x1b\[[0-9;:]*m/g, "")
+    .replace(/[\x00-\x08\x0b-\x1f\x7f-\x9f]/g, (control) => "\\x" + control.charCodeAt(0).toString(16).padStart(2, "0"))
+    .replace(/[\u202a-\u202e\u2066-\u2069]/g, (control) => "\\u" + control.charCodeAt(0).toString(16));
+}
+
+function clock(time) {
+  if (!time) return "";
+  const at = new Date(time);
+  const two = (number) => String(number).padStart(2, "0");
+  return two(at.getHours()) + ":" + two(at.getMinutes()) + ":" + two(at.getSeconds()) + "." + String(at.getMilliseconds()).padStart(3, "0");
+}
+
+// --- What people do -------------------------------------------------------------------------------------------
+
+function chosen() {
+  try {
+    return decodeURIComponent(location.hash.slice(1));
+  } catch {
+    return "";
+  }
+}
+
+let typing = 0;
+
+$("text").addEventListener("input", () => {
+  clearTimeout(typing);
+  typing = setTimeout(() => open(chosen()), 250);
+});
+$("level").addEventListener("change", () => open(chosen()));
+$("follow").addEventListener("click", () => setFollowing(!isFollowing()));
+window.addEventListener("hashchange", () => open(chosen()));
+document.addEventListener("visibilitychange", refreshRuns);
+
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.target === $("text")) {
+    if (event.key === "Escape") log.focus();
+    return;
+  }
+  if (event.target === $("level")) return;
+  if (event.key === "/") $("text").focus();
+  else if (event.key === "f") setFollowing(!isFollowing());
+  else if (event.key === "j" || event.key === "k") step(event.key === "j" ? 1 : -1);
+  else return;
+  event.preventDefault();
+});
+
+function step(by) {
+  const at = runs.findIndex((run) => view && run.run_id === view.run);
+  const next = runs[at < 0 ? 0 : at + by];
+  if (next) location.hash = encodeURIComponent(next.run_id);
+}
+
+async function start() {
+  await refreshRuns();
+  // The newest run is what most come for; a phone has no room for it beside the list.
+  const isWide = window.matchMedia("(min-width: 46rem)").matches;
+  if (!chosen() && runs.length && isWide) history.replaceState(null, "", "#" + encodeURIComponent(runs[0].run_id));
+  open(chosen());
+  setInterval(refreshRuns, REFRESH_MS);
+}
+
+start();

@@ -97,7 +97,7 @@ async fn print(args: &LogsArgs, reader: &Reader, out: &mut Output<'_>, now: Unix
 fn query(args: &LogsArgs, run: &str, now: UnixNanos) -> Result<Query> {
     let moment = |text: &Option<String>| text.as_deref().map(|text| parse_moment(text, now)).transpose();
     let grep = args.grep.as_deref().map(|pattern| {
-        params::compile(pattern).map_err(|fault| anyhow!("--grep {pattern:?} is not a regular expression\n{fault}"))
+        params::compile(pattern).map_err(|fault| anyhow!("--grep {pattern:?} is not a regular expression: {fault}"))
     });
     Ok(Query {
         min_level: args.level.unwrap_or_default(),

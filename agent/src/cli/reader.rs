@@ -30,7 +30,7 @@ pub enum Reader {
     /// The store of this machine; works while others write it.
     Disk(store::Reader),
     /// A running daemon or `runlog serve`.
-    Server(Server),
+    Server(Box<Server>),
 }
 
 /// A runlog that is asked over HTTP.
@@ -46,7 +46,7 @@ impl Reader {
     /// If the address cannot be used, or there is no store.
     pub fn open(server: Option<&Url>, store_dir: &Path) -> Result<Self> {
         match server {
-            Some(base) => Ok(Self::Server(Server::new(base)?)),
+            Some(base) => Ok(Self::Server(Box::new(Server::new(base)?))),
             None => Ok(Self::Disk(store::Reader::open(store_dir)?)),
         }
     }

@@ -83,7 +83,8 @@ fn harmless(text: &str) -> Cow<'_, str> {
             continue;
         }
         if is_harmful(character) {
-            safe.extend(character.escape_default());
+            // Control characters are U+0000 to U+001F and U+007F to U+009F.
+            safe.push_str(&format!("\\x{:02x}", u32::from(character)));
         } else {
             safe.push(character);
         }
@@ -126,13 +127,13 @@ mod tests {
         let cases = [
             ("plain\ttext\nand é", "plain\ttext\nand é"),
             ("\x1b[1;31mred\x1b[0m", "\x1b[1;31mred\x1b[0m\x1b[0m"),
-            ("\x1b[2Jcleared", "\\u{1b}[2Jcleared"),
-            ("\x1b]0;title\x07", "\\u{1b}]0;title\\u{7}"),
-            ("\x1b]52;c;cGFzdGU=\x1b\\", "\\u{1b}]52;c;cGFzdGU=\\u{1b}\\"),
-            ("50%\r100%", "50%\\r100%"),
-            ("C1 \u{9b}2J", "C1 \\u{9b}2J"),
-            ("\x1b[31", "\\u{1b}[31"),
-            ("\x7f\0", "\\u{7f}\\u{0}"),
+            ("\x1b[2Jcleared", "\\x1b[2Jcleared"),
+            ("\x1b]0;title\x07", "\\x1b]0;title\\x07"),
+            ("\x1b]52;c;cGFzdGU=\x1b\\", "\\x1b]52;c;cGFzdGU=\\x1b\\"),
+            ("50%\r100%", "50%\\x0d100%"),
+            ("C1 \u{9b}2J", "C1 \\x9b2J"),
+            ("\x1b[31", "\\x1b[31"),
+            ("\x7f\0", "\\x7f\\x00"),
         ];
         for (text, safe) in cases {
             assert_eq!(harmless(text), safe, "{text:?}");

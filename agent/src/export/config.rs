@@ -1,3 +1,5 @@
+//! Settings of a destination.
+
 use std::{fmt, path::PathBuf, time::Duration};
 
 use url::Url;

@@ -12,9 +12,9 @@ use tracing::{error, info};
 
 use super::{
     Seq, SyncError,
-    frame::{Kind, Place},
+    frame::{Frame, Kind, Place},
     image::cursors_payload,
-    log::{Active, Log, WriteFault, Writer, bodiless, lock},
+    log::{Active, Log, WriteFault, Writer, lock},
     segment::{FIRST_FRAME, SegmentHeader},
     state::{Segment, State},
     storage::StoredFile,
@@ -144,14 +144,13 @@ impl Log {
             active.synced_to = target.offset;
         }
         self.publish(writer, target.frames, target.segment, target.offset);
-        if let Some(active) = writer.active.as_mut().filter(|active| same(active)) {
-            let seq = lock(&self.state).durable;
-            let mark = bodiless(Kind::Synced, seq, self.storage.now(), Vec::new());
-            match active.write(&mark) {
-                Ok(()) => lock(&self.state).note_file_bytes(active),
-                Err(WriteFault::NoRoom(_)) => {}
-                Err(WriteFault::Failed(_)) => writer.active = None,
-            }
+        // Nothing waits for this to be durable: what it proves is written again if it is missing after a crash.
+        let Some(active) = &mut writer.active else { return Ok(()) };
+        let mark = Frame::internal(Kind::Synced, lock(&self.state).durable, self.storage.now(), Vec::new());
+        match active.write(&mark) {
+            Ok(()) => lock(&self.state).note_file_bytes(active),
+            Err(WriteFault::NoRoom(_)) => {}
+            Err(WriteFault::Failed(_)) => writer.active = None,
         }
         Ok(())
     }
@@ -216,12 +215,21 @@ impl Log {
         SegmentHeader { queue: self.id, number, first_seq, created: now }.write(&*file)?;
         let place = Place { queue: self.id, segment: number, offset: FIRST_FRAME };
         let mut active = Active { file, place, synced_to: 0 };
-        let snapshot = bodiless(Kind::Snapshot, first_seq.before(), now, writer.image.snapshot());
-        for frame in std::iter::once(&snapshot).chain(&writer.unsynced) {
-            active.write(frame).map_err(|fault| match fault {
-                WriteFault::NoRoom(source) | WriteFault::Failed(source) => source,
-            })?;
+        let snapshot = Frame::internal(Kind::Snapshot, first_seq.before(), now, writer.image.snapshot());
+        let write = |active: &mut Active, frame: &Frame| match active.write(frame) {
+            Ok(()) => Ok(()),
+            Err(WriteFault::NoRoom(source) | WriteFault::Failed(source)) => Err(source),
+        };
+        write(&mut active, &snapshot)?;
+        for frame in &writer.unsynced {
+            write(&mut active, frame)?;
         }
+        active.file.sync()?;
+        active.synced_to = active.place.offset;
+        // Twice, so that one bad bit does not make the segment look unfinished.
+        let mark = Frame::internal(Kind::Synced, first_seq.before(), now, Vec::new());
+        write(&mut active, &mark)?;
+        write(&mut active, &mark)?;
         active.file.sync()?;
         self.storage.sync_dir(&self.dir)?;
         active.synced_to = active.place.offset;
@@ -238,7 +246,8 @@ impl Log {
             .map(|(name, known)| (name.clone(), known.acknowledged))
             .collect();
         let Some(active) = writer.active.as_mut().filter(|_| !moved.is_empty()) else { return Ok(Cursors::Written) };
-        let frame = bodiless(Kind::Cursors, writer.next_seq.before(), self.storage.now(), cursors_payload(&moved));
+        let frame =
+            Frame::internal(Kind::Cursors, writer.next_seq.before(), self.storage.now(), cursors_payload(&moved));
         match active.write(&frame) {
             Ok(()) => {
                 let mut state = lock(&self.state);

@@ -20,7 +20,10 @@
 
 use bytes::Bytes;
 
-use super::Seq;
+use super::{
+    Seq,
+    payload::{pairs, split_entry},
+};
 
 /// Bytes of a frame before its payload.
 pub(super) const HEADER_BYTES: usize = 48;
@@ -156,7 +159,22 @@ impl Frame {
         Self { kind, seq, time, lead, body, payload_crc }
     }
 
-    /// The header of this frame at `place`, the bytes before `synced_to` being durable.
+    /// A frame of our own, without a body.
+    pub(super) fn internal(kind: Kind, seq: Seq, time: u64, payload: Vec<u8>) -> Self {
+        Self::new(kind, seq, time, payload, Bytes::new())
+    }
+
+    /// An entry that was read. `None` if its payload is malformed.
+    pub(super) fn from_payload(header: &Header, payload: Vec<u8>) -> Option<Self> {
+        let parts = split_entry(&payload)?;
+        pairs(&payload[parts.positions])?;
+        let mut body = Bytes::from(payload);
+        let lead = body.split_to(parts.body.start).to_vec();
+        let Header { kind, seq, time, payload_crc, .. } = *header;
+        Some(Self { kind, seq, time, lead, body, payload_crc })
+    }
+
+    /// What stands before the payload, the segment's bytes before `synced_to` being durable.
     pub(super) fn header(&self, synced_to: u64) -> Header {
         Header {
             kind: self.kind,

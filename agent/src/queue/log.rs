@@ -11,7 +11,6 @@ use std::{
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
 };
 
-use bytes::Bytes;
 use tokio::sync::watch;
 use tracing::warn;
 
@@ -76,7 +75,7 @@ pub(super) struct Active {
 }
 
 impl Active {
-    /// Adds a frame. After an error the segment ends where it did, or [`Damaged`] is returned.
+    /// Adds a frame.
     pub(super) fn write(&mut self, frame: &Frame) -> Result<(), WriteFault> {
         let header = frame.header(self.synced_to).encode(self.place);
         let parts = &mut [IoSlice::new(&header), IoSlice::new(&frame.lead), IoSlice::new(&frame.body)];
@@ -191,10 +190,13 @@ impl Log {
     fn refuse(&self, full: Full) -> Appended {
         let mut state = lock(&self.state);
         state.full = Some(full);
-        if full != Full::Budget {
-            state.hurry();
-            self.wake.notify_one();
+        match full {
+            Full::Unsynced => state.hurry(),
+            // A disk that is full is tried again at leisure.
+            Full::Disk => state.dirty = true,
+            Full::Budget => {}
         }
+        self.wake.notify_one();
         Appended::Full(full)
     }
 
@@ -206,10 +208,8 @@ impl Log {
         state.appended = seq;
         state.full = None;
         state.unsynced_bytes += frame.bytes();
-        if frame.kind == Kind::Entry {
-            for destination in state.destinations.values_mut() {
-                destination.add(frame.bytes(), frame.time);
-            }
+        for destination in state.destinations.values_mut() {
+            destination.add_if_pending(&frame.header(0));
         }
         if let Some(active) = &writer.active {
             state.note_file_bytes(active);
@@ -251,11 +251,6 @@ impl State {
             segment.file_bytes = active.place.offset;
         }
     }
-}
-
-/// A cursors frame, or one without a body in general.
-pub(super) fn bodiless(kind: Kind, seq: Seq, time: u64, payload: Vec<u8>) -> Frame {
-    Frame::new(kind, seq, time, payload, Bytes::new())
 }
 
 /// A panic elsewhere leaves nothing half done that the next holder could stumble over: files are only appended to.

@@ -29,17 +29,21 @@
 //! # What survives a crash
 //!
 //! Everything up to the last group commit (one `fdatasync` a linger), wherever the process is killed or the power
-//! cut. Of what came after it, a prefix: an entry with its positions, or neither, and none without those before it.
+//! cut, recovery itself included. Of what came after it, a prefix: an entry with its positions, or neither, and none
+//! without those before it. What a start finds and cannot prove to be durable it writes again (`replay.rs`).
 //! If a sync fails, its file is never synced again (the kernel may have dropped the pages and would report success);
 //! the frames since the last good sync are still in memory and are written to a new segment.
 
 mod commit;
+mod entry;
 mod frame;
 mod image;
 mod log;
 mod payload;
 mod reader;
 mod recover;
+mod replay;
+mod report;
 mod segment;
 mod state;
 mod storage;
@@ -47,17 +51,17 @@ mod storage;
 mod tests;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
-    fmt, io,
+    collections::BTreeMap,
+    io,
     path::{Path, PathBuf},
     sync::{Arc, PoisonError},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
-
+pub use entry::{Appended, Entry, Full, Seq, Stored};
 pub use reader::Reader;
+pub use report::{Pending, Recovery, Stats};
 pub use storage::{Disk, Lock, Storage, StoredFile};
 
 use log::{Log, Writer, lock};
@@ -70,137 +74,6 @@ pub struct Config {
     pub max_bytes: u64,
     /// Bytes of one segment.
     pub segment_bytes: u64,
-}
-
-/// The place of an entry in the log: 1, 2, 3 …, never given twice to entries that were durable. Zero is before the first.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Seq(u64);
-
-impl Seq {
-    /// The number.
-    #[must_use]
-    pub const fn get(self) -> u64 {
-        self.0
-    }
-
-    // At a billion entries a second, the numbers last for five hundred years.
-    const fn next(self) -> Self {
-        Self(self.0.saturating_add(1))
-    }
-
-    const fn before(self) -> Self {
-        Self(self.0.saturating_sub(1))
-    }
-}
-
-impl fmt::Display for Seq {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-/// What is appended.
-#[derive(Debug, Clone)]
-pub struct Entry<'a> {
-    /// What readers want to know without opening the body.
-    pub meta: &'a [u8],
-    /// The body; shared until it is durable, not copied. An entry with an empty one moves positions and is given to
-    /// no reader.
-    pub body: Bytes,
-    /// Where sources go on once this entry is durable, by key. An empty value forgets the key.
-    pub positions: &'a [(&'a str, &'a [u8])],
-}
-
-/// What became of an entry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Appended {
-    /// It is in the log, and durable after the next group commit.
-    At(Seq),
-    /// There was no room; it is not in the log.
-    Full(Full),
-}
-
-/// Why there is no room.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Full {
-    /// Too much is waiting for the disk. Passes with the next group commit, which is under way.
-    Unsynced,
-    /// The queue has reached `max_bytes`. Passes when a destination acknowledges.
-    Budget,
-    /// The disk is full. Passes when somebody makes room, the queue's own destinations among them.
-    Disk,
-}
-
-impl fmt::Display for Full {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Unsynced => "the disk is slow",
-            Self::Budget => "queue.max_bytes is reached",
-            Self::Disk => "the disk is full",
-        })
-    }
-}
-
-/// An entry as a reader is given it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stored {
-    /// Its place.
-    pub seq: Seq,
-    /// [`Entry::meta`].
-    pub meta: Bytes,
-    /// [`Entry::body`].
-    pub body: Bytes,
-}
-
-/// What was found when the queue was opened.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Recovery {
-    /// Intact entries with a body.
-    pub entries: u64,
-    /// Bytes of their frames.
-    pub bytes: u64,
-    /// Bytes after the last sync that were incomplete and are cut off. Their sources read them again.
-    pub torn_bytes: u64,
-    /// Damaged places that were passed by.
-    pub corrupt_frames: u64,
-    /// Entries that are missing, for at least one destination, between those that are there.
-    pub lost_entries: u64,
-    /// Files that are no use to the queue and were renamed, and copies of damaged segments.
-    pub set_aside: Vec<PathBuf>,
-    /// Destinations that had a cursor and are not configured any more. Theirs is gone.
-    pub removed_destinations: Vec<String>,
-}
-
-/// How the queue is doing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stats {
-    /// Bytes of all segments. May exceed `max_bytes` by what cursors and snapshots take.
-    pub disk_bytes: u64,
-    /// [`Config::max_bytes`].
-    pub max_bytes: u64,
-    /// Bytes that are not durable yet.
-    pub unsynced_bytes: u64,
-    /// The newest durable entry.
-    pub durable: Seq,
-    /// What each destination has still to acknowledge.
-    pub destinations: BTreeMap<String, Pending>,
-    /// Why the last append found no room; `None` if it did.
-    pub full: Option<Full>,
-    /// How often something could not be made durable, since the queue was opened.
-    pub sync_failures: u64,
-    /// Damaged places that were found, since the queue was opened or when it was.
-    pub damaged_frames: u64,
-}
-
-/// What a destination has still to acknowledge.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Pending {
-    /// Entries with a body.
-    pub entries: u64,
-    /// Bytes of their frames.
-    pub bytes: u64,
-    /// How long ago the oldest was appended, by the wall clock; `None` if there is none.
-    pub oldest_age: Option<Duration>,
 }
 
 /// Why a queue could not be opened.
@@ -323,21 +196,23 @@ impl Queue {
             Lock::Theirs(pid) => return Err(OpenError::Locked { dir: dir.to_owned(), pid }),
         };
         let found = recover::recover(&*storage, dir, destinations)?;
+        let log = found.log;
         let writer = Writer {
             active: None,
             next_number: found.next_number,
-            next_seq: found.next_seq,
-            image: found.image,
-            unsynced: VecDeque::new(),
+            next_seq: log.next_seq,
+            image: log.image,
+            unsynced: log.unsynced,
             failing: false,
         };
         let state = State {
-            segments: found.segments,
+            segments: log.segments,
             destinations: found.destinations,
-            appended: found.next_seq.before(),
-            durable: found.next_seq.before(),
-            damaged_frames: found.damage.len() as u64,
-            damage: found.damage,
+            appended: log.next_seq.before(),
+            durable: writer.unsynced.front().map_or(log.next_seq, |frame| frame.seq).before(),
+            unsynced_bytes: writer.unsynced.iter().map(frame::Frame::bytes).sum(),
+            damaged_frames: log.damage.len() as u64,
+            damage: log.damage,
             ..State::default()
         };
         let log = Arc::new(Log::new(storage, dir, found.id, config, writer, state));

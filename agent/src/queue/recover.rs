@@ -1,23 +1,18 @@
-//! What a directory holds when a queue is opened in it.
-//!
-//! A segment is followed by another only after all of its frames were synced, or after those that were not were
-//! written again into the next one. So in every segment but the last, what is damaged was damaged since: it is
-//! passed over and counted. In the last one, frames after the last sync may be missing or torn in any order; the
-//! log ends before the first of them. Which ones are proven to be synced, later frames say (`synced_to`).
+//! Which files of a directory are segments of the queue, when it is opened there.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::BTreeMap,
     io::{self, IoSlice},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use super::{
-    OpenError, Recovery, Seq,
-    frame::{Kind, Place},
-    image::Image,
-    segment::{FIRST_FRAME, Found, Opened, SegmentHeader, file_name, find, number_of, payload},
-    state::{Destination, Segment},
+    OpenError, Recovery,
+    frame::Place,
+    replay::{Replay, Replayed},
+    segment::{FIRST_FRAME, Found, Opened, SegmentHeader, file_name, find, number_of},
+    state::Destination,
     storage::{Storage, StoredFile, read_exact, write_all},
 };
 
@@ -26,25 +21,26 @@ const MAX_COPIES: usize = 4;
 
 const COPY_SUFFIX: &str = ".corrupt";
 
+/// What was found.
 pub(super) struct Recovered {
+    pub log: Replayed,
     pub id: [u8; 16],
-    pub image: Image,
-    pub segments: VecDeque<Segment>,
-    pub destinations: BTreeMap<String, Destination>,
     pub next_number: u64,
-    pub next_seq: Seq,
-    pub damage: BTreeSet<(u64, u64)>,
+    pub destinations: BTreeMap<String, Destination>,
     pub report: Recovery,
 }
 
 /// A segment of this queue that was found.
-struct Candidate {
-    header: SegmentHeader,
-    file: Arc<dyn StoredFile>,
-    path: PathBuf,
+pub(super) struct Candidate {
+    pub header: SegmentHeader,
+    pub file: Arc<dyn StoredFile>,
+    pub path: PathBuf,
+    pub bytes: u64,
+    /// Up to where it was synced, by what its intact frames say.
+    pub synced_to: u64,
 }
 
-/// Reads everything in `dir`, and cuts or sets aside what is no use.
+/// Reads everything in `dir`, and sets aside what is no use.
 pub(super) fn recover(storage: &dyn Storage, dir: &Path, destinations: &[&str]) -> Result<Recovered, OpenError> {
     let at = |path: &Path| {
         let path = path.to_owned();
@@ -56,44 +52,55 @@ pub(super) fn recover(storage: &dyn Storage, dir: &Path, destinations: &[&str]) 
 
     // Nothing is touched before it is known that no later version has written here.
     let mut candidates = Vec::new();
+    let mut unfinished = Vec::new();
     let mut useless = Vec::new();
     for &number in &numbers {
         let path = dir.join(file_name(number));
         let file = storage.open(&path).map_err(at(&path))?;
         match SegmentHeader::read(&*file).map_err(at(&path))? {
-            Opened::Segment(header) if header.number == number => candidates.push(Candidate { header, file, path }),
             Opened::Newer(version) => return Err(OpenError::Newer { path, version }),
-            Opened::Unfinished if numbers.last() == Some(&number) => useless.push((path, true)),
-            Opened::Segment(_) | Opened::Unfinished | Opened::Unreadable => useless.push((path, false)),
+            Opened::Segment(header) if header.number == number => {
+                match synced_to(&*file, header).map_err(at(&path))? {
+                    (_, 0) => unfinished.push(path),
+                    (bytes, synced_to) => candidates.push(Candidate { header, file, path, bytes, synced_to }),
+                }
+            }
+            Opened::Unfinished if numbers.last() == Some(&number) => unfinished.push(path),
+            Opened::Segment(_) | Opened::Unfinished | Opened::Unreadable => useless.push(path),
         }
     }
     let id = queue_id(&candidates).unwrap_or_else(|| storage.unique());
     let (candidates, foreign): (Vec<_>, Vec<_>) = candidates.into_iter().partition(|found| found.header.queue == id);
-    useless.extend(foreign.into_iter().map(|found| (found.path, false)));
+    useless.extend(foreign.into_iter().map(|found| found.path));
 
-    let mut reading = Reading::new(id);
-    for (path, unfinished) in useless {
-        if unfinished {
-            storage.remove(&path).map_err(at(&path))?;
-        } else {
-            let aside = with_suffix(&path);
-            storage.rename(&path, &aside).map_err(at(&path))?;
-            reading.report.set_aside.push(aside);
-        }
+    let mut report = Recovery::default();
+    // What was to be in a segment that was never finished is in those before it, or was never durable.
+    for path in unfinished {
+        storage.remove(&path).map_err(at(&path))?;
     }
-    for (index, found) in candidates.iter().enumerate() {
-        let next_first = candidates.get(index + 1).map(|next| next.header.first_seq);
-        reading.segment(storage, found, next_first).map_err(at(&found.path))?;
+    for path in useless {
+        let aside = with_suffix(&path);
+        storage.rename(&path, &aside).map_err(at(&path))?;
+        report.set_aside.push(aside);
     }
     if !names.is_empty() {
         storage.sync_dir(dir).map_err(at(dir))?;
     }
-    let mut recovered = reading.finish(destinations);
-    recovered.next_number = numbers.last().map_or(1, |last| last.saturating_add(1));
-    for (found, segment) in candidates.iter().zip(&recovered.segments) {
-        count_pending(found, segment, &mut recovered.destinations).map_err(at(&found.path))?;
+
+    let mut replay = Replay::default();
+    for (index, found) in candidates.iter().enumerate() {
+        let next_first = candidates.get(index + 1).map(|next| next.header.first_seq);
+        let is_whole = replay.segment(found, next_first).map_err(at(&found.path))?;
+        if !is_whole {
+            report.set_aside.extend(copy_aside(storage, found));
+        }
     }
-    Ok(recovered)
+    let log = replay.finish(destinations, &mut report);
+    let mut waiting: BTreeMap<_, _> =
+        log.image.cursors.iter().map(|(name, seq)| (name.clone(), Destination::after(*seq))).collect();
+    log.count_pending(&candidates, &mut waiting).map_err(at(dir))?;
+    let next_number = numbers.last().map_or(1, |last| last.saturating_add(1));
+    Ok(Recovered { log, id, next_number, destinations: waiting, report })
 }
 
 /// The queue that most segments belong to; of several, the one with the oldest segment.
@@ -102,177 +109,17 @@ fn queue_id(candidates: &[Candidate]) -> Option<[u8; 16]> {
     candidates.iter().rev().map(|found| found.header.queue).max_by_key(|id| votes(*id))
 }
 
-/// The log as far as it has been read.
-struct Reading {
-    id: [u8; 16],
-    image: Image,
-    segments: VecDeque<Segment>,
-    damage: BTreeSet<(u64, u64)>,
-    /// The next seq; `None` before the first segment.
-    expected: Option<Seq>,
-    /// Entries that are missing, as first and one past the last.
-    gaps: Vec<(Seq, Seq)>,
-    report: Recovery,
-}
-
-impl Reading {
-    fn new(id: [u8; 16]) -> Self {
-        Self {
-            id,
-            image: Image::default(),
-            segments: VecDeque::new(),
-            damage: BTreeSet::new(),
-            expected: None,
-            gaps: Vec::new(),
-            report: Recovery::default(),
-        }
-    }
-
-    /// Reads a segment; `next_first` is the first seq of the one after it.
-    fn segment(&mut self, storage: &dyn Storage, found: &Candidate, next_first: Option<Seq>) -> io::Result<()> {
-        let number = found.header.number;
-        let length = found.file.length()?;
-        let proven = if next_first.is_some() { length } else { proven_to(found, self.id, length)? };
-        let written_again = |seq: Seq| next_first.is_some_and(|first| seq >= first);
-        self.expect(found.header.first_seq);
-
-        let mut place = Place { queue: self.id, segment: number, offset: FIRST_FRAME };
-        let mut last_body = None;
-        let mut damaged = false;
-        let torn = loop {
-            let next = match find(&*found.file, place, length)? {
-                Found::End => break false,
-                Found::Damage { next } => next,
-                Found::Frame(header) => {
-                    if header.kind.is_numbered() && written_again(header.seq) {
-                        break false;
-                    }
-                    let next = place.offset + header.frame_bytes();
-                    let whole = match payload(&*found.file, place, &header)? {
-                        Some(payload) => self.image.apply(header.kind, &payload).is_some(),
-                        None => false,
-                    };
-                    if whole {
-                        if header.kind.is_numbered() {
-                            self.expect(header.seq);
-                            self.expected = Some(header.seq.next());
-                        }
-                        if header.kind == Kind::Entry {
-                            last_body = Some(header.seq);
-                            self.report.entries += 1;
-                            self.report.bytes += header.frame_bytes();
-                        }
-                        place = place.at(next);
-                        continue;
-                    }
-                    next
-                }
-            };
-            if self.expected.is_some_and(written_again) {
-                break false;
-            }
-            damaged = damaged || place.offset < proven || next < length;
-            if place.offset >= proven {
-                break true;
-            }
-            self.damage.insert((number, place.offset));
-            self.report.corrupt_frames += 1;
-            place = place.at(next);
-        };
-
-        if damaged {
-            self.report.set_aside.extend(copy_aside(storage, found));
-        }
-        let mut file_bytes = length;
-        if torn {
-            self.report.torn_bytes += length - place.offset;
-            found.file.set_length(place.offset)?;
-            file_bytes = place.offset;
-        }
-        if next_first.is_none() {
-            // What a killed process had written is seen by us, but may not be on the disk yet.
-            found.file.sync()?;
-        }
-        self.segments.push_back(Segment { number, readable_to: place.offset.min(file_bytes), file_bytes, last_body });
-        Ok(())
-    }
-
-    /// Notes what is missing before `seq`.
-    fn expect(&mut self, seq: Seq) {
-        if let Some(expected) = self.expected.filter(|expected| *expected < seq) {
-            self.gaps.push((expected, seq));
-        }
-        self.expected = Some(self.expected.unwrap_or(seq).max(seq));
-    }
-
-    fn finish(mut self, destinations: &[&str]) -> Recovered {
-        let unknown = |name: &String| !destinations.contains(&name.as_str());
-        self.report.removed_destinations = self.image.cursors.keys().filter(|name| unknown(name)).cloned().collect();
-        // A cursor that is ahead of the log says that the log has lost its end; its numbers are not given again.
-        let past_cursors = self.image.cursors.values().map(|cursor| cursor.next()).max();
-        let next_seq = self.expected.max(past_cursors).unwrap_or(Seq(1));
-        self.image.cursors = destinations
-            .iter()
-            .map(|name| ((*name).to_owned(), self.image.cursors.get(*name).copied().unwrap_or_default()))
-            .collect();
-        let everyone_has = self.image.cursors.values().min().copied().unwrap_or(Seq(u64::MAX));
-        let wanted = everyone_has.next();
-        self.report.lost_entries = self.gaps.iter().map(|(from, to)| to.0.saturating_sub(wanted.max(*from).0)).sum();
-        Recovered {
-            id: self.id,
-            destinations: self
-                .image
-                .cursors
-                .iter()
-                .map(|(name, seq)| (name.clone(), Destination { acknowledged: *seq, ..Destination::default() }))
-                .collect(),
-            image: self.image,
-            segments: self.segments,
-            next_number: 1,
-            next_seq,
-            damage: self.damage,
-            report: self.report,
-        }
-    }
-}
-
-/// Up to where a segment was synced, by what its intact headers say.
-fn proven_to(found: &Candidate, queue: [u8; 16], length: u64) -> io::Result<u64> {
-    let mut place = Place { queue, segment: found.header.number, offset: FIRST_FRAME };
-    let mut proven = 0;
+/// The bytes of a segment, and up to where its intact headers say that it was synced.
+fn synced_to(file: &dyn StoredFile, header: SegmentHeader) -> io::Result<(u64, u64)> {
+    let bytes = file.length()?;
+    let mut place = Place { queue: header.queue, segment: header.number, offset: FIRST_FRAME };
+    let mut synced_to = 0;
     loop {
-        match find(&*found.file, place, length)? {
-            Found::End => return Ok(proven),
+        match find(file, place, bytes)? {
+            Found::End => return Ok((bytes, synced_to)),
             Found::Damage { next } => place = place.at(next),
             Found::Frame(header) => {
-                proven = proven.max(header.synced_to);
-                place = place.at(place.offset + header.frame_bytes());
-            }
-        }
-    }
-}
-
-/// Adds the entries of a segment to what is pending, once the cursors are known.
-fn count_pending(
-    found: &Candidate,
-    segment: &Segment,
-    destinations: &mut BTreeMap<String, Destination>,
-) -> io::Result<()> {
-    let lowest = destinations.values().map(|known| known.acknowledged).min();
-    if segment.last_body.is_none_or(|last| lowest.is_none_or(|lowest| last <= lowest)) {
-        return Ok(());
-    }
-    let mut place = Place { queue: found.header.queue, segment: segment.number, offset: FIRST_FRAME };
-    loop {
-        match find(&*found.file, place, segment.readable_to)? {
-            Found::End => return Ok(()),
-            Found::Damage { next } => place = place.at(next),
-            Found::Frame(header) => {
-                for known in destinations.values_mut() {
-                    if header.kind == Kind::Entry && header.seq > known.acknowledged {
-                        known.add(header.frame_bytes(), header.time);
-                    }
-                }
+                synced_to = synced_to.max(header.synced_to);
                 place = place.at(place.offset + header.frame_bytes());
             }
         }
@@ -287,7 +134,7 @@ fn copy_aside(storage: &dyn Storage, found: &Candidate) -> Option<PathBuf> {
     }
     let aside = with_suffix(&found.path);
     let copy = storage.create(&aside).ok()?;
-    let copied = copy_bytes(&*found.file, &*copy);
+    let copied = copy_bytes(found, &*copy);
     if copied.is_err() {
         // Half a copy helps nobody, and a disk that is full does not stop the start.
         let _ = storage.remove(&aside);
@@ -295,14 +142,13 @@ fn copy_aside(storage: &dyn Storage, found: &Candidate) -> Option<PathBuf> {
     copied.is_ok().then_some(aside)
 }
 
-fn copy_bytes(from: &dyn StoredFile, to: &dyn StoredFile) -> io::Result<()> {
+fn copy_bytes(from: &Candidate, to: &dyn StoredFile) -> io::Result<()> {
     let mut bytes = vec![0; 256 * 1024];
-    let length = from.length()?;
     let mut offset = 0;
-    while offset < length {
-        let part_bytes = (length - offset).min(bytes.len() as u64);
+    while offset < from.bytes {
+        let part_bytes = (from.bytes - offset).min(bytes.len() as u64);
         let part = &mut bytes[..part_bytes as usize];
-        read_exact(from, part, offset)?;
+        read_exact(&*from.file, part, offset)?;
         write_all(to, &mut [IoSlice::new(part)], offset)?;
         offset += part_bytes;
     }

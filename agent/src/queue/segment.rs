@@ -199,6 +199,27 @@ mod tests {
     }
 
     #[test]
+    fn the_next_frame_is_found_behind_a_gap_of_any_length() {
+        use crate::queue::{
+            frame::{Frame, Kind},
+            storage::{Storage, sim::Sim},
+        };
+        let sim = Sim::default();
+        let place = Place { queue: [5; 16], segment: 1, offset: FIRST_FRAME };
+        let frame = Frame::internal(Kind::Synced, Seq(1), 0, Vec::new());
+        let gaps = (1..100).chain(SEARCH_BYTES - 60..SEARCH_BYTES + 60).chain([3 * SEARCH_BYTES]);
+        for gap in gaps {
+            let file = sim.create(std::path::Path::new(&format!("gap of {gap}"))).unwrap();
+            let offset = FIRST_FRAME + gap as u64;
+            let header = frame.header(0).encode(place.at(offset));
+            write_all(&*file, &mut [IoSlice::new(&vec![MARKER[0]; gap]), IoSlice::new(&header)], FIRST_FRAME).unwrap();
+            let end = file.length().unwrap();
+            assert_eq!(find(&*file, place, end).unwrap(), Found::Damage { next: offset }, "gap of {gap}");
+            assert_eq!(find(&*file, place, end - 1).unwrap(), Found::Damage { next: end - 1 }, "gap of {gap}, cut");
+        }
+    }
+
+    #[test]
     fn only_our_own_file_names_are_segments() {
         assert_eq!(number_of(&file_name(17)), Some(17));
         assert_eq!(number_of(&file_name(u64::MAX)), Some(u64::MAX));

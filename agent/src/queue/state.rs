@@ -5,7 +5,11 @@ use std::{
     time::Duration,
 };
 
-use super::{Full, Pending, Seq, Stats, segment::FIRST_FRAME};
+use super::{
+    Full, Pending, Seq, Stats,
+    frame::{Header, Kind},
+    segment::FIRST_FRAME,
+};
 
 /// A segment that is on disk for good. The last one is written to, unless it has failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,13 +61,21 @@ pub(super) struct State {
 }
 
 impl Destination {
-    /// One more entry waits for this destination.
-    pub(super) fn add(&mut self, frame_bytes: u64, time: u64) {
+    /// A destination that has everything up to `acknowledged`, and waits for nothing yet.
+    pub(super) fn after(acknowledged: Seq) -> Self {
+        Self { acknowledged, ..Self::default() }
+    }
+
+    /// Counts a frame that comes after all frames counted before, if this destination is waiting for it.
+    pub(super) fn add_if_pending(&mut self, header: &Header) {
+        if header.kind != Kind::Entry || header.seq <= self.acknowledged {
+            return;
+        }
         if self.pending_entries == 0 {
-            self.oldest = time;
+            self.oldest = header.time;
         }
         self.pending_entries += 1;
-        self.pending_bytes += frame_bytes;
+        self.pending_bytes += header.frame_bytes();
     }
 
     /// An entry is acknowledged; what comes after it was appended at `next_time` or not much earlier.

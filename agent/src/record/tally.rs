@@ -103,9 +103,31 @@ impl Tally {
 #[derive(Debug, Default)]
 pub struct Ledger {
     open: Mutex<Vec<Arc<Tally>>>,
-    closed: Mutex<BTreeMap<SourceKind, Counts>>,
+    ended: Mutex<Ended>,
     /// Records that were kept and then refused by the queue for good, which is a bug or an absurd setting.
     pub records_refused: AtomicU64,
+}
+
+/// Streams that their sources are done with.
+#[derive(Debug, Default)]
+struct Ended {
+    /// Lines of these are still on their way and will be counted.
+    counting: Vec<Arc<Tally>>,
+    /// Sums of all others.
+    sums: BTreeMap<SourceKind, Counts>,
+}
+
+impl Ended {
+    fn settle(&mut self) {
+        let Self { counting, sums } = self;
+        counting.retain(|tally| {
+            let still = Arc::strong_count(tally) > 1;
+            if !still {
+                sums.entry(tally.kind).or_default().add(&Counts { lag_bytes: 0, ..tally.counts() });
+            }
+            still
+        });
+    }
 }
 
 impl Ledger {
@@ -116,16 +138,14 @@ impl Ledger {
         tally
     }
 
-    /// Ends a stream: what it counted stays in the sums, and its name is forgotten.
+    /// Ends a stream: what it counted, and what is still counted for lines on their way, stays in the sums.
     pub fn close(&self, tally: &Arc<Tally>) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = open.len();
-        open.retain(|known| !Arc::ptr_eq(known, tally));
-        if open.len() < before {
-            let mut counts = tally.counts();
-            counts.lag_bytes = 0;
-            self.closed.lock().unwrap_or_else(PoisonError::into_inner).entry(tally.kind).or_default().add(&counts);
-        }
+        let Some(at) = open.iter().position(|known| Arc::ptr_eq(known, tally)) else { return };
+        let tally = open.swap_remove(at);
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        ended.counting.push(tally);
+        ended.settle();
     }
 
     /// The streams that are open.
@@ -138,7 +158,12 @@ impl Ledger {
     #[must_use]
     pub fn sums(&self) -> BTreeMap<SourceKind, Counts> {
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut sums = self.closed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        ended.settle();
+        let mut sums = ended.sums.clone();
+        for tally in &ended.counting {
+            sums.entry(tally.kind).or_default().add(&Counts { lag_bytes: 0, ..tally.counts() });
+        }
         for tally in open.iter() {
             sums.entry(tally.kind).or_default().add(&tally.counts());
         }
@@ -151,7 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_closed_stream_stays_in_the_sums_without_its_lag() {
+    fn a_closed_stream_is_still_counted_and_stays_in_the_sums_without_its_lag() {
         let ledger = Ledger::default();
         let tally = ledger.open(SourceKind::File, "a.log");
         tally.lines_read.fetch_add(3, Ordering::Relaxed);
@@ -162,7 +187,11 @@ mod tests {
         ledger.close(&tally);
 
         assert!(ledger.streams().is_empty());
+        // The pipeline still had a line of it.
+        tally.lines_read.fetch_add(1, Ordering::Relaxed);
+        drop(tally);
+        ledger.close(&Tally::detached(SourceKind::File, "unknown"));
         let sums = ledger.sums()[&SourceKind::File];
-        assert_eq!((sums.lines_read, sums.lag_bytes), (3, 0));
+        assert_eq!((sums.lines_read, sums.lag_bytes), (4, 0));
     }
 }

@@ -1,6 +1,6 @@
 //! From an identity to OTLP attributes. `docs/attributes.md` lists the names.
 
-use std::{fs, sync::Arc};
+use std::sync::Arc;
 
 use uuid::Uuid;
 
@@ -95,8 +95,8 @@ pub fn record_attributes(identity: &Identity) -> Vec<u8> {
 /// The name of this host, or of this container if it has its own.
 #[must_use]
 pub fn host_name() -> Option<String> {
-    let name = fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
-    Some(name.trim().to_owned()).filter(|name| !name.is_empty())
+    // Asked of the kernel rather than of /proc, most of which a hardened unit does not see.
+    Some(rustix::system::uname().nodename().to_string_lossy().into_owned()).filter(|name| !name.is_empty())
 }
 
 /// The same for the same run, attempt and node, so that a restart of the agent does not make a new instance.

@@ -140,7 +140,8 @@ pub fn encode(query: &Query) -> String {
 pub fn compile(pattern: &str) -> Result<regex::Regex, String> {
     RegexBuilder::new(pattern).size_limit(GREP_BYTES).build().map_err(|fault| match fault {
         regex::Error::CompiledTooBig(_) => "the expression is too large".to_owned(),
-        other => other.to_string(),
+        // The message draws the expression and points into it; its last line says what is wrong.
+        other => other.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned(),
     })
 }
 

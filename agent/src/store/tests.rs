@@ -80,6 +80,31 @@ fn what_a_crash_left_behind_the_last_block_is_overwritten() {
 }
 
 #[test]
+fn what_a_killed_writer_stored_is_read_and_added_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let left = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    append(&store, 1, "r", &[info("a")]);
+    // The files as a kill leaves them: nothing was moved out of the write-ahead log, and its index is gone.
+    for path in files_below(dir.path()).iter().filter(|path| !path.ends_with("index.sqlite-shm")) {
+        let copy = left.path().join(path.strip_prefix(dir.path()).unwrap());
+        if path.is_dir() {
+            fs::create_dir_all(copy).unwrap();
+        } else {
+            fs::create_dir_all(copy.parent().unwrap()).unwrap();
+            fs::copy(path, copy).unwrap();
+        }
+    }
+    assert!(fs::metadata(left.path().join("index.sqlite-wal")).unwrap().len() > 0);
+
+    assert_eq!(bodies(&Reader::open(left.path()).unwrap(), &Query::of("r")), ["a"]);
+    let store = Store::open(left.path()).unwrap();
+    append(&store, 1, "r", &[info("a")]);
+    append(&store, 2, "r", &[info("b")]);
+    assert_eq!(bodies(&store.reader(), &Query::of("r")), ["a", "b"]);
+}
+
+#[test]
 fn a_call_that_fails_stores_nothing_and_can_be_made_again() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
@@ -237,6 +262,9 @@ fn a_run_is_found_by_an_unambiguous_beginning_or_as_the_latest() {
     assert_eq!(found("b%"), Ok("b%".to_owned()));
     assert_eq!(found("latest"), Ok("bx".to_owned()));
     assert_eq!(found("ab"), Err("\"ab\" begins more than one run: abcd, abc".to_owned()));
+    for word in ["ABCD", "%", "b_"] {
+        assert_eq!(found(word), Err(format!("no run begins with {word:?}; `runlog runs` lists them")));
+    }
     assert_eq!(found("z"), Err("no run begins with \"z\"; `runlog runs` lists them".to_owned()));
     assert_eq!(reader.runs(3).unwrap().iter().map(|run| &run.run_id[..]).collect::<Vec<_>>(), ["bx", "b%", "abcd"]);
 }

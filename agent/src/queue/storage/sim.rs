@@ -155,13 +155,12 @@ fn apply_name(mut names: BTreeMap<PathBuf, usize>, change: NameChange) -> BTreeM
 impl Change {
     fn apply(&self, content: &mut Vec<u8>) {
         match self {
+            Self::Write(_, bytes) if bytes.is_empty() => {}
             Self::Write(offset, bytes) => {
                 let start = *offset as usize;
                 let end = start + bytes.len();
-                if !bytes.is_empty() && content.len() < end {
-                    content.resize(end, 0);
-                }
-                content[start.min(end)..end].copy_from_slice(bytes);
+                content.resize(content.len().max(end), 0);
+                content[start..end].copy_from_slice(bytes);
             }
             Self::Length(length) => content.resize(*length as usize, 0),
         }

@@ -1,3 +1,5 @@
+//! Settings of the Docker source.
+
 use std::path::PathBuf;
 
 use crate::config::Switch;

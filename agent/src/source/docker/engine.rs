@@ -44,7 +44,7 @@ const BUFFER: usize = 64 * 1024;
 pub(super) enum Failure {
     #[error("no answer within {} s", PATIENCE.as_secs())]
     Silent,
-    #[error("the container is gone")]
+    #[error("the engine answered that there is no such thing")]
     Gone,
     #[error("its log driver keeps nothing that can be read")]
     Unreadable,
@@ -108,7 +108,7 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    /// Finds the engine and agrees with it on a version.
+    /// Finds the engine and hears from it.
     pub(super) async fn connect(socket: &Path) -> Result<Self, Absent> {
         // Tried by hand first, since bollard does not tell these two apart.
         match timeout(PATIENCE, UnixStream::connect(socket)).await {
@@ -123,8 +123,9 @@ impl Engine {
             Ok(Ok(_stream)) => {}
         }
         let path = socket.to_string_lossy();
-        let docker = Docker::connect_with_unix(&path, PATIENCE.as_secs(), API_DEFAULT_VERSION);
-        let docker = answer(docker.map_err(Failure::Engine)?.negotiate_version()).await?;
+        let docker =
+            Docker::connect_with_unix(&path, PATIENCE.as_secs(), API_DEFAULT_VERSION).map_err(Failure::Engine)?;
+        answer(docker.ping()).await?;
         Ok(Self { docker, socket: Arc::new(socket.to_owned()) })
     }
 
@@ -167,13 +168,9 @@ impl Engine {
 
     /// A container's logs.
     pub(super) async fn logs(&self, id: &str, request: &Request) -> Result<Body, Failure> {
-        let version = self.docker.client_version();
-        let mut path = format!(
-            "/v{}.{}/containers/{id}/logs?stdout=1&stderr=1&timestamps=1&follow={}",
-            version.major_version,
-            version.minor_version,
-            u8::from(request.follow)
-        );
+        // Without a version, as bollard asks: each engine answers with its own.
+        let follow = u8::from(request.follow);
+        let mut path = format!("/containers/{id}/logs?stdout=1&stderr=1&timestamps=1&follow={follow}");
         if let Some(since) = request.since {
             path.push_str("&since=");
             path.push_str(&seconds(since));

@@ -226,10 +226,18 @@ impl Fleet {
 
     /// Lets the queue drop the positions of a container that does not exist any more.
     async fn forget(&mut self, id: &str) {
-        self.vessels.remove(id);
-        for stdio in Stdio::BOTH {
+        let context = &self.shared.context;
+        if let Some(Vessel::Done(mut remains)) = self.vessels.remove(id) {
+            // If the pipeline has ended, the positions are kept a while longer.
+            let _ = remains.forget(context).await;
+            return;
+        }
+        for key in Stdio::BOTH.map(|stdio| key(id, stdio)) {
+            if !context.positions.contains_key(&key) {
+                continue;
+            }
             let origin = Origin::new(Opening {
-                key: key(id, stdio),
+                key,
                 kind: SourceKind::Docker,
                 identity: &[],
                 resource: Arc::new(Resource { run_id: String::new(), encoded: Vec::new() }),
@@ -238,17 +246,10 @@ impl Fleet {
                 tally: Tally::detached(SourceKind::Docker, id),
                 bookmark: Arc::new(Forgotten),
             });
-            let chunk = Chunk {
-                origin,
-                at: 0,
-                data: Vec::new(),
-                observed: self.shared.context.clock.now(),
-                marks: Vec::new(),
-                ending: Ending::Closed,
-                permit: None,
-            };
-            // If the pipeline has ended, the position is kept a while longer.
-            let _ = self.shared.context.intake.send(Input::Chunk(chunk)).await;
+            let (data, marks, ending) = (Vec::new(), Vec::new(), Ending::Closed);
+            let observed = context.clock.now();
+            let chunk = Chunk { origin, at: 0, data, observed, marks, ending, permit: None };
+            let _ = context.intake.send(Input::Chunk(chunk)).await;
         }
     }
 

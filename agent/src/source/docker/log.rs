@@ -250,6 +250,16 @@ impl Log {
         Stdio::BOTH.into_iter().for_each(|stdio| self.close_stream(stdio));
     }
 
+    /// Lets the queue drop the positions: the container does not exist any more.
+    pub(super) fn forget(&mut self) {
+        for stdio in Stdio::BOTH {
+            if let Some(place) = &self.streams[stdio as usize].place {
+                place.forget();
+                self.flush_stream(stdio, Ending::Closed);
+            }
+        }
+    }
+
     fn close_stream(&mut self, stdio: Stdio) {
         let stream = &self.streams[stdio as usize];
         if stream.origin.is_some() || !stream.data.is_empty() {
@@ -266,6 +276,7 @@ impl Log {
         let marks = mem::take(&mut stream.marks);
         if ending == Ending::Closed {
             stream.origin = None;
+            self.ledger.close(&origin.tally);
         }
         if let (Some(from), Some(first)) = (self.gap, marks.first()) {
             self.gap = None;
@@ -294,6 +305,11 @@ impl Log {
             }));
         }
         stream.origin.clone()
+    }
+
+    /// Payload bytes that were handed over, to see whether a connection was worth it.
+    pub(super) fn sent(&self) -> u64 {
+        self.streams.iter().map(|stream| stream.sent_to).sum()
     }
 
     /// What is ready for the pipeline, in order. The caller takes it all.

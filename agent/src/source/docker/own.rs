@@ -14,7 +14,9 @@ impl OwnContainer {
     /// Looks at what the kernel says about this process.
     pub(super) fn find() -> Self {
         let read = |path| fs::read_to_string(path).unwrap_or_default();
-        Self::from_texts(&read("/proc/self/cgroup"), &read("/proc/self/mountinfo"), &read("/proc/sys/kernel/hostname"))
+        let kernel = rustix::system::uname();
+        let host_name = kernel.nodename().to_string_lossy();
+        Self::from_texts(&read("/proc/self/cgroup"), &read("/proc/self/mountinfo"), &host_name)
     }
 
     fn from_texts(cgroup: &str, mountinfo: &str, host_name: &str) -> Self {

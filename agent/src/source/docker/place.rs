@@ -128,6 +128,7 @@ struct Inner {
     outstanding: VecDeque<Outstanding>,
     /// Up to where entries are known.
     read_to: u64,
+    forgotten: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -153,6 +154,7 @@ impl Place {
             settled: Tail { ring: position.ring(), end: position.end, beside: position.beside },
             outstanding: VecDeque::new(),
             read_to: position.end,
+            forgotten: false,
         }))
     }
 
@@ -188,6 +190,11 @@ impl Place {
             }
         }
         tail
+    }
+
+    /// Lets the queue drop the position with the next batch.
+    pub(super) fn forget(&self) {
+        self.lock().forgotten = true;
     }
 
     /// See [`Position::generation`].
@@ -226,6 +233,9 @@ impl Bookmark for Place {
     /// An offset before one that was asked for earlier is answered with that one: what is in the queue stays there.
     fn at(&self, consumed: u64) -> Option<Vec<u8>> {
         let inner = &mut *self.lock();
+        if inner.forgotten {
+            return Some(Vec::new());
+        }
         inner.consumed = inner.consumed.max(consumed);
         while let Some(&step) = inner.outstanding.front() {
             // Without an entry after it, nothing would be left to align by.
@@ -252,7 +262,7 @@ impl Bookmark for Place {
     }
 }
 
-/// The place of a container that is gone: the queue need not keep it.
+/// The place of a container that is gone and was not read by this process: the queue need not keep it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Forgotten;
 

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use super::{
@@ -60,6 +60,15 @@ pub(super) struct Remains {
     progress: Progress,
 }
 
+impl Remains {
+    /// Closes the streams and lets the queue drop their positions: the container does not exist any more.
+    pub(super) async fn forget(&mut self, context: &Context) -> Result<(), Closed> {
+        self.log.close();
+        self.log.forget();
+        hand_over(&mut self.log, context).await
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Progress {
     /// There may be more.
@@ -113,7 +122,7 @@ impl Reader {
         let mut warned = String::new();
         loop {
             let last_chance = stop.is_thrown();
-            let begun = Instant::now();
+            let sent = current.as_ref().map_or(0, |remains| remains.log.sent());
             match self.step(&mut current, last_chance).await {
                 Ok(Step::Again) => continue,
                 Ok(Step::Later) => {}
@@ -131,7 +140,7 @@ impl Reader {
                     }
                 }
             }
-            if begun.elapsed() > PATIENCE {
+            if current.as_ref().is_some_and(|remains| remains.log.sent() > sent) {
                 backoff.reset();
             }
             backoff.pause(&mut stop).await;
@@ -159,7 +168,7 @@ impl Reader {
         let follow = container.running && !last_chance;
         let ending = self.connection(&container, log, follow).await;
         log.flush();
-        if self.hand_over(log).await.is_err() {
+        if hand_over(log, &self.shared.context).await.is_err() {
             return Ok(Step::Leave(Outcome::Stopped));
         }
         match ending {
@@ -187,7 +196,11 @@ impl Reader {
                 }
                 *progress = Progress::Complete;
                 log.close();
-                Ok(if self.hand_over(log).await.is_err() { Step::Leave(Outcome::Stopped) } else { Step::End })
+                Ok(if hand_over(log, &self.shared.context).await.is_err() {
+                    Step::Leave(Outcome::Stopped)
+                } else {
+                    Step::End
+                })
             }
         }
     }
@@ -196,9 +209,8 @@ impl Reader {
         if remains.progress == Progress::Reading {
             warn!(container = %self.id, "container was removed before its logs were read to the end");
         }
-        remains.log.close();
         // If the pipeline has ended there is nobody left to tell.
-        let _ = self.hand_over(&mut remains.log).await;
+        let _ = remains.forget(&self.shared.context).await;
     }
 
     fn first_seen(&self, container: &Container) -> Result<Remains, Outcome> {
@@ -256,17 +268,10 @@ impl Reader {
                 Err(error) => return Ending::Broken(error),
             }
             log.flush();
-            if self.hand_over(log).await.is_err() {
+            if hand_over(log, &self.shared.context).await.is_err() {
                 return Ending::Closed;
             }
         }
-    }
-
-    async fn hand_over(&self, log: &mut Log) -> Result<(), Closed> {
-        for input in log.outgoing().drain(..) {
-            self.shared.context.intake.send(input).await?;
-        }
-        Ok(())
     }
 
     /// Says each trouble once until another one comes.
@@ -294,6 +299,13 @@ enum Step {
     /// All was read.
     End,
     Leave(Outcome),
+}
+
+async fn hand_over(log: &mut Log, context: &Context) -> Result<(), Closed> {
+    for input in log.outgoing().drain(..) {
+        context.intake.send(input).await?;
+    }
+    Ok(())
 }
 
 /// Takes the complete entries that have arrived, and what is there without waiting.

@@ -1,1 +1,256 @@
+//! The source against an engine that is made for the test, over a real socket.
 
+mod engine;
+mod sink;
+
+use std::{collections::BTreeMap, path::Path, sync::Arc};
+
+use engine::{FakeContainer, FakeEngine};
+use sink::Sink;
+use tokio::task::JoinHandle;
+
+use super::{fleet::Fleet, own::OwnContainer, reader::Shared, tagging::Tags, *};
+use crate::{
+    config::Switch,
+    record::{Resource, Severity, SystemClock},
+    source::{StopSwitch, intake, stop_switch},
+};
+
+/// A source that runs.
+struct Source {
+    task: JoinHandle<()>,
+    switch: StopSwitch,
+    health: watch::Receiver<Health>,
+    sink: Sink,
+}
+
+fn config(socket: &Path) -> Config {
+    Config { collect: Switch::On, socket: socket.to_owned(), labels: Vec::new(), read_exited: true }
+}
+
+impl Source {
+    fn start(config: Config, positions: BTreeMap<String, Vec<u8>>) -> Self {
+        let (intake, outlet) = intake(1024 * 1024);
+        let (switch, stop) = stop_switch();
+        let (sender, health) = health();
+        let context = Context {
+            intake,
+            stop,
+            ledger: Arc::default(),
+            positions: Arc::new(positions),
+            clock: Arc::new(SystemClock),
+        };
+        let tagger = Box::new(|container: &tagging::Container| Tags {
+            name: container.name.clone(),
+            resource: Arc::new(Resource { run_id: container.name.clone(), encoded: Vec::new() }),
+            attributes: Vec::new(),
+            level: Severity::TRACE,
+        });
+        let shared = Shared { config, context, tagger, own: OwnContainer::default() };
+        let task = tokio::spawn(Fleet::new(shared, sender).run());
+        Self { task, switch, health, sink: Sink::start(outlet) }
+    }
+
+    /// Stops it; returns what was received, and the positions that the queue then has.
+    async fn stop(self) -> (BTreeMap<String, Vec<u8>>, BTreeMap<String, Vec<u8>>) {
+        self.switch.throw();
+        self.task.await.unwrap();
+        self.sink.finish()
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[tokio::test]
+async fn running_ended_and_later_containers_are_read_each_line_once() {
+    let engine = FakeEngine::start();
+    engine.add("running", FakeContainer::running().line("stdout", "r1\n").line("stderr", "e1\n"));
+    engine.add("ended", FakeContainer::ended().line("stdout", "x1\n").line("stdout", "x2\n"));
+    engine.add("terminal", FakeContainer::running().terminal().line("stdout", "t1\r\n"));
+    engine.add("created", FakeContainer::created());
+    let mut source = Source::start(config(engine.socket()), BTreeMap::new());
+
+    source.sink.has("running/stdout", "r1\n").await;
+    source.sink.has("running/stderr", "e1\n").await;
+    source.sink.has("ended/stdout", "x1\nx2\n").await;
+    source.sink.is_closed("ended/stdout").await;
+    source.sink.has("terminal/stdout", "t1\r\n").await;
+    engine.add("later", FakeContainer::running().line("stdout", "l1\n"));
+    source.sink.has("later/stdout", "l1\n").await;
+    engine.line("running", "stdout", "r2\n");
+    engine.end("later");
+    source.sink.is_closed("later/stdout").await;
+    source.health.wait_for(|health| health.containers == 2).await.unwrap();
+    assert_eq!(source.health.borrow().state, State::Collecting);
+
+    let (received, _) = source.stop().await;
+    assert_eq!(text(&received["running/stdout"]), "r1\nr2\n");
+    assert_eq!(received.len(), 5, "{:?}", received.keys());
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_anywhere_costs_no_byte_and_repeats_none() {
+    let engine = FakeEngine::start();
+    let mut container = FakeContainer::running().times_go_back();
+    let mut expected = [String::new(), String::new()];
+    for n in 0..300 {
+        let stream = ["stdout", "stderr"][usize::from(n % 3 == 0)];
+        let line = format!("line {}\n", n / 7);
+        expected[usize::from(n % 3 == 0)].push_str(&line);
+        container = container.line(stream, &line);
+    }
+    engine.add("trainer", container);
+    // Each connection ends inside a frame a little further on.
+    engine.cut_connections_at((1..15).map(|n| n * 831).collect());
+    let mut source = Source::start(config(engine.socket()), BTreeMap::new());
+
+    engine.end("trainer");
+    source.sink.is_closed("trainer/stdout").await;
+
+    let (received, _) = source.stop().await;
+    assert_eq!(text(&received["trainer/stdout"]), expected[0]);
+    assert_eq!(text(&received["trainer/stderr"]), expected[1]);
+    assert!(engine.connections() > 14, "{} connections", engine.connections());
+}
+
+#[tokio::test]
+async fn a_restart_of_the_agent_goes_on_at_the_line_that_was_not_finished() {
+    let engine = FakeEngine::start();
+    let piece = "x".repeat(frame::PIECE);
+    engine.add(
+        "trainer",
+        FakeContainer::running().line("stdout", "one\n").line("stdout", "two\n").line("stdout", &piece),
+    );
+    engine.add("ended", FakeContainer::ended().line("stdout", "e\n"));
+    let mut source = Source::start(config(engine.socket()), BTreeMap::new());
+    source.sink.has("trainer/stdout", &format!("one\ntwo\n{piece}")).await;
+    source.sink.is_closed("ended/stdout").await;
+    engine.line("trainer", "stderr", "while it stops\n");
+    let (received, positions) = source.stop().await;
+    assert_eq!(text(&received["trainer/stderr"]), "while it stops\n");
+
+    engine.line("trainer", "stdout", "end\n");
+    let mut source = Source::start(config(engine.socket()), positions);
+    source.sink.has("trainer/stdout", &format!("{piece}end\n")).await;
+
+    let (received, _) = source.stop().await;
+    assert_eq!(received.keys().collect::<Vec<_>>(), ["trainer/stdout"], "all else was read before");
+}
+
+#[tokio::test]
+async fn a_container_that_is_started_again_goes_on_and_repeats_nothing() {
+    let engine = FakeEngine::start();
+    engine.add("trainer", FakeContainer::running().line("stdout", "first\n"));
+    let mut source = Source::start(config(engine.socket()), BTreeMap::new());
+    source.sink.has("trainer/stdout", "first\n").await;
+    engine.line("trainer", "stdout", "cut");
+    engine.end("trainer");
+    source.sink.is_closed("trainer/stdout").await;
+
+    engine.start_again("trainer");
+    engine.line("trainer", "stdout", "second\n");
+    source.sink.has("trainer/stdout", "first\ncutsecond\n").await;
+
+    let (received, _) = source.stop().await;
+    assert_eq!(text(&received["trainer/stdout"]), "first\ncutsecond\n");
+}
+
+#[tokio::test]
+async fn a_removed_container_is_forgotten() {
+    let engine = FakeEngine::start();
+    engine.add("trainer", FakeContainer::running().line("stdout", "first\n"));
+    engine.add("old", FakeContainer::ended().line("stdout", "old\n"));
+    let mut source = Source::start(config(engine.socket()), BTreeMap::new());
+    source.sink.has("trainer/stdout", "first\n").await;
+    source.sink.is_closed("old/stdout").await;
+
+    engine.end("trainer");
+    engine.remove("trainer");
+    engine.remove("old");
+    source.sink.is_forgotten("trainer/stdout").await;
+    source.sink.is_forgotten("old/stdout").await;
+
+    // Positions of containers that were removed while nobody looked.
+    let stale = BTreeMap::from([("docker/gone/stdout".to_owned(), vec![1])]);
+    drop(source.stop().await);
+    let mut source = Source::start(config(engine.socket()), stale);
+    source.sink.is_forgotten("gone/stdout").await;
+    source.stop().await;
+}
+
+#[tokio::test]
+async fn an_engine_that_goes_away_and_comes_back_is_collected_again() {
+    let mut engine = FakeEngine::start();
+    engine.add("trainer", FakeContainer::running().line("stdout", "before\n"));
+    let mut source = Source::start(config(engine.socket()), BTreeMap::new());
+    source.sink.has("trainer/stdout", "before\n").await;
+
+    engine.kill().await;
+    source.health.wait_for(|health| matches!(health.state, State::Degraded(_))).await.unwrap();
+    engine.line("trainer", "stdout", "meanwhile\n");
+    engine.start_listening();
+    source.sink.has("trainer/stdout", "before\nmeanwhile\n").await;
+    source.health.wait_for(|health| health.state == State::Collecting).await.unwrap();
+
+    let (received, _) = source.stop().await;
+    assert_eq!(text(&received["trainer/stdout"]), "before\nmeanwhile\n");
+}
+
+#[tokio::test]
+async fn an_absent_engine_is_waited_for_and_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("docker.sock");
+    let mut source = Source::start(config(&socket), BTreeMap::new());
+    let health = source.health.wait_for(|health| health.state != State::Waiting).await.unwrap().clone();
+    let State::Degraded(reason) = health.state else { panic!("{health:?}") };
+    let reason = reason.replace(&*socket.to_string_lossy(), "SOCKET");
+    assert_eq!(
+        reason,
+        "no Docker engine at SOCKET (docker.host); start it, mount the socket, or set RUNLOG_DOCKER_COLLECT=off"
+    );
+    assert!(!source.task.is_finished());
+    source.stop().await;
+}
+
+#[tokio::test]
+async fn containers_that_had_ended_are_left_alone_if_so_configured() {
+    let engine = FakeEngine::start();
+    engine.add("ended", FakeContainer::ended().line("stdout", "old\n"));
+    engine.add("running", FakeContainer::running().line("stdout", "r\n"));
+    let mut source = Source::start(Config { read_exited: false, ..config(engine.socket()) }, BTreeMap::new());
+    source.sink.has("running/stdout", "r\n").await;
+    engine.add("short", FakeContainer::ended().line("stdout", "gone at once\n"));
+    source.sink.is_closed("short/stdout").await;
+
+    let (received, _) = source.stop().await;
+    assert_eq!(received.keys().collect::<Vec<_>>(), ["running/stdout", "short/stdout"]);
+}
+
+#[tokio::test]
+async fn an_error_inside_the_logs_is_no_line_and_they_are_read_on() {
+    let engine = FakeEngine::start();
+    engine.add("trainer", FakeContainer::running().line("stdout", "one\n"));
+    engine.error_in_next_answer("Error grabbing logs: invalid character\n");
+    let mut source = Source::start(config(engine.socket()), BTreeMap::new());
+    source.sink.has("trainer/stdout", "one\n").await;
+    let (received, _) = source.stop().await;
+    assert_eq!(text(&received["trainer/stdout"]), "one\n");
+}
+
+#[tokio::test]
+async fn two_hundred_containers_are_read_at_once() {
+    let engine = FakeEngine::start();
+    for n in 0..200 {
+        engine.add(&format!("c{n}"), FakeContainer::running().line("stdout", "line\n"));
+    }
+    let mut source = Source::start(config(engine.socket()), BTreeMap::new());
+    for n in 0..200 {
+        source.sink.has(&format!("c{n}/stdout"), "line\n").await;
+        engine.line(&format!("c{n}"), "stdout", "more\n");
+    }
+    let (received, _) = source.stop().await;
+    assert!(received.values().all(|bytes| bytes == b"line\nmore\n"));
+    assert_eq!(received.len(), 200);
+}

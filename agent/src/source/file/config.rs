@@ -1,3 +1,5 @@
+//! Settings of the file source.
+
 use std::time::Duration;
 
 /// Which files are followed, and how closely.

@@ -22,8 +22,11 @@ pub trait Disk: Send + Sync {
     fn find(&self, patterns: &[String], exclude: &[String]) -> Vec<PathBuf>;
     /// The folders in which files of these patterns can appear, as far as they exist.
     fn folders(&self, patterns: &[String]) -> Vec<PathBuf>;
-    /// The file of that identity in that folder.
-    fn find_by_id(&self, folder: &Path, id: FileId) -> Option<PathBuf>;
+    /// The file of that identity in that folder, if it is there.
+    ///
+    /// # Errors
+    /// If the folder cannot be read.
+    fn find_by_id(&self, folder: &Path, id: FileId) -> io::Result<Option<PathBuf>>;
     /// Which file stands at that path; `None` if it is not a regular file.
     ///
     /// # Errors
@@ -76,9 +79,9 @@ impl Disk for RealDisk {
         patterns.iter().filter_map(folder).collect()
     }
 
-    fn find_by_id(&self, folder: &Path, id: FileId) -> Option<PathBuf> {
-        let entries = fs::read_dir(folder).ok()?;
-        entries.filter_map(|entry| Some(entry.ok()?.path())).find(|path| self.identify(path).ok().flatten() == Some(id))
+    fn find_by_id(&self, folder: &Path, id: FileId) -> io::Result<Option<PathBuf>> {
+        let mut paths = fs::read_dir(folder)?.filter_map(|entry| Some(entry.ok()?.path()));
+        Ok(paths.find(|path| self.identify(path).ok().flatten() == Some(id)))
     }
 
     fn identify(&self, path: &Path) -> io::Result<Option<FileId>> {

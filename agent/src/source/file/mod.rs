@@ -239,6 +239,10 @@ impl FileSource {
             return Ok(Some(id));
         }
         let Some((handle, id)) = self.disk.open(path)? else { return Ok(None) };
+        if self.tails.contains_key(&id) {
+            // Renamed between the two looks.
+            return Ok(Some(id));
+        }
         self.watch.add(path.parent().unwrap_or(Path::new("/")));
         let handle: Arc<dyn Handle> = Arc::from(handle);
         let position = self
@@ -259,23 +263,28 @@ impl FileSource {
     }
 
     /// Files that were rotated out of the globs while the agent was away are read to their end; positions of files
-    /// that are gone are forgotten.
+    /// that are gone are forgotten. What cannot be looked at now, as on a volume that is not mounted yet, waits.
     fn finish_rotated(&mut self) -> Result<(), Closed> {
         for (key, position) in std::mem::take(&mut self.unclaimed) {
             let id = position.id();
             let folder = position.path().parent().map(Path::to_owned).unwrap_or_default();
-            let found = self.disk.find_by_id(&folder, id).and_then(|path| {
-                let (handle, _) = self.disk.open(&path).ok()??;
-                let handle: Arc<dyn Handle> = Arc::from(handle);
-                position.matches(handle.as_ref()).then_some((path, handle))
-            });
-            if let Some((path, handle)) = found {
-                info!(path = %path.display(), at = position.offset, "reading the rest of a rotated file");
-                let mut tail = self.tail(id, path, handle, position);
-                tail.set_present(false);
-                self.tails.insert(id, tail);
-            } else {
-                self.forget(key)?;
+            let opened = match self.disk.find_by_id(&folder, id) {
+                Ok(Some(path)) => self.disk.open(&path).map(|opened| opened.map(|(handle, _)| (path, handle))),
+                Ok(None) => Ok(None),
+                Err(error) => Err(error),
+            };
+            match opened {
+                Ok(Some((path, handle))) if position.matches(handle.as_ref()) => {
+                    info!(path = %path.display(), at = position.offset, "reading the rest of a rotated file");
+                    let mut tail = self.tail(id, path, Arc::from(handle), position);
+                    tail.set_present(false);
+                    self.tails.insert(id, tail);
+                }
+                Ok(_) => self.forget(key)?,
+                Err(error) => {
+                    debug!(path = %position.path().display(), error = %error, "cannot look for a file read before");
+                    self.unclaimed.insert(key, position);
+                }
             }
         }
         Ok(())

@@ -10,6 +10,8 @@ use super::*;
 /// A file source that works in a folder of its own, and what it has handed over.
 struct Reading {
     folder: tempfile::TempDir,
+    /// Another folder that is looked through as well.
+    beside: tempfile::TempDir,
     outlet: Outlet,
     switch: Option<StopSwitch>,
     thread: Option<JoinHandle<()>>,
@@ -24,6 +26,7 @@ impl Reading {
     fn new() -> Self {
         let mut reading = Self {
             folder: tempfile::tempdir().unwrap(),
+            beside: tempfile::tempdir().unwrap(),
             outlet: intake(1 << 20).1,
             switch: None,
             thread: None,
@@ -48,7 +51,7 @@ impl Reading {
         let (intake, outlet) = intake(1 << 20);
         let (switch, stop) = stop_switch();
         let config = Config {
-            paths: vec![self.path("*.log").display().to_string()],
+            paths: [self.folder.path(), self.beside.path()].map(|dir| dir.join("*.log").display().to_string()).to_vec(),
             exclude: vec![self.path("left-out*").display().to_string()],
             poll: Duration::from_millis(20),
             scan: Duration::from_millis(40),
@@ -232,6 +235,26 @@ fn positions_of_files_that_are_gone_are_forgotten_at_the_start() {
     fs::remove_file(reading.path("a.log")).unwrap();
     reading.start();
     reading.until(|reading| reading.positions.is_empty());
+    reading.stop();
+}
+
+// A volume that was mounted late made the agent forget its files, and read them again once they were there.
+#[test]
+fn positions_in_a_folder_that_cannot_be_looked_at_are_kept() {
+    let mut reading = Reading::new();
+    reading.append("a.log", "one\n");
+    reading.until_read(&["one\n"]);
+    reading.stop();
+    reading.streams.clear();
+    let (there, away) = (reading.folder.path().to_owned(), reading.folder.path().with_extension("away"));
+    fs::rename(&there, &away).unwrap();
+    fs::write(reading.beside.path().join("b.log"), "beside\n").unwrap();
+    reading.start();
+    // It has looked for its old files before it reads any.
+    reading.until_read(&["beside\n"]);
+    fs::rename(&away, &there).unwrap();
+    reading.append("a.log", "two\n");
+    reading.until_read(&["beside\n", "two\n"]);
     reading.stop();
 }
 

@@ -1,0 +1,153 @@
+//! Space: how it is bounded, refused and given back.
+
+use super::*;
+use crate::queue::storage::sim::{Fault, FaultKind};
+
+fn read_and_acknowledge(reader: &mut Reader) -> usize {
+    let mut count = 0;
+    while let Some(stored) = reader.next_now() {
+        reader.acknowledge(stored.seq);
+        count += 1;
+    }
+    count
+}
+
+#[test]
+fn a_segment_is_removed_when_the_slowest_destination_has_acknowledged_it_and_not_before() {
+    let sim = Sim::default();
+    let (queue, _) = open(&sim, &["fast", "slow"]);
+    let mut fast = queue.reader("fast").unwrap();
+    for _ in 0..40 {
+        append(&queue, &[7; 200], &[("a", b"1")]);
+        queue.sync().unwrap();
+        read_and_acknowledge(&mut fast);
+    }
+    queue.sync().unwrap();
+    assert!(segments(&sim).len() > 4);
+    let mut slow = queue.reader("slow").unwrap();
+    for seq in 1..=40 {
+        assert_eq!(slow.next_now().unwrap().seq, Seq(seq), "nothing was removed under the slow one");
+        slow.acknowledge(Seq(seq));
+        queue.sync().unwrap();
+    }
+    assert!(segments(&sim).len() <= 2, "{:?}", segments(&sim));
+    assert_eq!(queue.positions()["a"], b"1");
+    assert!(queue.is_drained());
+}
+
+#[test]
+fn a_full_queue_takes_entries_again_when_some_are_acknowledged() {
+    let sim = Sim::default();
+    let config = Config { max_bytes: 64 * 1024, segment_bytes: 32 * 1024 * 1024 };
+    let (queue, _) = open_with(&sim, &config, &["otlp"]).unwrap();
+    let mut reader = queue.reader("otlp").unwrap();
+    for round in 0..3 {
+        let mut taken = 0;
+        while let Appended::At(_) = append(&queue, &[1; 1000], &[]) {
+            taken += 1;
+            queue.sync().unwrap();
+        }
+        assert!(taken > 30, "round {round} took {taken}");
+        assert_eq!(queue.stats().full, Some(Full::Budget));
+        assert!(queue.stats().disk_bytes <= config.max_bytes + 1024);
+        while let Appended::At(_) = append(&queue, &[1], &[]) {
+            taken += 1;
+        }
+        queue.sync().unwrap();
+        for _ in 0..10 {
+            assert!(matches!(append(&queue, b"", &[("a", b"1")]), Appended::At(_)), "positions have a reserve");
+        }
+        assert_eq!(read_and_acknowledge(&mut reader), taken);
+        queue.sync().unwrap();
+    }
+}
+
+#[test]
+fn too_much_that_is_not_durable_is_refused_until_the_next_commit() {
+    let config = Config { max_bytes: 1 << 30, segment_bytes: 1 << 30 };
+    let sim = Sim::default();
+    let (queue, _) = open_with(&sim, &config, &["otlp"]).unwrap();
+    // The committer is asked to hurry, and must not get anywhere.
+    sim.fail(Fault { at: 0, times: u64::MAX, kind: FaultKind::Broken });
+    let mut taken = 0;
+    while let Appended::At(_) = append(&queue, &[1; 1024 * 1024], &[]) {
+        taken += 1;
+    }
+    assert_eq!(taken, 7);
+    assert_eq!(queue.stats().full, Some(Full::Unsynced));
+    sim.heal();
+    queue.sync().unwrap();
+    assert!(matches!(append(&queue, &[1; 1024 * 1024], &[]), Appended::At(_)));
+    assert_eq!(bodies(&mut queue.reader("otlp").unwrap()).len(), 7);
+}
+
+#[test]
+fn a_full_disk_refuses_entries_and_harms_none_that_are_there() {
+    let sim = Sim::default();
+    let (queue, _) = open(&sim, &["otlp"]);
+    append(&queue, b"before", &[("a", b"1")]);
+    queue.sync().unwrap();
+    sim.set_capacity(Some(700));
+    while let Appended::At(_) = append(&queue, &[1; 100], &[]) {}
+    assert_eq!(queue.stats().full, Some(Full::Disk));
+    assert_eq!(append(&queue, &[1; 100], &[("a", b"2")]), Appended::Full(Full::Disk));
+    assert_eq!(queue.positions()["a"], b"1");
+    sim.set_capacity(None);
+    assert!(matches!(append(&queue, b"after", &[]), Appended::At(_)));
+    queue.sync().unwrap();
+    drop(queue);
+    let (queue, recovery) = open(&sim, &["otlp"]);
+    assert_eq!((recovery.torn_bytes, recovery.corrupt_frames), (0, 0));
+    let found = bodies(&mut queue.reader("otlp").unwrap());
+    assert_eq!((&found[0][..], &found[found.len() - 1][..]), (&b"before"[..], &b"after"[..]));
+}
+
+#[test]
+fn a_queue_opens_on_a_full_disk_and_is_emptied() {
+    let sim = Sim::default();
+    let (queue, _) = open(&sim, &["otlp"]);
+    for _ in 0..30 {
+        append(&queue, &[1; 200], &[]);
+        queue.sync().unwrap();
+    }
+    drop(queue);
+    sim.set_capacity(Some(0));
+    let (queue, recovery) = open(&sim, &["otlp"]);
+    assert_eq!(recovery.entries, 30);
+    let before = segments(&sim).len();
+    let mut reader = queue.reader("otlp").unwrap();
+    assert_eq!(read_and_acknowledge(&mut reader), 30);
+    assert!(queue.sync().is_err());
+    assert!(segments(&sim).len() < before, "what is acknowledged makes room");
+    sim.set_capacity(None);
+    queue.sync().unwrap();
+    drop((queue, reader));
+    let (_, recovery) = open(&sim, &["otlp"]);
+    assert_eq!((recovery.entries, recovery.lost_entries), (0, 0));
+}
+
+#[test]
+fn what_a_killed_process_left_is_given_to_nobody_before_it_is_durable() {
+    let sim = Sim::default();
+    let (queue, _) = open(&sim, &["otlp"]);
+    append(&queue, b"one", &[("a", b"1")]);
+    let killed = sim.killed();
+    killed.set_capacity(Some(0));
+    let (queue, recovery) = open(&killed, &["otlp"]);
+    let mut reader = queue.reader("otlp").unwrap();
+    assert_eq!((recovery.entries, queue.stats().durable, reader.next_now()), (1, Seq(0), None));
+    assert_eq!(queue.positions()["a"], b"1");
+    killed.set_capacity(None);
+    assert_eq!(queue.sync().unwrap(), Seq(1));
+    assert_eq!(bodies(&mut reader), ["one"]);
+}
+
+#[test]
+fn an_entry_that_could_never_fit_is_an_error() {
+    let (queue, _) = open(&Sim::default(), &["otlp"]);
+    let body = Bytes::from(vec![0; 600 * 1024]);
+    assert!(matches!(
+        queue.append(&Entry { meta: b"", body, positions: &[] }),
+        Err(AppendError::TooLarge { limit: 524_288, .. })
+    ));
+}

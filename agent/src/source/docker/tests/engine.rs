@@ -1,0 +1,324 @@
+//! An engine with as much of the API as runlog uses, and with faults on request.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    io,
+    path::{Path, PathBuf},
+};
+
+use axum::{
+    Json, Router,
+    body::{Body, Bytes},
+    extract::{Path as InPath, Query, State},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use futures_util::{StreamExt, stream};
+use serde_json::{Value, json};
+use tokio::{net::UnixListener, sync::watch, task::JoinHandle};
+
+const START: u64 = 1_700_000_000_000_000_000;
+
+/// The engine: its containers, and a socket on which it answers.
+pub(super) struct FakeEngine {
+    model: watch::Sender<Model>,
+    folder: tempfile::TempDir,
+    server: Option<(JoinHandle<()>, watch::Sender<bool>)>,
+}
+
+#[derive(Default)]
+struct Model {
+    containers: HashMap<String, FakeContainer>,
+    events: Vec<Value>,
+    /// After how many bytes the next connections break.
+    cuts: VecDeque<usize>,
+    errors: VecDeque<String>,
+    connections: usize,
+    /// Whether events were asked for: earlier ones are not told.
+    watched: bool,
+}
+
+#[derive(Clone)]
+pub(super) struct FakeContainer {
+    state: &'static str,
+    tty: bool,
+    starts: u32,
+    disorder: bool,
+    entries: Vec<(u8, u64, Vec<u8>)>,
+}
+
+impl FakeContainer {
+    const fn new(state: &'static str, starts: u32) -> Self {
+        Self { state, tty: false, starts, disorder: false, entries: Vec::new() }
+    }
+
+    pub(super) const fn running() -> Self {
+        Self::new("running", 1)
+    }
+
+    pub(super) const fn ended() -> Self {
+        Self::new("exited", 1)
+    }
+
+    pub(super) const fn created() -> Self {
+        Self::new("created", 0)
+    }
+
+    pub(super) const fn terminal(mut self) -> Self {
+        self.tty = true;
+        self
+    }
+
+    /// Every third entry has a time before the one before it, every fifth the same.
+    pub(super) const fn times_go_back(mut self) -> Self {
+        self.disorder = true;
+        self
+    }
+
+    pub(super) fn line(mut self, stream: &str, text: &str) -> Self {
+        let n = self.entries.len() as u64;
+        let step = if self.disorder { [0, 1, 0, 3, 4][usize::try_from(n % 5).unwrap()] } else { n % 5 };
+        let time = START + (n - n % 5 + step) * 1_000_000;
+        self.entries.push((if stream == "stderr" { 2 } else { 1 }, time, text.as_bytes().to_vec()));
+        self
+    }
+
+    fn is_running(&self) -> bool {
+        self.state == "running"
+    }
+
+    fn encode(&self, entry: usize) -> Bytes {
+        let (kind, time, payload) = &self.entries[entry];
+        let stamp = jiff::Timestamp::from_nanosecond(i128::from(*time)).unwrap();
+        let text = [format!("{stamp:.9} ").as_bytes(), payload].concat();
+        if self.tty {
+            return text.into();
+        }
+        let length = u32::try_from(text.len()).unwrap().to_be_bytes();
+        [&[*kind, 0, 0, 0], length.as_slice(), &text].concat().into()
+    }
+}
+
+impl FakeEngine {
+    pub(super) fn start() -> Self {
+        let (model, _) = watch::channel(Model::default());
+        let mut engine = Self { model, folder: tempfile::tempdir().unwrap(), server: None };
+        engine.start_listening();
+        engine
+    }
+
+    pub(super) fn socket(&self) -> &Path {
+        // The folder outlives every use of the path in a test.
+        Box::leak(self.path().into_boxed_path())
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("docker.sock")
+    }
+
+    pub(super) fn start_listening(&mut self) {
+        let listener = UnixListener::bind(self.path()).unwrap();
+        let (alive, dead) = watch::channel(true);
+        let state = (self.model.clone(), dead.clone());
+        let router = Router::new()
+            .route("/_ping", get(|| async { "OK" }))
+            .route("/containers/json", get(list))
+            .route("/containers/{id}/json", get(inspect))
+            .route("/containers/{id}/logs", get(logs))
+            .route("/events", get(events))
+            .with_state(state);
+        let mut killed = dead;
+        let server = tokio::spawn(async move {
+            tokio::select! {
+                _ = killed.wait_for(|alive| !*alive) => {}
+                served = axum::serve(listener, router).into_future() => served.unwrap(),
+            }
+        });
+        self.server = Some((server, alive));
+    }
+
+    /// All connections break, and nobody listens any more.
+    pub(super) async fn kill(&mut self) {
+        let (server, alive) = self.server.take().unwrap();
+        alive.send_replace(false);
+        server.await.unwrap();
+        std::fs::remove_file(self.path()).unwrap();
+    }
+
+    pub(super) fn add(&self, id: &str, container: FakeContainer) {
+        let state = container.state;
+        self.model.send_modify(|model| {
+            model.containers.insert(id.to_owned(), container);
+            if state != "created" {
+                model.event(id, "start");
+            }
+            if state == "exited" {
+                model.event(id, "die");
+            }
+        });
+    }
+
+    fn change(&self, id: &str, action: Option<&str>, change: impl FnOnce(&mut FakeContainer)) {
+        self.model.send_modify(|model| {
+            change(model.containers.get_mut(id).unwrap());
+            if let Some(action) = action {
+                model.event(id, action);
+            }
+        });
+    }
+
+    pub(super) fn line(&self, id: &str, stream: &str, text: &str) {
+        self.change(id, None, |container| *container = container.clone().line(stream, text));
+    }
+
+    pub(super) fn end(&self, id: &str) {
+        self.change(id, Some("die"), |container| container.state = "exited");
+    }
+
+    pub(super) fn start_again(&self, id: &str) {
+        self.change(id, Some("start"), |container| {
+            container.state = "running";
+            container.starts += 1;
+        });
+    }
+
+    pub(super) fn remove(&self, id: &str) {
+        self.model.send_modify(|model| {
+            model.containers.remove(id);
+            model.event(id, "destroy");
+        });
+    }
+
+    pub(super) fn cut_connections_at(&self, cuts: Vec<usize>) {
+        self.model.send_modify(|model| model.cuts = cuts.into());
+    }
+
+    pub(super) fn error_in_next_answer(&self, text: &str) {
+        self.model.send_modify(|model| model.errors.push_back(text.to_owned()));
+    }
+
+    /// How often logs were asked for.
+    pub(super) fn connections(&self) -> usize {
+        self.model.borrow().connections
+    }
+}
+
+impl Model {
+    fn event(&mut self, id: &str, action: &str) {
+        if !self.watched {
+            return;
+        }
+        let time = START + self.events.len() as u64;
+        self.events.push(json!({
+            "Type": "container", "Action": action, "Actor": {"ID": id}, "time": time / 1_000_000_000, "timeNano": time,
+        }));
+    }
+}
+
+type Shared = State<(watch::Sender<Model>, watch::Receiver<bool>)>;
+
+async fn list(State((model, _)): Shared) -> Json<Value> {
+    let model = model.borrow();
+    let list = model.containers.iter().map(|(id, container)| json!({"Id": id, "State": container.state}));
+    Json(list.collect())
+}
+
+async fn inspect(State((model, _)): Shared, InPath(id): InPath<String>) -> Response {
+    let model = model.borrow();
+    let Some(container) = model.containers.get(&id) else {
+        return (StatusCode::NOT_FOUND, Json(json!({"message": "no such container"}))).into_response();
+    };
+    Json(json!({
+        "Id": id,
+        "Name": format!("/{id}"),
+        "Config": {"Tty": container.tty, "Image": "train:1"},
+        "State": {
+            "Running": container.is_running(),
+            "StartedAt": format!("{:04}-01-01T00:00:00Z", if container.starts > 0 { 2000 + container.starts } else { 1 }),
+        },
+    }))
+    .into_response()
+}
+
+async fn events(State((model, dead)): Shared) -> Response {
+    model.send_modify(|model| model.watched = true);
+    let model = model.subscribe();
+    let lines = stream::unfold((model, 0), |(mut model, told)| async move {
+        let line = {
+            let known = model.wait_for(|model| model.events.len() > told).await.ok()?;
+            format!("{}\n", known.events[told])
+        };
+        Some((Ok::<_, io::Error>(Bytes::from(line)), (model, told + 1)))
+    });
+    answer(lines.boxed(), dead)
+}
+
+async fn logs(
+    State((model, dead)): Shared,
+    InPath(id): InPath<String>,
+    Query(query): Query<HashMap<String, String>>,
+) -> Response {
+    if !model.borrow().containers.contains_key(&id) {
+        return (StatusCode::NOT_FOUND, Json(json!({"message": "no such container"}))).into_response();
+    }
+    let (mut cut, mut error) = (None, None);
+    model.send_modify(|model| {
+        model.connections += 1;
+        cut = model.cuts.pop_front();
+        error = model.errors.pop_front();
+    });
+    if let Some(text) = error {
+        let length = u32::try_from(text.len()).unwrap().to_be_bytes();
+        return [&[3, 0, 0, 0], length.as_slice(), text.as_bytes()].concat().into_response();
+    }
+    let since = query.get("since").map_or(0, |text| {
+        let (seconds, nanos) = text.split_once('.').unwrap();
+        seconds.parse::<u64>().unwrap() * 1_000_000_000 + nanos.parse::<u64>().unwrap()
+    });
+    let follow = query["follow"] == "1";
+    let state = (model.subscribe(), id, None, cut);
+    let entries = stream::unfold(state, move |(mut model, id, next, cut)| async move {
+        let entry = {
+            let known = model
+                .wait_for(|model| {
+                    let Some(container) = model.containers.get(&id) else { return true };
+                    let next = next.unwrap_or(0);
+                    !follow || !container.is_running() || container.entries.len() > next
+                })
+                .await
+                .ok()?;
+            let container = known.containers.get(&id)?;
+            let next = next.or_else(|| container.entries.iter().position(|(_, time, _)| *time >= since));
+            let next = next.filter(|next| *next < container.entries.len())?;
+            (container.encode(next), next + 1)
+        };
+        let (bytes, next) = entry;
+        match cut {
+            Some(0) => Some((Err(io::Error::other("cut")), (model, id, Some(next), cut))),
+            Some(left) if left < bytes.len() => Some((Ok(bytes.slice(..left)), (model, id, Some(next - 1), Some(0)))),
+            _ => {
+                let left = cut.map(|left| left - bytes.len());
+                Some((Ok(bytes), (model, id, Some(next), left)))
+            }
+        }
+    });
+    answer(entries.boxed(), dead)
+}
+
+/// Breaks the answer when the engine is killed.
+fn answer(bytes: stream::BoxStream<'static, io::Result<Bytes>>, dead: watch::Receiver<bool>) -> Response {
+    let death = stream::once(async move {
+        let mut dead = dead;
+        let _ = dead.wait_for(|alive| !*alive).await;
+        Err::<Bytes, _>(io::Error::other("killed"))
+    });
+    // The first to end ends the answer, as the engine closes it.
+    let ended = bytes.map(Some).chain(stream::once(async { None }));
+    let merged = stream::select(ended, death.map(Some)).take_while(|item| {
+        let goes_on = item.is_some();
+        async move { goes_on }
+    });
+    let body = merged.filter_map(|item| async move { item });
+    Response::new(Body::from_stream(body))
+}

@@ -1,0 +1,104 @@
+//! What stands in for the pipeline: collects bytes, and knows the positions after the last whole lines.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::watch;
+
+use crate::{
+    record::{Ending, Input, Origin},
+    source::{Outlet, Received},
+};
+
+/// By `container/stream`.
+type ByStream<T> = BTreeMap<String, T>;
+
+#[derive(Default)]
+struct Seen {
+    bytes: ByStream<Vec<u8>>,
+    closed: ByStream<usize>,
+    /// The newest origin and how far its lines are complete.
+    lines_to: ByStream<(Arc<Origin>, u64)>,
+    positions: BTreeMap<String, Vec<u8>>,
+}
+
+pub(super) struct Sink {
+    seen: watch::Receiver<Seen>,
+    thread: thread::JoinHandle<()>,
+}
+
+impl Sink {
+    pub(super) fn start(outlet: Outlet) -> Self {
+        let (sender, seen) = watch::channel(Seen::default());
+        let thread = thread::spawn(move || {
+            loop {
+                match outlet.receive(Instant::now() + Duration::from_secs(60)) {
+                    Received::Input(input) => sender.send_modify(|seen| seen.take(input)),
+                    Received::Nothing => {}
+                    Received::Finished => return,
+                }
+            }
+        });
+        Self { seen, thread }
+    }
+
+    async fn until(&mut self, what: &str, fact: impl Fn(&Seen) -> bool) {
+        let fact = self.seen.wait_for(|seen| fact(seen));
+        let is_there = matches!(tokio::time::timeout(Duration::from_secs(30), fact).await, Ok(Ok(_)));
+        assert!(is_there, "{what} does not come; there is {:?}", self.seen.borrow().bytes);
+    }
+
+    /// Waits until exactly this was received of the stream.
+    pub(super) async fn has(&mut self, stream: &str, text: &str) {
+        self.until(stream, |seen| seen.bytes.get(stream).is_some_and(|bytes| bytes == text.as_bytes())).await;
+    }
+
+    pub(super) async fn is_closed(&mut self, stream: &str) {
+        self.until("an end", |seen| seen.closed.contains_key(stream)).await;
+    }
+
+    pub(super) async fn is_forgotten(&mut self, stream: &str) {
+        let key = format!("docker/{stream}");
+        self.until("forgetting", |seen| seen.positions.get(&key).is_some_and(Vec::is_empty)).await;
+    }
+
+    /// The bytes and positions, when the source has finished.
+    pub(super) fn finish(self) -> (ByStream<Vec<u8>>, BTreeMap<String, Vec<u8>>) {
+        self.thread.join().unwrap();
+        let seen = self.seen.borrow();
+        (seen.bytes.clone(), seen.positions.clone())
+    }
+}
+
+impl Seen {
+    fn take(&mut self, input: Input) {
+        let Input::Chunk(chunk) = input else { return };
+        let stream = chunk.origin.key.strip_prefix("docker/").unwrap().to_owned();
+        let end = chunk.at + chunk.data.len() as u64;
+        let complete = match memchr::memrchr(b'\n', &chunk.data) {
+            _ if chunk.ending == Ending::Closed => Some(end),
+            Some(feed) => Some(chunk.at + feed as u64 + 1),
+            None => None,
+        };
+        if !chunk.data.is_empty() {
+            let bytes = self.bytes.entry(stream.clone()).or_default();
+            if let Some((_, lines_to)) = self.lines_to.get(&stream) {
+                assert!(*lines_to <= chunk.at, "{stream} is read twice");
+            }
+            bytes.extend(&chunk.data);
+        }
+        if chunk.ending == Ending::Closed {
+            *self.closed.entry(stream.clone()).or_default() += 1;
+        }
+        if let Some(complete) = complete {
+            if let Some(bookmark) = chunk.origin.bookmark.at(complete) {
+                self.positions.insert(chunk.origin.key.clone(), bookmark);
+            }
+            self.lines_to.insert(stream, (chunk.origin, complete));
+        }
+    }
+}
