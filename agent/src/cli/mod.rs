@@ -125,7 +125,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
 /// Where the reading commands read.
 fn reader(before: &SettingsArgs, place: &PlaceArgs) -> Result<Reader, Failure> {
     if let Some(server) = &place.server {
-        return Ok(Reader::Server(Server::new(&url(server)?)?));
+        return Ok(Reader::Server(Box::new(Server::new(&url(server)?)?)));
     }
     let settings = setup::load(&setup::input(&[before, &place.settings()])?)?.settings;
     let dir = State::of(&settings).store_dir();

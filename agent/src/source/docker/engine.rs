@@ -46,6 +46,8 @@ pub(super) enum Failure {
     Silent,
     #[error("the engine answered that there is no such thing")]
     Gone,
+    #[error("the container is dead or being removed")]
+    Leaving,
     #[error("its log driver keeps nothing that can be read")]
     Unreadable,
     #[error("the engine answered {0}: {1}")]
@@ -179,11 +181,13 @@ impl Engine {
     }
 }
 
+type Driver = Connection<TokioIo<UnixStream>, Empty<Bytes>>;
+
 /// The bytes of an answer, as they come.
 ///
 /// Whoever waits for them drives the connection, so no task is left behind when it is dropped.
 pub(super) struct Body {
-    connection: Option<Pin<Box<Connection<TokioIo<UnixStream>, Empty<Bytes>>>>>,
+    connection: Option<Pin<Box<Driver>>>,
     incoming: Incoming,
     /// How the answer ended, if that was seen already.
     end: Option<Result<(), hyper::Error>>,
@@ -211,7 +215,10 @@ impl Body {
             message.extend_from_slice(&bytes);
             message.truncate(BUFFER);
         }
-        let message = String::from_utf8_lossy(&message).trim_end().to_owned();
+        let message = match serde_json::from_slice::<ErrorAnswer>(&message) {
+            Ok(answer) => answer.message,
+            Err(_) => String::from_utf8_lossy(&message).trim_end().to_owned(),
+        };
         Err(Failure::from_status(head.status, message))
     }
 
@@ -246,6 +253,12 @@ impl Body {
             }
         }
     }
+}
+
+/// Source: Docker Engine API v1.44, schema `ErrorResponse`.
+#[derive(serde::Deserialize)]
+struct ErrorAnswer {
+    message: String,
 }
 
 /// Waits for `wanted` while the connection does its work.
@@ -287,8 +300,8 @@ impl Failure {
     fn from_status(status: StatusCode, message: String) -> Self {
         match status {
             StatusCode::NOT_FOUND => Self::Gone,
+            StatusCode::CONFLICT => Self::Leaving,
             StatusCode::NOT_IMPLEMENTED => Self::Unreadable,
-            // 409: it is dead or marked for removal.
             _ => Self::Refused(status, message),
         }
     }

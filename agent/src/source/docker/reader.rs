@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::time::timeout;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::{
     Config,
@@ -55,7 +55,7 @@ pub(super) struct Reader {
 ///
 /// Kept after the end, in case the container is started again.
 pub(super) struct Remains {
-    log: Log,
+    log: Box<Log>,
     started_at: String,
     progress: Progress,
 }
@@ -128,8 +128,13 @@ impl Reader {
                 Ok(Step::Later) => {}
                 Ok(Step::End) => return current.map_or(Outcome::Stopped, Outcome::Read),
                 Ok(Step::Leave(outcome)) => {
-                    if let (Outcome::Removed, Some(remains)) = (&outcome, current) {
-                        self.removed(remains).await;
+                    match (&outcome, current) {
+                        (Outcome::Removed, Some(remains)) => self.removed(remains).await,
+                        // Whether its lines were wanted nobody can tell any more.
+                        (Outcome::Removed, None) => {
+                            info!(container = %self.id, "container was removed before it was read")
+                        }
+                        _ => {}
                     }
                     return outcome;
                 }
@@ -164,7 +169,9 @@ impl Reader {
         } else if *progress == Progress::Complete && !container.running {
             return Ok(Step::End);
         }
-        *progress = Progress::Reading;
+        if container.running || *progress == Progress::Complete {
+            *progress = Progress::Reading;
+        }
         let follow = container.running && !last_chance;
         let ending = self.connection(&container, log, follow).await;
         log.flush();
@@ -224,7 +231,7 @@ impl Reader {
             return Err(Outcome::Skipped);
         }
         let log = Log::new(&self.id, container.framing, tagger(container), Arc::clone(&context.ledger), stored);
-        Ok(Remains { log, started_at: container.started_at.clone(), progress: Progress::Reading })
+        Ok(Remains { log: Box::new(log), started_at: container.started_at.clone(), progress: Progress::Reading })
     }
 
     async fn connection(&self, container: &Container, log: &mut Log, follow: bool) -> Ending {
@@ -278,8 +285,11 @@ impl Reader {
     fn report(&self, trouble: &Trouble, warned: &mut String) {
         let text = trouble.to_string();
         match trouble {
-            // Where the engine is gone, it is so for all containers, and said once by the fleet.
-            Trouble::Failure(Failure::Silent | Failure::Io(_) | Failure::Http(_) | Failure::Engine(_)) => {
+            // Where the engine is gone, it is so for all containers, and said once by the fleet. A removal that
+            // comes too early is said when it is done.
+            Trouble::Failure(
+                Failure::Leaving | Failure::Silent | Failure::Io(_) | Failure::Http(_) | Failure::Engine(_),
+            ) => {
                 debug!(container = %self.id, error = text, "connection to the container's logs was lost");
             }
             _ if *warned == text => {}

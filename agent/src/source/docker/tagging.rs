@@ -95,12 +95,9 @@ impl Tagging {
 
     fn identity(&self, container: &Container) -> (RunId, Identity) {
         let mut found = run::identify(&|name| container.variable(name));
-        if let Some(run_id) = label(container, RUN_ID, |text| RunId::new(text).map_err(|error| error.to_string())) {
-            found.run_id = Some(run_id);
-        }
-        if let Some(experiment) = container.labels.get(EXPERIMENT).filter(|text| !text.trim().is_empty()) {
-            found.experiment = Some(experiment.trim().to_owned());
-        }
+        let run_id = label(container, RUN_ID, |text| RunId::new(text).map_err(|error| error.to_string()));
+        let experiment = container.labels.get(EXPERIMENT).map(|text| text.trim()).filter(|text| !text.is_empty());
+        found.choose(run_id, experiment.map(str::to_owned));
         let Some(run_id) = found.run_id.clone() else {
             // A rank is the container's own also where the run is the agent's.
             let ours = self.identity.clone();

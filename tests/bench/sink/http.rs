@@ -1,0 +1,131 @@
+//! As much of HTTP/1.1 as OTLP clients use: requests with a `Content-Length`, one after the other.
+//!
+//! Source: RFC 9112. Chunked bodies are refused; agents know the length of what they send.
+
+use std::{
+    io::{self, Read, Write},
+    net::TcpStream,
+};
+
+use super::arrivals::{Arrivals, Desk, Encoding};
+
+const MAX_HEAD_BYTES: usize = 16 << 10;
+const MAX_BODY_BYTES: usize = 64 << 20;
+const PATH: &str = "/v1/logs";
+const HEAD_END: &[u8] = b"\r\n\r\n";
+
+/// An `ExportLogsServiceResponse` in which nothing was rejected is empty.
+const ACCEPTED: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\ncontent-length: 0\r\n\r\n";
+
+/// Answers the requests of one connection until its client ends it or sends something that is not HTTP.
+///
+/// # Errors
+/// If the connection breaks.
+pub fn answer(mut stream: TcpStream, arrivals: &Arrivals) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut desk = Desk::default();
+    let mut bytes = Vec::with_capacity(2 << 20);
+    while let Some(head_end) = read_head(&mut stream, &mut bytes)? {
+        let head = match Head::read(&bytes[..head_end]) {
+            Ok(head) => head,
+            Err(refusal) => {
+                refuse(&mut stream, refusal)?;
+                return Ok(());
+            }
+        };
+        let end = head_end + head.body_bytes;
+        let missing = end.saturating_sub(bytes.len());
+        let missing_bytes = u64::try_from(missing).unwrap_or(u64::MAX);
+        if Read::take(&stream, missing_bytes).read_to_end(&mut bytes)? < missing {
+            return Ok(());
+        }
+        match arrivals.take(&mut desk, head.encoding, &bytes[head_end..end], end as u64) {
+            Ok(()) => stream.write_all(ACCEPTED)?,
+            Err(_) => refuse(&mut stream, "400 Bad Request")?,
+        }
+        bytes.drain(..end);
+    }
+    Ok(())
+}
+
+fn refuse(stream: &mut TcpStream, status: &str) -> io::Result<()> {
+    write!(stream, "HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n")
+}
+
+/// Reads until a head is complete; returns where it ends. `None` if the client has ended the connection or never
+/// ends its head.
+fn read_head(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> io::Result<Option<usize>> {
+    let mut piece = [0; 4096];
+    loop {
+        if let Some(at) = bytes.windows(HEAD_END.len()).position(|window| window == HEAD_END) {
+            return Ok(Some(at + HEAD_END.len()));
+        }
+        if bytes.len() > MAX_HEAD_BYTES {
+            return Ok(None);
+        }
+        let count = stream.read(&mut piece)?;
+        if count == 0 {
+            return Ok(None);
+        }
+        bytes.extend_from_slice(&piece[..count]);
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Head {
+    encoding: Encoding,
+    body_bytes: usize,
+}
+
+impl Head {
+    /// Reads a head, or says with which status the request is refused.
+    fn read(bytes: &[u8]) -> Result<Self, &'static str> {
+        let text = std::str::from_utf8(bytes).map_err(|_| "400 Bad Request")?;
+        let mut lines = text.split("\r\n");
+        let mut request = lines.next().unwrap_or_default().split(' ');
+        if request.next() != Some("POST") {
+            return Err("405 Method Not Allowed");
+        }
+        if request.next() != Some(PATH) {
+            return Err("404 Not Found");
+        }
+        let mut encoding = Encoding::Identity;
+        let mut body_bytes = None;
+        for (name, value) in lines.filter_map(|line| line.split_once(':')) {
+            let value = value.trim();
+            if name.eq_ignore_ascii_case("content-length") {
+                body_bytes = value.parse().ok();
+            } else if name.eq_ignore_ascii_case("content-encoding") {
+                encoding = Encoding::named(value).ok_or("415 Unsupported Media Type")?;
+            }
+        }
+        let body_bytes = body_bytes.ok_or("411 Length Required")?;
+        if body_bytes > MAX_BODY_BYTES {
+            return Err("413 Content Too Large");
+        }
+        Ok(Self { encoding, body_bytes })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heads_are_read_or_refused_with_their_status() {
+        let zstd = Head { encoding: Encoding::Zstd, body_bytes: 7 };
+        for (head, expected) in [
+            ("POST /v1/logs HTTP/1.1\r\ncontent-length: 7\r\nContent-Encoding: zstd\r\n\r\n", Ok(zstd)),
+            (
+                "POST /v1/logs HTTP/1.1\r\ncontent-encoding: br\r\ncontent-length: 7\r\n\r\n",
+                Err("415 Unsupported Media Type"),
+            ),
+            ("POST /v1/logs HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n", Err("411 Length Required")),
+            ("POST /v1/logs HTTP/1.1\r\ncontent-length: 99999999999\r\n\r\n", Err("413 Content Too Large")),
+            ("POST /v1/metrics HTTP/1.1\r\ncontent-length: 7\r\n\r\n", Err("404 Not Found")),
+            ("GET /v1/logs HTTP/1.1\r\n\r\n", Err("405 Method Not Allowed")),
+        ] {
+            assert_eq!(Head::read(head.as_bytes()), expected, "{head}");
+        }
+    }
+}

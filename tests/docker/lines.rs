@@ -1,0 +1,125 @@
+//! What containers print arrives once, as it was printed.
+
+use std::collections::BTreeSet;
+
+use runlog_tests::{Containers, Line};
+
+const DEBUG: i64 = 5;
+const INFO: i64 = 9;
+const ERROR: i64 = 17;
+
+fn bodies(lines: &[Line]) -> Vec<&str> {
+    lines.iter().map(Line::body).collect()
+}
+
+#[test]
+fn plain_terminal_and_short_lived_containers_arrive_whole_under_their_runs() {
+    let containers = Containers::new();
+    let agent = containers.agent().start();
+    let _plain = containers.run(
+        &["--label", "runlog.run-id=plain"],
+        "echo 'DEBUG small'; sleep 0.2; echo 'INFO plain'; sleep 0.2; echo 'ERROR bad' >&2; sleep 1000",
+    );
+    let _terminal = containers.run(&["--tty", "--label", "runlog.run-id=terminal"], "echo hello; echo bye; sleep 1000");
+    let _short =
+        containers.run(&["--label", "runlog.run-id=short"], "for i in 1 2 3 4 5 6 7 8 9 10; do echo line $i; done");
+
+    let plain = agent.eventually_lines("plain", 3);
+    let mut seen: Vec<_> = plain.iter().map(Line::seen).collect();
+    seen.sort_unstable();
+    assert_eq!(
+        seen,
+        [("stderr", ERROR, "ERROR bad"), ("stdout", DEBUG, "DEBUG small"), ("stdout", INFO, "INFO plain")]
+    );
+    let terminal = agent.eventually_lines("terminal", 2);
+    let seen: Vec<_> = terminal.iter().map(Line::seen).collect();
+    assert_eq!(seen, [("stdout", INFO, "hello"), ("stdout", INFO, "bye")]);
+    let short = agent.eventually_lines("short", 10);
+    let expected: Vec<String> = (1..=10).map(|i| format!("line {i}")).collect();
+    assert_eq!(bodies(&short), expected);
+}
+
+#[test]
+fn debug_lines_are_left_out_at_info_unless_the_container_asks_for_them() {
+    let containers = Containers::new();
+    let agent = containers.agent().set("RUNLOG_LEVEL", "INFO").start();
+    let script = "echo 'DEBUG a'; echo 'INFO b'; echo 'DEBUG c'; echo 'WARNING d'";
+    let _default = containers.run(&["--label", "runlog.run-id=default"], script);
+    let _asked = containers.run(&["--label", "runlog.run-id=asked", "--label", "runlog.level=DEBUG"], script);
+
+    assert_eq!(bodies(&agent.eventually_lines("asked", 4)), ["DEBUG a", "INFO b", "DEBUG c", "WARNING d"]);
+    assert_eq!(bodies(&agent.eventually_lines("default", 2)), ["INFO b", "WARNING d"]);
+    let filtered = &agent.status()["sources"][0]["lines_filtered"]["debug"];
+    assert_eq!(filtered.as_u64(), Some(2), "{}", agent.status());
+}
+
+#[test]
+fn containers_from_before_the_agent_are_read_from_their_start() {
+    let containers = Containers::new();
+    let _exited = containers.run_to_end(&["--label", "runlog.run-id=exited"], "echo one; echo two");
+    let running = containers.run(
+        &["--label", "runlog.run-id=running"],
+        "echo early; while [ ! -e /go ]; do sleep 0.1; done; echo late; sleep 1000",
+    );
+
+    let agent = containers.agent().start();
+    assert_eq!(bodies(&agent.eventually_lines("exited", 2)), ["one", "two"]);
+    assert_eq!(bodies(&agent.eventually_lines("running", 1)), ["early"]);
+    running.shell("touch /go");
+    assert_eq!(bodies(&agent.eventually_lines("running", 2)), ["early", "late"]);
+}
+
+#[test]
+fn a_line_longer_than_the_engines_pieces_arrives_in_one() {
+    let containers = Containers::new();
+    let agent = containers.agent().start();
+    let script = "head -c 100000 /dev/zero | tr '\\0' x; echo; echo after";
+    let _plain = containers.run(&["--label", "runlog.run-id=plain"], script);
+    let _terminal = containers.run(&["--tty", "--label", "runlog.run-id=terminal"], script);
+    for run in ["plain", "terminal"] {
+        let lines = agent.eventually_lines(run, 2);
+        assert!(lines[0].body() == "x".repeat(100_000), "{run}: {} bytes", lines[0].body().len());
+        assert_eq!(lines[1].body(), "after");
+        assert_eq!(lines.len(), 2);
+    }
+}
+
+#[test]
+fn both_lives_of_a_restarted_container_are_read_once() {
+    let containers = Containers::new();
+    let agent = containers.agent().start();
+    let container = containers.run_to_end(&["--label", "runlog.run-id=twice"], "echo life; printf half");
+    assert_eq!(bodies(&agent.eventually_lines("twice", 2)), ["life", "half"]);
+    container.start();
+    assert_eq!(container.wait(), 0);
+    assert_eq!(bodies(&agent.eventually_lines("twice", 4)), ["life", "half", "life", "half"]);
+}
+
+#[test]
+fn kill_9_in_the_middle_of_two_streams_loses_and_repeats_nothing() {
+    const LINES: usize = 10_000;
+    let containers = Containers::new();
+    let mut agent = containers.agent().start();
+    let script = format!("i=0; while [ $i -lt {LINES} ]; do i=$((i+1)); echo out $i; echo err $i >&2; done");
+    let container = containers.run(&["--label", "runlog.run-id=killed"], &script);
+
+    let before = agent.eventually_lines("killed", 500).len();
+    agent.kill();
+    assert!(before < 2 * LINES, "the kill came while lines were outstanding");
+    agent.start();
+    assert_eq!(container.wait(), 0);
+
+    let lines = agent.eventually_lines("killed", 2 * LINES);
+    for (stream, word) in [("stdout", "out"), ("stderr", "err")] {
+        let seen: Vec<&str> = lines.iter().filter(|line| line.text("stream") == stream).map(Line::body).collect();
+        let expected: Vec<String> = (1..=LINES).map(|i| format!("{word} {i}")).collect();
+        assert!(
+            seen == expected,
+            "{stream}: {} lines, {} different",
+            seen.len(),
+            BTreeSet::from_iter(seen.clone()).len()
+        );
+    }
+    let uids: BTreeSet<&str> = lines.iter().map(|line| line.text("uid")).collect();
+    assert_eq!(uids.len(), 2 * LINES, "no uid twice");
+}

@@ -1,0 +1,9 @@
+//! Containers of a real Docker engine, collected by a real agent.
+//!
+//! Each test has containers of its own, told apart by a label, so that tests can share an engine.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests speak by panicking")]
+
+mod faults;
+mod lines;
+mod runs;

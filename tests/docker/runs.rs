@@ -1,0 +1,42 @@
+//! Which containers are collected, and which run their lines belong to.
+
+use runlog_tests::{Containers, Line};
+
+#[test]
+fn the_run_and_the_rank_are_found_in_the_containers_environment() {
+    let containers = Containers::new();
+    let agent = containers.agent().start();
+    let _own = containers
+        .run(&["--env", "RUNLOG_RUN_ID=by-environment", "--env", "RANK=3", "--env", "WORLD_SIZE=8"], "echo a");
+    let _mlflow =
+        containers.run(&["--env", "MLFLOW_RUN_ID=0123456789abcdef", "--env", "MLFLOW_EXPERIMENT_NAME=ridge"], "echo b");
+    let _unnamed = containers.run(&["--name", &format!("unnamed-{}", std::process::id())], "echo c");
+
+    let line = &agent.eventually_lines("by-environment", 1)[0];
+    assert_eq!((line.body(), line.attribute("ml.rank"), line.attribute("ml.world_size")), ("a", "3", "8"));
+    assert_eq!(agent.eventually_lines("0123456789abcdef", 1)[0].body(), "b");
+    let ours = agent.eventually_lines("r", 1);
+    assert_eq!(ours.iter().map(Line::body).collect::<Vec<_>>(), ["c"], "the agent's own run has the rest");
+    let runs = String::from_utf8(agent.run(&["runs", "--json"]).stdout).unwrap();
+    assert!(
+        runs.lines().any(|run| run.contains("0123456789abcdef") && run.contains("\"experiment\":\"ridge\"")),
+        "{runs}"
+    );
+}
+
+#[test]
+fn containers_that_are_switched_off_or_lack_the_label_are_left_alone() {
+    let containers = Containers::new();
+    let wanted = format!("{},team=vision", containers.label());
+    let agent = containers.agent().set("RUNLOG_DOCKER_LABELS", wanted).start();
+    let _off = containers.run_to_end(
+        &["--label", "team=vision", "--label", "runlog.enabled=false", "--label", "runlog.run-id=off"],
+        "echo off",
+    );
+    let _other = containers.run_to_end(&["--label", "team=speech", "--label", "runlog.run-id=other"], "echo other");
+    let _right = containers.run(&["--label", "team=vision", "--label", "runlog.run-id=right"], "echo right");
+
+    assert_eq!(agent.eventually_lines("right", 1)[0].body(), "right");
+    assert_eq!(agent.try_lines("off"), None);
+    assert_eq!(agent.try_lines("other"), None);
+}

@@ -1,0 +1,57 @@
+// Opens the page in a real browser, as a person would, and tells what is seen as one JSON object.
+// Arguments: browser, address, run, file that the training writes to, screenshot or "".
+import { appendFileSync } from "node:fs";
+import { createRequire } from "node:module";
+
+const require = createRequire(process.env.NODE_PATH + "/");
+const { chromium } = require("playwright-core");
+const [, , executablePath, address, run, file, screenshot] = process.argv;
+
+const browser = await chromium.launch({
+  executablePath,
+  args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync"],
+});
+const page = await browser.newPage();
+const complaints = [];
+page.on("pageerror", (fault) => complaints.push(String(fault)));
+page.on("console", (message) => { if (message.type() === "error") complaints.push(message.text()); });
+page.on("dialog", (dialog) => { complaints.push("dialog: " + dialog.message()); dialog.dismiss(); });
+
+const shown = () => page.locator("#log").innerText();
+const until = (text) => page.waitForFunction((text) => document.getElementById("log").innerText.includes(text), text);
+const seen = {};
+
+await page.goto(address);
+await page.locator("#runs a", { hasText: run }).click();
+await until("first line");
+seen.before = await shown();
+seen.title = await page.locator("#title").innerText();
+seen.injected = await page.locator("#log script, #log img").count();
+
+// A line that is written while the page is open comes by itself.
+appendFileSync(file, "2026-11-24 06:00:09,000 ERROR train: written later\n");
+await until("written later");
+seen.after = await shown();
+
+await page.selectOption("#level", "error");
+await page.waitForFunction(() => !document.getElementById("log").innerText.includes("first line"));
+await until("written later");
+seen.errors = await shown();
+
+await page.selectOption("#level", "");
+await page.fill("#text", "hostile");
+await page.waitForFunction(() => !document.getElementById("log").innerText.includes("written later"));
+await until("hostile");
+seen.filtered = await shown();
+await page.fill("#text", "");
+await until("written later");
+
+await page.setViewportSize({ width: 390, height: 700 });
+seen.overflow = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+await page.setViewportSize({ width: 1200, height: 600 });
+if (screenshot) await page.screenshot({ path: screenshot });
+seen.complaints = complaints;
+seen.executed = await page.evaluate(() => window.hacked === true);
+await browser.close();
+console.log(JSON.stringify(seen));
