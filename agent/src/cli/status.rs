@@ -47,6 +47,10 @@ fn summary(status: &v1::Status, out: &mut Output<'_>, now: UnixNanos) -> Result<
     for reason in &status.reasons {
         writeln!(out.writer, "  {}", out.safe(reason))?;
     }
+    for degraded in &status.degraded {
+        let word = out.colored("degraded", Some(Color::Yellow)).into_owned();
+        writeln!(out.writer, "  {word} {}", out.safe(degraded))?;
+    }
     if let Some(queue) = &status.queue {
         writeln!(out.writer, "queue {} of {}", size(queue.bytes), size(queue.max_bytes))?;
     }

@@ -32,6 +32,7 @@ impl serve::Vitals for Vitals {
     fn snapshot(&self) -> serve::Snapshot {
         serve::Snapshot {
             unready: vec!["export.endpoint cannot be reached".into()],
+            degraded: vec!["docker: no right to the socket".into()],
             queue: Some(v1::QueueStatus { bytes: 3 << 20, max_bytes: 2 << 30 }),
             destinations: vec![v1::DestinationStatus {
                 name: "default".into(),
@@ -216,6 +217,7 @@ async fn status_tells_what_is_wrong_and_what_waits() {
             "\
 runlog {} at {address}, up 1m 30s: not ready
   export.endpoint cannot be reached
+  degraded docker: no right to the socket
 queue 3.0 MiB of 2.0 GiB
 
 DESTINATION  STATE     EXPORTED  REJECTED  WAITING  OLDEST  ENDPOINT

@@ -1,6 +1,6 @@
 //! What the agent says about itself.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use runlog_proto::v1;
 use tokio::sync::watch;
@@ -75,6 +75,9 @@ impl Vitals for AgentVitals {
             degraded: degraded.into_iter().collect(),
             sources: self.ledger.sums(),
             streams: self.ledger.streams(),
+            records_refused: self.ledger.records_refused.load(Ordering::Relaxed),
+            queue_damages: stats.damaged_frames,
+            queue_sync_failures: stats.sync_failures,
             queue: Some(v1::QueueStatus { bytes: stats.disk_bytes, max_bytes: stats.max_bytes }),
             destinations: self.destinations.iter().map(destination).collect(),
         }

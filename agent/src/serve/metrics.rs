@@ -63,6 +63,23 @@ fn sources(out: &mut Exposition, snapshot: &Snapshot) {
 
 fn queue(out: &mut Exposition, snapshot: &Snapshot) {
     let Some(queue) = &snapshot.queue else { return };
+    let counters = [
+        (
+            "runlog_queue_refused_records_total",
+            "Kept records that the queue could never take.",
+            snapshot.records_refused,
+        ),
+        ("runlog_queue_damages_total", "Damaged places in the queue that were passed by.", snapshot.queue_damages),
+        (
+            "runlog_queue_sync_failures_total",
+            "Times the queue could not be made durable.",
+            snapshot.queue_sync_failures,
+        ),
+    ];
+    for (name, help, value) in counters {
+        out.counter(name, help);
+        out.sample(&[], value);
+    }
     out.gauge("runlog_queue_bytes", "Bytes of the queue on disk.");
     out.sample(&[], queue.bytes);
     out.gauge("runlog_queue_max_bytes", "What the queue may grow to.");
@@ -168,6 +185,9 @@ mod tests {
         Snapshot {
             started: 1_500_000_000,
             degraded: Vec::new(),
+            records_refused: 3,
+            queue_damages: 2,
+            queue_sync_failures: 1,
             unready: Vec::new(),
             sources: BTreeMap::from([(SourceKind::File, counts)]),
             streams,

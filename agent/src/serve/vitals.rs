@@ -28,6 +28,12 @@ pub struct Snapshot {
     pub sources: BTreeMap<SourceKind, Counts>,
     /// [`crate::record::Ledger::streams`].
     pub streams: Vec<Arc<Tally>>,
+    /// Records that the queue could never take.
+    pub records_refused: u64,
+    /// Places in the queue that were found damaged.
+    pub queue_damages: u64,
+    /// How often the queue could not be made durable.
+    pub queue_sync_failures: u64,
     /// The queue; `None` where there is none.
     pub queue: Option<v1::QueueStatus>,
     /// The destinations, with what waits for them.
