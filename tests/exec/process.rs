@@ -44,7 +44,8 @@ fn how_the_run_ended_is_recorded() {
         let _ = state.run(&["exec", "--run-id", run, "--", "sh", "-c", script]);
     }
     let end = |run| state.lines(run).into_iter().find(|line| line.text("event_name") == "ml.run.end").unwrap();
-    let told = |run| (end(run).attribute("ml.run.result").to_owned(), end(run).attribute("process.exit.code").to_owned());
+    let told =
+        |run| (end(run).attribute("ml.run.result").to_owned(), end(run).attribute("process.exit.code").to_owned());
     assert_eq!(told("fine"), ("success".to_owned(), "0".to_owned()));
     assert_eq!(told("failed"), ("failure".to_owned(), "3".to_owned()));
     assert_eq!(told("killed"), ("failure".to_owned(), "137".to_owned()));
