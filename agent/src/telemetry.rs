@@ -5,21 +5,27 @@
 
 use std::{
     io::{self, IsTerminal},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use opentelemetry::{KeyValue, metrics::MeterProvider};
+use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use opentelemetry_otlp::{Protocol, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::{
     Resource,
     metrics::{PeriodicReader, SdkMeterProvider},
 };
+use tokio::runtime::Handle;
+use tracing::{debug, warn};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
-    export,
-    record::{Ledger, SourceKind, tally::Counts},
+    export::{self, Deliver, Delivery, Otlp},
+    record::{Ledger, SourceKind, SystemClock, tally::Counts},
 };
 
 /// How runlog speaks of itself.
@@ -70,13 +76,62 @@ impl Drop for OwnMetrics {
 
 /// An exporter of our own metrics that cannot be set up.
 #[derive(Debug, thiserror::Error)]
-#[error("runlog's own metrics cannot be sent")]
-pub struct UnusableMetrics(#[from] opentelemetry_otlp::ExporterBuildError);
+pub enum UnusableMetrics {
+    /// The destination's settings cannot be used.
+    #[error("runlog's own metrics cannot be sent")]
+    Destination(#[from] export::UnusableDestination),
+    /// The library refuses its settings.
+    #[error("runlog's own metrics cannot be encoded")]
+    Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
+}
 
-/// Starts sending what the ledger counts to the destination that logs go to.
+/// The way that logs go: the same protocol, TLS, headers and compression.
 ///
-/// Metrics are sent over HTTP, where each destination that takes logs by HTTP takes them too; a gRPC destination is
-/// asked at the same address.
+/// The library encodes the metrics and decides when; its own clients would have to be given all of that anew.
+struct LogsWay {
+    otlp: Arc<Otlp>,
+    /// The library calls from a thread of its own, which has no runtime.
+    runtime: Handle,
+    is_failing: AtomicBool,
+}
+
+impl std::fmt::Debug for LogsWay {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("LogsWay").field(&self.otlp.address()).finish()
+    }
+}
+
+#[async_trait::async_trait]
+impl HttpClient for LogsWay {
+    /// Delivers the request's body; where to and with which headers, the destination knows.
+    async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        let (otlp, message) = (Arc::clone(&self.otlp), request.into_body());
+        let delivery = self.runtime.spawn(async move { otlp.send(&message).await }).await?;
+        let reason = match delivery {
+            Delivery::Accepted { rejected: 0, .. } => {
+                self.is_failing.store(false, Ordering::Relaxed);
+                return Ok(Response::new(Bytes::new()));
+            }
+            Delivery::Accepted { message: reason, .. }
+            | Delivery::Retry { reason, .. }
+            | Delivery::Misconfigured { reason }
+            | Delivery::Refused { reason }
+            | Delivery::TooLarge { reason } => reason,
+        };
+        let address = self.otlp.address();
+        if self.is_failing.swap(true, Ordering::Relaxed) {
+            debug!("runlog's own metrics: {address}: {reason}");
+        } else {
+            warn!("runlog's own metrics: {address}: {reason}; trying again with newer ones");
+        }
+        // Not an error, since the library would repeat the old numbers at once.
+        let mut response = Response::new(Bytes::new());
+        *response.status_mut() = hyper::StatusCode::BAD_REQUEST;
+        Ok(response)
+    }
+}
+
+/// Starts sending what the ledger counts to the destination that logs go to. Must be called inside the runtime.
 ///
 /// # Errors
 /// If the exporter cannot be set up.
@@ -86,15 +141,14 @@ pub fn start_metrics(
     ledger: Arc<Ledger>,
     host_name: Option<String>,
 ) -> Result<OwnMetrics, UnusableMetrics> {
-    let mut endpoint = destination.endpoint.clone();
-    let base = endpoint.path().trim_end_matches('/').trim_end_matches("/v1/logs").to_owned();
-    endpoint.set_path(&format!("{base}/v1/metrics"));
+    let otlp = Arc::new(Otlp::for_metrics(destination, Arc::new(SystemClock))?);
+    let way = LogsWay { otlp, runtime: Handle::current(), is_failing: AtomicBool::new(false) };
     let exporter = opentelemetry_otlp::MetricExporter::builder()
         .with_http()
         .with_protocol(Protocol::HttpBinary)
-        .with_endpoint(endpoint.as_str())
+        .with_endpoint(destination.endpoint.as_str())
         .with_timeout(destination.timeout)
-        .with_headers(destination.headers.0.iter().cloned().collect())
+        .with_http_client(way)
         .build()?;
     let reader = PeriodicReader::builder(exporter).with_interval(interval).build();
     let mut resource = Resource::builder()

@@ -10,13 +10,14 @@ use std::{
 
 use serde_json::Value;
 
-use crate::{eventually, tool};
+use crate::{Identity, eventually, tool};
 
 /// A Collector with OTLP over gRPC and HTTP. Killed when dropped.
 #[derive(Debug)]
 pub struct Collector {
     folder: tempfile::TempDir,
     child: Option<Child>,
+    identity: Option<Identity>,
     /// The port of OTLP/gRPC on 127.0.0.1.
     pub grpc_port: u16,
     /// The port of OTLP/HTTP on 127.0.0.1.
@@ -42,6 +43,17 @@ pub struct CollectorRecord {
     pub time: u64,
 }
 
+/// A metric as the Collector understood it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CollectorMetric {
+    /// Attributes of its resource, as text.
+    pub resource: BTreeMap<String, String>,
+    /// The metric's name.
+    pub name: String,
+    /// The value, of all points together.
+    pub value: u64,
+}
+
 impl Collector {
     /// Starts a Collector on free ports.
     #[must_use]
@@ -55,13 +67,29 @@ impl Collector {
     #[must_use]
     pub fn prepare() -> Self {
         let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        Self { folder: tempfile::tempdir().unwrap(), child: None, grpc_port: free(), http_port: free() }
+        let folder = tempfile::tempdir().unwrap();
+        Self { folder, child: None, identity: None, grpc_port: free(), http_port: free() }
+    }
+
+    /// Starts a Collector that speaks TLS, and says whom to trust: a file that names the authority.
+    #[must_use]
+    pub fn start_with_tls() -> (Self, PathBuf) {
+        let mut collector = Self::prepare();
+        let identity = Identity::write(collector.folder.path());
+        let authority = identity.authority.clone();
+        collector.identity = Some(identity);
+        collector.resume();
+        (collector, authority)
     }
 
     /// Starts it, and waits until it listens.
     pub fn resume(&mut self) {
+        let tls = self.identity.as_ref().map_or_else(String::new, |identity| {
+            let (certificate, key) = (identity.certificate.display(), identity.key.display());
+            format!("        tls: {{cert_file: {certificate}, key_file: {key}}}\n")
+        });
         let config = format!(
-            "receivers:\n  otlp:\n    protocols:\n      grpc:\n        endpoint: 127.0.0.1:{}\n      http:\n        endpoint: 127.0.0.1:{}\n\
+            "receivers:\n  otlp:\n    protocols:\n      grpc:\n        endpoint: 127.0.0.1:{}\n{tls}      http:\n        endpoint: 127.0.0.1:{}\n{tls}\
              exporters:\n  file:\n    path: {}\n    append: true\n    flush_interval: 100ms\n\
              service:\n  telemetry:\n    metrics:\n      level: none\n  pipelines:\n    logs:\n      receivers: [otlp]\n      exporters: [file]\n    \
              metrics:\n      receivers: [otlp]\n      exporters: [file]\n",
@@ -127,6 +155,36 @@ impl Collector {
             }
         }
         records
+    }
+
+    /// All sums and gauges of whole numbers so far, in the order in which they came.
+    #[must_use]
+    pub fn metrics(&self) -> Vec<CollectorMetric> {
+        let mut metrics = Vec::new();
+        for request in self.requests() {
+            for resource_metrics in array(&request["resourceMetrics"]) {
+                for scope_metrics in array(&resource_metrics["scopeMetrics"]) {
+                    for metric in array(&scope_metrics["metrics"]) {
+                        let points = ["sum", "gauge"].map(|kind| array(&metric[kind]["dataPoints"])).concat();
+                        metrics.push(CollectorMetric {
+                            resource: attributes(&resource_metrics["resource"]["attributes"]),
+                            name: text(&metric["name"]),
+                            value: points.iter().map(|point| text(&point["asInt"]).parse().unwrap_or(0)).sum(),
+                        });
+                    }
+                }
+            }
+        }
+        metrics
+    }
+
+    /// The bodies of all log records so far: cheaper than the records, for bodies without quotes and backslashes.
+    #[must_use]
+    pub fn bodies(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.output()).unwrap_or_default();
+        let starts = text.split("\"body\":{\"stringValue\":\"").skip(1);
+        // The last one may be half written.
+        starts.filter_map(|rest| Some(rest.split_once('"')?.0.to_owned())).collect()
     }
 
     /// Waits until it has at least so many log records.

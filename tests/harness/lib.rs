@@ -8,17 +8,22 @@
 mod agent;
 mod collector;
 mod container;
+mod metrics;
 mod privilege;
+mod sink;
 mod state;
 mod text;
+mod tls;
 mod tools;
 mod wait;
 
 pub use agent::{Agent, AgentBuilder, Finished, Line, runlog};
-pub use collector::{Collector, CollectorRecord};
+pub use collector::{Collector, CollectorMetric, CollectorRecord};
 pub use container::{Container, Containers, docker_host};
 pub use privilege::unprivileged;
+pub use sink::{Sink, SinkRecord, SinkRequest};
 pub use state::State;
 pub use text::{Lines, transcript};
+pub use tls::Identity;
 pub use tools::{binary, tool};
 pub use wait::{eventually, eventually_within};

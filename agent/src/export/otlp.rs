@@ -78,7 +78,23 @@ impl Otlp {
     /// # Errors
     /// If the endpoint, a header or a TLS file cannot be used.
     pub fn new(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, UnusableDestination> {
-        let address = without_secrets(&config.endpoint);
+        Self::at(config.endpoint.clone(), otlp_grpc::LOGS_PATH, config, clock)
+    }
+
+    /// Sets up the same destination for metrics: over HTTP, `/v1/metrics` takes the place of `/v1/logs`.
+    ///
+    /// # Errors
+    /// If the endpoint, a header or a TLS file cannot be used.
+    pub fn for_metrics(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, UnusableDestination> {
+        let mut endpoint = config.endpoint.clone();
+        let path = endpoint.path().trim_end_matches('/');
+        let metrics = format!("{}/v1/metrics", path.strip_suffix("/v1/logs").unwrap_or(path));
+        endpoint.set_path(&metrics);
+        Self::at(endpoint, otlp_grpc::METRICS_PATH, config, clock)
+    }
+
+    fn at(endpoint: Url, grpc_path: &str, config: &Config, clock: Arc<dyn Clock>) -> Result<Self, UnusableDestination> {
+        let address = without_secrets(&endpoint);
         let mut headers = HeaderMap::new();
         headers.insert(USER_AGENT, HeaderValue::from_static(USER_AGENT_VALUE));
         for (name, value) in &config.headers.0 {
@@ -87,10 +103,10 @@ impl Otlp {
             value.set_sensitive(true);
             headers.insert(HeaderName::from_bytes(name.as_bytes()).map_err(|_| fault())?, value);
         }
-        let mut target = config.endpoint.clone();
+        let mut target = endpoint;
         target.set_fragment(None);
         if config.protocol == Protocol::Grpc {
-            target.set_path(otlp_grpc::PATH);
+            target.set_path(grpc_path);
             target.set_query(None);
         }
         let uri = without_user(target)
@@ -108,6 +124,14 @@ impl Otlp {
             timeout: config.timeout,
             clock,
         })
+    }
+
+    /// Delivers an encoded request that does not come from the queue.
+    pub async fn send(&self, message: &[u8]) -> Delivery {
+        match payload::pack(message, BatchMeta::default()) {
+            Ok(part) => self.deliver(0, &part.meta, &part.body).await,
+            Err(error) => Delivery::Refused { reason: format!("it cannot be compressed: {error}") },
+        }
     }
 
     /// One request.

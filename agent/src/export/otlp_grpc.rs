@@ -1,4 +1,4 @@
-//! OTLP/gRPC: `LogsService.Export` as one unary call, framed here.
+//! OTLP/gRPC: `Export` as one unary call, framed here.
 //!
 //! A gRPC library compresses a message itself, from a struct. The queue's batches are encoded and compressed
 //! already, so this module writes the frame around them: a byte that says whether the message is compressed,
@@ -7,13 +7,14 @@
 //! Sources: grpc/grpc, `doc/PROTOCOL-HTTP2.md`, `doc/compression.md`, `doc/http-grpc-status-mapping.md`; OTLP
 //! specification 1.11.0, "OTLP/gRPC".
 
-use std::time::Duration;
+use std::{borrow::Cow, io::Read, time::Duration};
 
 use base64::{
     Engine,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
 use bytes::{BufMut, Bytes, BytesMut};
+use flate2::read::GzDecoder;
 use hyper::{
     HeaderMap, Request, StatusCode,
     header::{CONTENT_TYPE, HeaderValue, TE},
@@ -28,11 +29,13 @@ use super::{
     otlp::Verdict,
     otlp_http::{content_type, partial_success, plainer, wish},
     report::one_line,
-    transport::{Answer, Outgoing, outgoing},
+    transport::{Answer, LONGEST_ANSWER, Outgoing, outgoing},
 };
 
-/// The method's path.
-pub(super) const PATH: &str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
+/// The method's path for logs.
+pub(super) const LOGS_PATH: &str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
+/// The method's path for metrics.
+pub(super) const METRICS_PATH: &str = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
 
 const PREFIX: usize = 5;
 
@@ -133,13 +136,29 @@ fn is_about_size(message: &str) -> bool {
 fn accepted(answer: &Answer) -> Delivery {
     let partial = answer.body.as_ref().ok().and_then(|body| {
         let (prefix, message) = body.split_at_checked(PREFIX)?;
-        // We accept no compression, so the first byte must be zero.
-        (prefix[0] == 0).then(|| partial_success(message))?
+        partial_success(&opened(prefix[0], message, &answer.headers)?)
     });
     let (rejected, message) = partial
         .map(|(rejected, message)| (rejected, one_line(&message)))
         .unwrap_or_else(|| (0, "answered OK, but with a message that is no OTLP".to_owned()));
     Delivery::Accepted { rejected, message }
+}
+
+/// The message of an answer's frame, or `None` if it cannot be read.
+///
+/// grpc-go answers in the compression of the request, although the request does not say that we accept it.
+fn opened<'a>(compressed: u8, message: &'a [u8], headers: &HeaderMap) -> Option<Cow<'a, [u8]>> {
+    if compressed == 0 {
+        return Some(Cow::Borrowed(message));
+    }
+    let mut bytes = Vec::new();
+    let longest = LONGEST_ANSWER as u64;
+    match headers.get("grpc-encoding")?.as_bytes() {
+        b"gzip" => GzDecoder::new(message).take(longest).read_to_end(&mut bytes).ok()?,
+        b"zstd" => zstd::Decoder::new(message).ok()?.take(longest).read_to_end(&mut bytes).ok()?,
+        _ => return None,
+    };
+    Some(Cow::Owned(bytes))
 }
 
 /// What is not gRPC comes from a proxy or from the wrong server. It says nothing about the data.

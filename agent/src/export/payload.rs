@@ -44,6 +44,17 @@ pub(super) fn transcode(meta: &BatchMeta, body: &Bytes, to: Compression) -> Resu
     }
 }
 
+/// A message as the queue would keep it: compressed, and described as far as sending needs.
+///
+/// # Errors
+/// If zstd has no memory.
+pub(super) fn pack(message: &[u8], meta: BatchMeta) -> io::Result<Part> {
+    let body = zstd::bulk::compress(message, ZSTD_LEVEL)?.into();
+    // No message of ours comes near this size.
+    let uncompressed_bytes = u32::try_from(message.len()).unwrap_or(u32::MAX);
+    Ok(Part { meta: BatchMeta { uncompressed_bytes, ..meta }, body })
+}
+
 /// Cuts a batch into parts of at most `max_bytes` before compression.
 ///
 /// The parts' times and levels are those of the whole batch; their records and sizes are their own.
@@ -52,14 +63,8 @@ pub(super) fn cut(part: &Part, max_bytes: usize) -> Result<Vec<Part>, Unreadable
     wire::split(&request, max_bytes)?
         .into_iter()
         .map(|cut| {
-            let body = zstd::bulk::compress(&cut.bytes, ZSTD_LEVEL).map_err(Unreadable::Zstd)?;
-            let meta = BatchMeta {
-                records: cut.records,
-                // A part is no larger than its whole, but for a few bytes of padding.
-                uncompressed_bytes: u32::try_from(cut.bytes.len()).unwrap_or(u32::MAX),
-                ..part.meta.clone()
-            };
-            Ok(Part { meta, body: body.into() })
+            let meta = BatchMeta { records: cut.records, ..part.meta.clone() };
+            pack(&cut.bytes, meta).map_err(Unreadable::Zstd)
         })
         .collect()
 }

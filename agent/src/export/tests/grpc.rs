@@ -105,6 +105,28 @@ async fn a_call_is_framed_as_the_protocol_says() {
     }
 }
 
+/// The Collector (grpc-go) does so, and each batch was followed by a warning that the answer is no OTLP.
+#[tokio::test]
+async fn an_answer_in_the_compression_of_the_request_is_read() {
+    let partial = ExportLogsPartialSuccess { rejected_log_records: 3, error_message: "too old".into() };
+    let message = ExportLogsServiceResponse { partial_success: Some(partial) }.encode_to_vec();
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut gzip, &message).unwrap();
+    let zstd = zstd::bulk::compress(&message, 1).unwrap();
+    for (compression, packed) in [(Compression::Gzip, gzip.finish().unwrap()), (Compression::Zstd, zstd)] {
+        let body = [&[1, 0, 0, 0, u8::try_from(packed.len()).unwrap()], &packed[..]].concat();
+        let server = Server::start(Speaks::Http2, move |_, _| Reply::Answer {
+            status: 200,
+            headers: map(&[("content-type", "application/grpc"), ("grpc-encoding", compression.as_str())]),
+            body: body.clone(),
+            trailers: map(&[("grpc-status", "0")]),
+        })
+        .await;
+        let delivery = deliver_once(&grpc(&server, compression), &lines(10)).await;
+        assert_eq!(delivery, Delivery::Accepted { rejected: 3, message: "too old".into() }, "{compression:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_call_that_was_refused_for_now_is_repeated_with_the_same_bytes() {
     let server = Server::start(Speaks::Http2, |before, _| match before {

@@ -82,6 +82,26 @@ fn a_flipped_bit_costs_at_most_the_entry_that_it_is_in() {
 }
 
 #[test]
+fn a_flipped_bit_in_a_segment_that_has_just_begun_costs_at_most_one_entry() {
+    let sim = Sim::default();
+    let (queue, _) = open(&sim, &["otlp"]);
+    for number in 1..=3_u8 {
+        append(&queue, &body(number), &[]);
+    }
+    let killed = sim.killed();
+    drop(open(&killed, &["otlp"]));
+    let path = dir().join(file_name(2));
+    assert_eq!(segments(&killed), BTreeSet::from([path.clone()]), "all was written again");
+    let whole = killed.files()[&path].clone();
+    for bit in (0..whole.len() * 8).step_by(3) {
+        let mut flipped = whole.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        let (numbers, _, _) = read_all(&with(&killed, &path, &flipped), &format!("bit {bit}"));
+        assert!(numbers.len() >= 2, "bit {bit}: {numbers:?}");
+    }
+}
+
+#[test]
 fn damage_that_comes_while_the_queue_is_open_is_passed_by_and_counted_once() {
     let dir = tempfile::tempdir().unwrap();
     let (queue, _) = Queue::open(dir.path(), &small(), &["left", "right"], Arc::new(Disk), NEVER).unwrap();

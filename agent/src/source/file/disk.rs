@@ -46,13 +46,22 @@ pub trait Handle: Send + Sync + fmt::Debug {
     /// # Errors
     /// What the file system says.
     fn read_at(&self, offset: u64, length: usize, into: &mut Vec<u8>) -> io::Result<()>;
-    /// The size in bytes.
+    /// How much is there, and since when.
     ///
     /// # Errors
     /// What the file system says.
-    fn size(&self) -> io::Result<u64>;
+    fn extent(&self) -> io::Result<Extent>;
     /// Whether no name is left.
     fn is_unlinked(&self) -> bool;
+}
+
+/// What can be known of a file's content without reading it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extent {
+    /// Size in bytes.
+    pub size: u64,
+    /// When it was last written or cut, in nanoseconds since 1970.
+    pub modified: i128,
 }
 
 /// The file system of this machine.
@@ -106,8 +115,10 @@ impl Handle for OpenFile {
         Ok(())
     }
 
-    fn size(&self) -> io::Result<u64> {
-        Ok(u64::try_from(rustix::fs::fstat(&self.0)?.st_size).unwrap_or(0))
+    fn extent(&self) -> io::Result<Extent> {
+        let stat = rustix::fs::fstat(&self.0)?;
+        let modified = i128::from(stat.st_mtime) * 1_000_000_000 + i128::from(stat.st_mtime_nsec);
+        Ok(Extent { size: u64::try_from(stat.st_size).unwrap_or(0), modified })
     }
 
     fn is_unlinked(&self) -> bool {

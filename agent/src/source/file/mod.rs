@@ -11,13 +11,13 @@ mod tail;
 mod watch;
 
 pub use config::Config;
-pub use disk::{Disk, Handle, RealDisk};
+pub use disk::{Disk, Extent, Handle, RealDisk};
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -171,6 +171,7 @@ impl FileSource {
                     }
                     Turn::Replaced { lost_bytes } => {
                         warn!(path = %tail.path().display(), lost_bytes, "file was truncated, reading it again from its start");
+                        tail.origin().tally.bytes_lost.fetch_add(lost_bytes, Ordering::Relaxed);
                         self.begin_again(id)?;
                         again.push(id);
                     }

@@ -11,7 +11,7 @@ use crate::record::{Chunk, Ending, Origin, UnixNanos};
 
 use super::{
     bookmark::FileBookmark,
-    disk::{Disk, Handle},
+    disk::{Disk, Extent, Handle},
 };
 
 /// Bytes of one chunk.
@@ -48,6 +48,7 @@ pub struct Tail {
     pub has_hints: bool,
     last_bytes: Vec<u8>,
     known_size: u64,
+    known_modified: Option<i128>,
     is_rested: bool,
     next_look: Instant,
     pause: Duration,
@@ -77,6 +78,7 @@ impl Tail {
             has_hints,
             last_bytes: Vec::new(),
             known_size: offset,
+            known_modified: None,
             is_rested: false,
             next_look: now,
             pause: Duration::ZERO,
@@ -90,15 +92,18 @@ impl Tail {
 
     /// Reads the next chunk.
     pub fn read(&mut self, observed: UnixNanos) -> Turn {
-        let size = match self.handle.size() {
-            Ok(size) => size,
+        let Extent { size, modified } = match self.handle.extent() {
+            Ok(extent) => extent,
             Err(error) => return Turn::Failed(error),
         };
         let shrank = size < self.offset;
-        if shrank || self.is_rested && size > self.offset && self.was_rewritten() {
+        // Also at the same size: a file that was cut may have grown to where it was.
+        let is_touched = size > self.offset || self.known_modified != Some(modified);
+        if shrank || is_touched && self.was_rewritten() {
             return Turn::Replaced { lost_bytes: self.known_size.saturating_sub(self.offset) };
         }
         self.known_size = size;
+        self.known_modified = Some(modified);
         self.is_rested = false;
         let waiting = size - self.offset;
         if waiting == 0 {
@@ -144,9 +149,11 @@ impl Tail {
         self.next_look
     }
 
-    /// Looks at the next occasion.
+    /// Looks at the next occasion, since something may have changed.
     pub fn look_now(&mut self) {
         self.next_look = Instant::now();
+        // The time of a change is no finer than a tick of the kernel, and this may be the second in one tick.
+        self.known_modified = None;
     }
 
     /// Looks again after a pause that grows from `shortest` to `longest` while nothing comes.
@@ -176,7 +183,7 @@ impl Tail {
         !self.is_present
             && self.last_growth.elapsed() >= grace
             && self.is_rested
-            && self.handle.size().is_ok_and(|size| size <= self.offset)
+            && self.handle.extent().is_ok_and(|extent| extent.size <= self.offset)
     }
 
     /// Whether no name leads to the file any more.
@@ -226,7 +233,7 @@ impl Tail {
         self.offset
     }
 
-    /// Truncated and grown past the position again: the size looks like an append, the bytes do not.
+    /// Truncated and grown to the position or past it: the size looks like an append, the bytes do not.
     fn was_rewritten(&self) -> bool {
         self.bytes_before_offset().is_some_and(|bytes| bytes != self.last_bytes)
     }

@@ -20,6 +20,7 @@ struct Reading {
     streams: Vec<(Arc<Origin>, Vec<u8>)>,
     /// Newest position per key, as a queue would have it.
     positions: BTreeMap<String, Vec<u8>>,
+    ledger: Arc<Ledger>,
 }
 
 impl Reading {
@@ -33,6 +34,7 @@ impl Reading {
             runtime: tokio::runtime::Runtime::new().unwrap(),
             streams: Vec::new(),
             positions: BTreeMap::new(),
+            ledger: Arc::default(),
         };
         reading.start();
         reading
@@ -60,7 +62,7 @@ impl Reading {
         let context = Context {
             intake,
             stop,
-            ledger: Arc::new(Ledger::default()),
+            ledger: Arc::clone(&self.ledger),
             positions: Arc::new(self.positions.clone()),
             clock: Arc::new(SystemClock),
         };
@@ -197,6 +199,33 @@ fn a_truncated_file_is_read_again_as_another_stream() {
     reading.until_read(&["a long first generation\n", "short\n"]);
     assert_ne!(reading.streams[0].0.uid_prefix, reading.streams[1].0.uid_prefix);
     reading.stop();
+}
+
+#[test]
+fn a_file_rewritten_to_the_same_size_is_read_again() {
+    let mut reading = Reading::new();
+    reading.append("a.log", "first\n");
+    reading.until_read(&["first\n"]);
+    // Not truncated, so that no other size can be seen in between.
+    let mut writer = fs::OpenOptions::new().write(true).open(reading.path("a.log")).unwrap();
+    writer.write_all(b"other\n").unwrap();
+    reading.until_read(&["first\n", "other\n"]);
+    reading.stop();
+}
+
+#[test]
+fn bytes_that_were_seen_and_truncated_before_they_were_read_are_counted_as_lost() {
+    let mut reading = Reading::new();
+    let big = "line\n".repeat(600_000);
+    reading.append("a.log", &big);
+    // The source has seen the size, and the door lets no more than a third of it through.
+    reading.until(|reading| !reading.texts().is_empty());
+    fs::write(reading.path("a.log"), "new\n").unwrap();
+    reading.until(|reading| reading.texts().len() == 2);
+    reading.stop();
+    let read = reading.streams[0].1.len();
+    assert!(read < big.len());
+    assert_eq!(reading.ledger.sums()[&SourceKind::File].bytes_lost, (big.len() - read) as u64);
 }
 
 #[test]

@@ -1,0 +1,64 @@
+//! What an agent says about itself, by number.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::TcpStream,
+};
+
+use serde_json::Value;
+
+use crate::{Agent, eventually};
+
+impl Agent {
+    /// A sample of `/metrics`, named as it stands there: `runlog_kept_records_total{source="file"}`. Zero if it is
+    /// not there yet.
+    #[must_use]
+    pub fn metric(&self, sample: &str) -> f64 {
+        let metrics = self.get("/metrics");
+        let value = metrics.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
+        value.map_or(0.0, |value| value.parse().unwrap())
+    }
+
+    /// Waits until a sample of `/metrics` is at least that large.
+    pub fn eventually_metric(&self, sample: &str, at_least: f64) {
+        eventually(&format!("{sample} is {at_least}"), || (self.metric(sample) >= at_least).then_some(()));
+    }
+
+    /// The body that the agent answers to `GET path` with.
+    #[must_use]
+    pub fn get(&self, path: &str) -> String {
+        let address = self.address();
+        let address = address.strip_prefix("http://").unwrap();
+        let mut stream = TcpStream::connect(address).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200 "), "{path}: {answer}");
+        body.to_owned()
+    }
+
+    /// How many records of a run are in the embedded store, read straight from there.
+    #[must_use]
+    pub fn stored(&self, run: &str) -> u64 {
+        let output = self.run(&["runs", "--json"]);
+        let text = String::from_utf8(output.stdout).unwrap();
+        let runs = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let of_run = runs.into_iter().find(|known| known["run_id"] == run);
+        of_run.map_or(0, |run| run["records"].as_u64().unwrap())
+    }
+
+    /// Waits until so many records of a run are in the embedded store.
+    pub fn eventually_stored(&self, run: &str, at_least: u64) {
+        eventually(&format!("{at_least} records are stored"), || (self.stored(run) >= at_least).then_some(()));
+    }
+
+    /// The largest resident memory so far, in bytes.
+    #[must_use]
+    pub fn peak_resident_bytes(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+    }
+}
