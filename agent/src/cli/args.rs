@@ -114,7 +114,8 @@ impl SettingsArgs {
             named.iter().filter_map(|(key, name, value)| Some(flag(key, name, value.as_deref()?))).collect();
         for pair in &self.set {
             let (key, value) = pair.split_once('=').ok_or_else(|| pair.clone())?;
-            flags.push(flag(key.trim(), "--set", value));
+            let key = key.trim();
+            flags.push(flag(key, &format!("--set {key}"), value));
         }
         Ok(flags)
     }

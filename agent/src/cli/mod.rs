@@ -139,7 +139,11 @@ fn reader(before: &SettingsArgs, place: &PlaceArgs) -> Result<Reader, Failure> {
     }
     let settings = setup::load(&setup::input(&[before, &place.settings()])?)?.settings;
     let dir = State::of(&settings).store_dir();
-    if !dir.exists() {
+    let is_there = dir.try_exists().with_context(|| {
+        let remedy = "read as the user that runs runlog, or ask it with --server";
+        format!("{} may not be read; {remedy}", settings.state_dir.display())
+    })?;
+    if !is_there {
         let text =
             "is nothing stored yet; `runlog exec -- COMMAND` stores a run, --state-dir or --server reads elsewhere";
         return Err(anyhow!("in {} {text}", settings.state_dir.display()).into());
