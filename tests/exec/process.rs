@@ -120,14 +120,15 @@ fn stdin_is_the_programs_own() {
 #[test]
 fn a_grandchild_that_keeps_the_output_open_does_not_hold_the_end() {
     let state = State::new();
-    let script = "sleep 300 & echo $!; exit 4";
+    let script = "sleep 300 & echo $!; printf begun; exit 4";
     let output = state.run(&["exec", "--run-id", "r", "--", "sh", "-c", script]);
 
     assert_eq!(output.status.code(), Some(4));
-    let grandchild = String::from_utf8(output.stdout).unwrap().trim().to_owned();
+    let shown = String::from_utf8(output.stdout).unwrap();
+    let grandchild = shown.strip_suffix("\nbegun").unwrap().to_owned();
     assert!(Path::new("/proc").join(&grandchild).exists(), "it was not there any more");
     assert!(Command::new("kill").arg(&grandchild).status().unwrap().success());
-    assert_eq!(printed(&state, "r", "stdout"), [grandchild]);
+    assert_eq!(printed(&state, "r", "stdout"), [&grandchild, "begun"]);
 }
 
 #[test]
