@@ -159,7 +159,8 @@ pub fn start_metrics(
     }
     let provider = SdkMeterProvider::builder().with_reader(reader).with_resource(resource.build()).build();
     let meter = provider.meter("runlog");
-    let counters: [(&'static str, &'static str, fn(&Counts) -> u64); 5] = [
+    type Get = fn(&Counts) -> u64;
+    let counters: [(&str, &str, Get); 5] = [
         ("runlog.lines.read", "lines that came in", |counts| counts.lines_read),
         ("runlog.records.kept", "records that went into the queue", |counts| counts.records_kept),
         ("runlog.lines.filtered", "lines left out for their level", Counts::filtered),

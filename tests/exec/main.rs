@@ -1,5 +1,7 @@
 //! `runlog exec`: the program behaves as if nothing were around it, and everything that it printed is kept.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests speak by panicking")]
+
 mod destination;
 mod output;
 mod process;

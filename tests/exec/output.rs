@@ -65,8 +65,7 @@ fn a_prompt_is_shown_before_its_line_has_ended() {
     let state = State::new();
     let script = "printf 'password: '; printf 'hint\\n' >&2; read answer; echo \"got $answer\"";
     let mut command = state.command(&["exec", "--run-id", "r", "--", "sh", "-c", script]);
-    let mut child =
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut stdout = child.stdout.take().unwrap();
 
     let mut prompt = [0; 10];
@@ -97,7 +96,8 @@ fn the_levels_and_the_summary_say_what_was_kept_and_what_was_not() {
     let script = "echo 'DEBUG:root:fine'; echo 'INFO:root:usual'; echo 'WARNING:root:odd'; echo plain; echo 'ERROR:root:bad' >&2";
     let output = state.run(&["exec", "--run-id", "r", "--level", "warn", "--", "sh", "-c", script]);
 
-    let mut kept: Vec<_> = state.lines("r").iter().filter(|line| line.is_printed()).map(|l| (l.severity(), l.body().to_owned())).collect();
+    let mut kept: Vec<_> =
+        state.lines("r").iter().filter(|line| line.is_printed()).map(|l| (l.severity(), l.body().to_owned())).collect();
     kept.sort();
     assert_eq!(kept, [(13, "WARNING:root:odd".to_owned()), (17, "ERROR:root:bad".to_owned())]);
     let stderr = String::from_utf8(output.stderr).unwrap();

@@ -44,7 +44,8 @@ fn how_the_run_ended_is_recorded() {
         let _ = state.run(&["exec", "--run-id", run, "--", "sh", "-c", script]);
     }
     let end = |run| state.lines(run).into_iter().find(|line| line.text("event_name") == "ml.run.end").unwrap();
-    let told = |run| (end(run).attribute("ml.run.result").to_owned(), end(run).attribute("process.exit.code").to_owned());
+    let told =
+        |run| (end(run).attribute("ml.run.result").to_owned(), end(run).attribute("process.exit.code").to_owned());
     assert_eq!(told("fine"), ("success".to_owned(), "0".to_owned()));
     assert_eq!(told("failed"), ("failure".to_owned(), "3".to_owned()));
     assert_eq!(told("killed"), ("failure".to_owned(), "137".to_owned()));
@@ -119,14 +120,15 @@ fn stdin_is_the_programs_own() {
 #[test]
 fn a_grandchild_that_keeps_the_output_open_does_not_hold_the_end() {
     let state = State::new();
-    let script = "sleep 300 & echo $!; exit 4";
+    let script = "sleep 300 & echo $!; printf begun; exit 4";
     let output = state.run(&["exec", "--run-id", "r", "--", "sh", "-c", script]);
 
     assert_eq!(output.status.code(), Some(4));
-    let grandchild = String::from_utf8(output.stdout).unwrap().trim().to_owned();
+    let shown = String::from_utf8(output.stdout).unwrap();
+    let grandchild = shown.strip_suffix("\nbegun").unwrap().to_owned();
     assert!(Path::new("/proc").join(&grandchild).exists(), "it was not there any more");
     assert!(Command::new("kill").arg(&grandchild).status().unwrap().success());
-    assert_eq!(printed(&state, "r", "stdout"), [grandchild]);
+    assert_eq!(printed(&state, "r", "stdout"), [&grandchild, "begun"]);
 }
 
 #[test]

@@ -114,7 +114,8 @@ impl SettingsArgs {
             named.iter().filter_map(|(key, name, value)| Some(flag(key, name, value.as_deref()?))).collect();
         for pair in &self.set {
             let (key, value) = pair.split_once('=').ok_or_else(|| pair.clone())?;
-            flags.push(flag(key.trim(), "--set", value));
+            let key = key.trim();
+            flags.push(flag(key, &format!("--set {key}"), value));
         }
         Ok(flags)
     }
@@ -149,27 +150,29 @@ pub enum Command {
 /// `runlog exec`
 #[derive(Debug, Args)]
 pub struct ExecArgs {
-    #[command(flatten)]
-    pub settings: SettingsArgs,
     /// Do not tell about the run at its end
     #[arg(long, short)]
     pub quiet: bool,
     /// The program and its arguments
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
+    // Last, because its heading goes on to what follows.
+    #[command(flatten)]
+    pub settings: SettingsArgs,
 }
 
 /// `runlog check`
 #[derive(Debug, Args)]
 pub struct CheckArgs {
-    #[command(flatten)]
-    pub settings: SettingsArgs,
     /// Show each option's value and where it was set, and try nothing
     #[arg(long)]
     pub show: bool,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+    // Last, because its heading goes on to what follows.
+    #[command(flatten)]
+    pub settings: SettingsArgs,
 }
 
 /// A reading command: what to read, and where.

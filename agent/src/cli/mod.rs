@@ -36,6 +36,7 @@ use args::{Cli, Command, PlaceArgs, SettingsArgs};
 use check::{Asked, Form, What};
 use exit::{Exit, Failure};
 use setup::State;
+use terminal::unless_closed;
 
 /// Threads that sources, destinations and the server share. The pipeline and the files have their own.
 const WORKERS: usize = 2;
@@ -89,7 +90,9 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
                 what: if check.show { What::Show } else { What::Try },
                 form: if check.json { Form::Json } else { Form::Text },
             };
-            let code = check::check(&input, asked, &mut io::stdout().lock()).context("cannot write the answer")?;
+            let mut answer = Vec::new();
+            let code = check::check(&input, asked, &mut answer).context("cannot write the answer")?;
+            print(&answer)?;
             Ok(if code == 0 { Exit::Ok } else { Exit::Settings })
         }
         Command::Runs(runs) => {
@@ -116,10 +119,17 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "runlog", &mut script);
-            io::stdout().write_all(&script).context("cannot write the script")?;
+            print(&script)?;
             Ok(Exit::Ok)
         }
     }
+}
+
+/// Writes a whole answer at once.
+fn print(answer: &[u8]) -> anyhow::Result<()> {
+    let mut stdout = io::stdout().lock();
+    let written = stdout.write_all(answer).and_then(|()| stdout.flush());
+    unless_closed(written.map_err(Into::into)).context("cannot write the answer")
 }
 
 /// Where the reading commands read.
@@ -129,7 +139,11 @@ fn reader(before: &SettingsArgs, place: &PlaceArgs) -> Result<Reader, Failure> {
     }
     let settings = setup::load(&setup::input(&[before, &place.settings()])?)?.settings;
     let dir = State::of(&settings).store_dir();
-    if !dir.exists() {
+    let is_there = dir.try_exists().with_context(|| {
+        let remedy = "read as the user that runs runlog, or ask it with --server";
+        format!("{} may not be read; {remedy}", settings.state_dir.display())
+    })?;
+    if !is_there {
         let text =
             "is nothing stored yet; `runlog exec -- COMMAND` stores a run, --state-dir or --server reads elsewhere";
         return Err(anyhow!("in {} {text}", settings.state_dir.display()).into());

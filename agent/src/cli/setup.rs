@@ -85,8 +85,12 @@ impl State {
     pub fn open(settings: &Settings) -> Result<Self, Failure> {
         let dir = &settings.state_dir;
         let unusable = |error: io::Error| {
-            let remedy = "give the user that runs runlog the right to write there, or set RUNLOG_STATE_DIR";
-            let text = format!("the state directory {} cannot be used: {error}\n{remedy}", dir.display());
+            let remedy = "set RUNLOG_STATE_DIR to a directory that runlog may write, or change the owner of this one";
+            let text = match error.kind() {
+                io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => "it is not a directory".to_owned(),
+                _ => error.to_string(),
+            };
+            let text = format!("the state directory {} cannot be used: {text}\n{remedy}", dir.display());
             Failure::new(Exit::State, anyhow!(text))
         };
         fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(unusable)?;

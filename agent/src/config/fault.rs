@@ -79,9 +79,11 @@ impl fmt::Display for Faults {
 impl std::error::Error for Faults {}
 
 /// A suggestion for a name that does not exist.
-pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
+pub(super) fn nearest<'a>(name: &'a str, known: impl Iterator<Item = &'a str>) -> String {
+    // What all variables begin with makes none of them likelier.
+    let own = |name: &'a str| name.strip_prefix("RUNLOG_").unwrap_or(name);
     let best = known
-        .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
+        .map(|candidate| (strsim::jaro_winkler(own(name), own(candidate)), candidate))
         .max_by(|(a, _), (b, _)| a.total_cmp(b))
         .filter(|(likeness, _)| *likeness > 0.8);
     match best {
@@ -97,4 +99,20 @@ fn printable(value: &str) -> String {
         shown.push('…');
     }
     shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_name_that_is_alike_is_suggested() {
+        let known = ["RUNLOG_LEVEL", "RUNLOG_SERVE_LISTEN", "RUNLOG_EXPORT_ENDPOINT"];
+        let suggested = |name| nearest(name, known.into_iter());
+        assert!(suggested("RUNLOG_LEVLE").starts_with("did you mean RUNLOG_LEVEL?"));
+        assert!(suggested("RUNLOG_EXPORT_ENDPONT").starts_with("did you mean RUNLOG_EXPORT_ENDPOINT?"));
+        assert!(suggested("LEVEL").starts_with("did you mean RUNLOG_LEVEL?"));
+        // That they all begin alike says nothing.
+        assert!(suggested("RUNLOG_SOMETHING_ELSE").starts_with("`runlog check"));
+    }
 }

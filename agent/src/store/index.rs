@@ -157,7 +157,8 @@ pub(super) fn open_to_write(dir: &Path) -> Result<Connection, OpenError> {
 /// Opens the index for reading.
 pub(super) fn open_to_read(dir: &Path) -> Result<Connection, OpenError> {
     let path = path_in(dir);
-    if !path.exists() {
+    // What may not be looked at may be there.
+    if !path.try_exists().map_err(|source| OpenError::Directory { path: dir.to_owned(), source })? {
         return Err(OpenError::Absent { path: dir.to_owned() });
     }
     let fault = |source| OpenError::Index { path: path.clone(), source };

@@ -3,6 +3,9 @@
 //! Its bytes cannot be read again, so the pipe is emptied at once; the process waits for us at most
 //! [`Config::max_wait`] at a time, after which lines are dropped and counted. stdout and stderr have no common
 //! order: each keeps its own.
+//!
+//! The end: each output is read until its pipe ends, and shown at its reader's pace, as without runlog. A child of
+//! the process that holds the pipe open does not hold us: what the process itself left in it is read, nothing more.
 
 mod run;
 mod signals;

@@ -9,8 +9,14 @@ use std::{
     time::Duration,
 };
 
-use tokio::{process::Command, time::timeout};
-use tracing::warn;
+use tokio::{
+    io::{stderr, stdout},
+    process::Command,
+    sync::watch,
+    task::JoinHandle,
+    time::Instant,
+};
+use tracing::{error, warn};
 
 use crate::{
     record::{
@@ -25,9 +31,6 @@ use super::{
     Config, signals,
     stream::{Name, Output},
 };
-
-/// How long a grandchild may keep the pipes open once the process has ended.
-const AFTER_EXIT: Duration = Duration::from_secs(2);
 
 /// What to start.
 #[derive(Debug, Clone)]
@@ -70,7 +73,7 @@ pub async fn run(program: &Program, config: &Config, context: &Context, tagging:
     command.args(&program.arguments).envs(program.environment.iter().map(|(name, value)| (name, value)));
     command.stdin(Stdio::inherit()).stdout(Stdio::piped()).stderr(Stdio::piped());
     // Signals are caught before the process exists, so that none is missed.
-    let forwarder = signals::Forwarder::catch()?;
+    let mut forwarder = signals::Forwarder::catch()?;
     let mut child = command.spawn()?;
     let started = context.clock.now();
     let name = program.name.to_string_lossy();
@@ -84,11 +87,12 @@ pub async fn run(program: &Program, config: &Config, context: &Context, tagging:
     )
     .await;
 
-    let stdout =
-        child.stdout.take().map(|pipe| Output::new(Name::Stdout, tagging, context, config.max_wait).copy(pipe));
-    let stderr =
-        child.stderr.take().map(|pipe| Output::new(Name::Stderr, tagging, context, config.max_wait).copy(pipe));
-    let (mut stdout, mut stderr) = (stdout.map(tokio::spawn), stderr.map(tokio::spawn));
+    let (exit_sender, exited) = watch::channel(None);
+    let output = |name| Output::new(name, tagging, context, config.max_wait);
+    let copies = [
+        child.stdout.take().map(|pipe| tokio::spawn(output(Name::Stdout).copy(pipe, stdout(), exited.clone()))),
+        child.stderr.take().map(|pipe| tokio::spawn(output(Name::Stderr).copy(pipe, stderr(), exited.clone()))),
+    ];
     let status = {
         let pid = child.id();
         tokio::select! {
@@ -96,13 +100,8 @@ pub async fn run(program: &Program, config: &Config, context: &Context, tagging:
             () = forwarder.forward_to(pid) => child.wait().await?,
         }
     };
-    // The pipes end with the process, unless it left a child of its own behind that holds them.
-    for output in [&mut stdout, &mut stderr].into_iter().flatten() {
-        if timeout(AFTER_EXIT, &mut *output).await.is_err() {
-            warn!("a child of the process still holds its output open, not waiting for it");
-            output.abort();
-        }
-    }
+    exit_sender.send_replace(Some(Instant::now()));
+    copied(copies, &mut forwarder).await;
     let exit = Exit::from(status);
     let (severity, result) = if exit.code == 0 { (Severity::INFO, "success") } else { (Severity::FATAL, "failure") };
     let mut attributes = Vec::new();
@@ -116,6 +115,27 @@ pub async fn run(program: &Program, config: &Config, context: &Context, tagging:
     };
     announce(context, &events, "ml.run.end", severity, body, attributes).await;
     Ok(exit)
+}
+
+/// Waits until both outputs are copied. Who reads them may take its time, unless we are told to end.
+async fn copied(copies: [Option<JoinHandle<()>>; 2], forwarder: &mut signals::Forwarder) {
+    let aborts: Vec<_> = copies.iter().flatten().map(JoinHandle::abort_handle).collect();
+    let all = async {
+        for copy in copies.into_iter().flatten() {
+            if let Err(failure) = copy.await {
+                error!(error = %failure, "copying the process's output failed");
+            }
+        }
+    };
+    tokio::select! {
+        () = all => {}
+        () = forwarder.told_to_end() => {
+            warn!("told to end before all output was read, the rest is neither shown nor kept");
+            for abort in aborts {
+                abort.abort();
+            }
+        }
+    }
 }
 
 impl From<ExitStatus> for Exit {

@@ -24,7 +24,7 @@ impl Forwarder {
     }
 
     /// Passes signals on for as long as it is polled.
-    pub async fn forward_to(mut self, pid: Option<u32>) {
+    pub async fn forward_to(&mut self, pid: Option<u32>) {
         let pid = pid.and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
         loop {
             let number = self.next().await;
@@ -36,6 +36,11 @@ impl Forwarder {
                 debug!(signal = number.as_raw(), error = %error, "cannot pass a signal on");
             }
         }
+    }
+
+    /// Waits for a signal that asks for an end. Once the process has ended, signals are for us.
+    pub async fn told_to_end(&mut self) {
+        while matches!(self.next().await, Signal::USR1 | Signal::USR2) {}
     }
 
     async fn next(&mut self) -> Signal {

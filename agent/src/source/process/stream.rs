@@ -5,7 +5,11 @@ use std::{
     time::Duration,
 };
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, stderr, stdout};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    sync::watch,
+    time::{Instant, sleep_until},
+};
 use tracing::warn;
 
 use crate::{
@@ -19,6 +23,15 @@ use crate::{
 use super::run::{Tagging, origin};
 
 const READ_BYTES: usize = 64 * 1024;
+
+/// How long a grandchild may keep an output open once the process has ended.
+const AFTER_EXIT: Duration = Duration::from_secs(2);
+
+/// What a process can leave in a pipe at most: `/proc/sys/fs/pipe-max-size` as it is by default, pipe(7).
+const PIPE_BYTES: usize = 1 << 20;
+
+/// When the process ended; `None` as long as it runs.
+pub type Exited = watch::Receiver<Option<Instant>>;
 
 /// Which output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,23 +85,31 @@ impl Output {
         }
     }
 
-    /// Copies until the pipe ends. If our own output is closed, the lines are still collected.
-    pub async fn copy(mut self, mut pipe: impl AsyncRead + Unpin) {
-        let mut shown: Option<Box<dyn AsyncWrite + Send + Unpin>> = Some(match self.name {
-            Name::Stdout => Box::new(stdout()),
-            Name::Stderr => Box::new(stderr()),
-        });
+    /// Copies until the pipe ends, or a while after the process has ended if a child of it holds the pipe open. If
+    /// nobody reads `shown` any more, the lines are still collected.
+    pub async fn copy(mut self, mut pipe: impl AsyncRead + Unpin, shown: impl AsyncWrite + Unpin, mut exited: Exited) {
+        let mut shown = Some(shown);
         let mut buffer = vec![0; READ_BYTES];
+        let mut left_behind = 0;
         loop {
-            let length = match pipe.read(&mut buffer).await {
+            let exit = *exited.borrow();
+            let read = tokio::select! {
+                // What is in the pipe is read, however long it took to show what was before it.
+                biased;
+                read = pipe.read(&mut buffer) => read,
+                () = long_over(&mut exited) => {
+                    self.leave();
+                    break;
+                }
+            };
+            let bytes = match read {
                 Ok(0) => break,
-                Ok(length) => length,
+                Ok(length) => &buffer[..length],
                 Err(error) => {
                     warn!(output = self.name.as_str(), error = %error, "cannot read the process's output");
                     break;
                 }
             };
-            let bytes = &buffer[..length];
             self.collect(bytes).await;
             if let Some(output) = &mut shown {
                 let written = match output.write_all(bytes).await {
@@ -99,9 +120,20 @@ impl Output {
                     shown = None;
                 }
             }
+            if let Some(exit) = exit {
+                left_behind += bytes.len();
+                if left_behind >= PIPE_BYTES && exit.elapsed() >= AFTER_EXIT {
+                    self.leave();
+                    break;
+                }
+            }
         }
         self.close(Arc::clone(&self.origin)).await;
         self.context.ledger.close(&self.tally);
+    }
+
+    fn leave(&self) {
+        warn!(output = self.name.as_str(), "a child of the process still holds its output open, not waiting for it");
     }
 
     async fn collect(&mut self, bytes: &[u8]) {
@@ -151,3 +183,15 @@ impl Output {
         Chunk { origin, at: self.at, data, observed: self.context.clock.now(), marks: Vec::new(), ending, permit: None }
     }
 }
+
+/// Waits until the process has ended and a while has passed. Cancel safe.
+async fn long_over(exited: &mut Exited) {
+    // If the sender is gone, nobody waits for us.
+    let exit = exited.wait_for(Option::is_some).await.ok().and_then(|exit| *exit);
+    if let Some(exit) = exit {
+        sleep_until(exit + AFTER_EXIT).await;
+    }
+}
+
+#[cfg(test)]
+mod tests;

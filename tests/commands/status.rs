@@ -1,0 +1,111 @@
+//! `runlog status` and `runlog check`.
+
+use std::fs;
+
+use insta::{assert_snapshot, with_settings};
+use runlog_tests::{Agent, State, eventually};
+
+use crate::{printed, refused};
+
+#[test]
+fn status_tells_how_a_running_agent_is_doing() {
+    let agent = Agent::builder().set("RUNLOG_LEVEL", "INFO").start();
+    fs::write(agent.path("train.log"), "DEBUG:a:small\nINFO:a:usual\nplain\n").unwrap();
+    let _ = agent.eventually_lines("r", 2);
+    let status = eventually("the store has acknowledged", || {
+        let status = agent.status();
+        (status["destinations"][0]["records_exported"] == 2 && status["destinations"][0]["pending_bytes"] == 0)
+            .then_some(status)
+    });
+
+    assert_eq!(status["ready"], true);
+    assert_eq!(status["address"], agent.address());
+    let source = &status["sources"][0];
+    assert_eq!(
+        (&source["kind"], &source["lines_read"], &source["records_kept"]),
+        (&"file".into(), &3.into(), &2.into())
+    );
+    assert_eq!((&source["lines_filtered"]["debug"], &source["lines_lost"]), (&1.into(), &0.into()));
+    let filters =
+        vec![(r"127\.0\.0\.1:\d+", "ADDRESS"), (r"up \d+s", "up [t]"), (r"queue [\d.]+ \w+ of", "queue [size] of")];
+    with_settings!({filters => filters}, {
+        assert_snapshot!(printed(&agent.run(&["status"])), @r#"
+        runlog 0.1.0 at http://ADDRESS, up [t]: ready
+        queue [size] of 2.0 GiB
+
+        SOURCE  LINES  KEPT  FILTERED  LOST  BEHIND
+        file        3     2         1     0     0 B
+
+        DESTINATION  STATE  EXPORTED  REJECTED  WAITING  OLDEST  ENDPOINT
+        store        ok            2         0      0 B      0s  the embedded store
+        "#);
+    });
+}
+
+#[test]
+fn status_of_nobody_says_what_to_start() {
+    let state = State::new();
+    let text = refused(&state.run(&["status"])).replace(state.folder().to_str().unwrap(), "FOLDER");
+    assert_eq!(
+        text,
+        "runlog: no runlog serves from FOLDER/state; start one, or name another with --state-dir or --server\n"
+    );
+}
+
+#[test]
+fn status_of_an_agent_that_was_killed_says_that_nobody_answers() {
+    let mut agent = Agent::builder().start();
+    let address = agent.address();
+    agent.kill();
+    let text = refused(&agent.run(&["status"])).replace(&address, "ADDRESS");
+    assert!(text.starts_with("runlog: no runlog answers at ADDRESS/; start one, or give its --server"), "{text}");
+}
+
+#[test]
+fn check_tries_what_the_settings_name() {
+    let state = State::new();
+    fs::write(state.path("a.log"), "").unwrap();
+    let mut command = state.command(&["check"]);
+    command.env("RUNLOG_FILES", state.path("*.log")).env("RUNLOG_DOCKER_COLLECT", "off");
+    let text = printed(&command.output().unwrap()).replace(state.folder().to_str().unwrap(), "FOLDER");
+    assert_snapshot!(text, @r#"
+    ok       settings  can be used
+    ok       state     FOLDER/state does not exist yet and can be made
+    ok       files     FOLDER/*.log matches 1
+    ok       docker    containers are not collected
+    ok       export    nothing is exported; the embedded store is kept
+    "#);
+    assert!(!state.dir().exists(), "it changes nothing");
+}
+
+#[test]
+fn check_names_each_setting_with_its_origin_and_hides_secrets() {
+    let state = State::new();
+    fs::write(state.path("runlog.toml"), "level = \"warn\"\n[batch]\nlinger = \"1s\"\n").unwrap();
+    fs::write(state.path("headers"), "authorization=my-secret\n").unwrap();
+    let config = state.path("runlog.toml");
+    let mut command =
+        state.command(&["check", "--show", "--json", "--config", config.to_str().unwrap(), "--level", "error"]);
+    command
+        .env("RUNLOG_EXPORT_HEADERS_FILE", state.path("headers"))
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318?key=my-secret")
+        .env("RUNLOG_QUEUE_MAX_BYTES", "1GiB");
+    let text = printed(&command.output().unwrap());
+
+    assert!(!text.contains("my-secret"), "{text}");
+    let settings: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let of = |key: &str| {
+        let setting = settings.as_array().unwrap().iter().find(|setting| setting["key"] == key).unwrap();
+        let origin = setting["origin"].as_str().unwrap().replace(state.folder().to_str().unwrap(), "FOLDER");
+        format!("{} ({origin})", setting["value"].as_str().unwrap())
+    };
+    let keys = ["level", "batch.linger", "queue.max_bytes", "export.headers", "export.endpoint", "stop.grace"];
+    assert_snapshot!(keys.map(|key| format!("{key} = {}", of(key))).join("\n"), @r#"
+    level = error (--level)
+    batch.linger = 1s (FOLDER/runlog.toml)
+    queue.max_bytes = 1GiB (environment variable RUNLOG_QUEUE_MAX_BYTES)
+    export.headers = authorization=*** (file named by RUNLOG_EXPORT_HEADERS_FILE)
+    export.endpoint = http://127.0.0.1:4318?*** (environment variable OTEL_EXPORTER_OTLP_ENDPOINT)
+    stop.grace = 25s (default)
+    "#);
+}
