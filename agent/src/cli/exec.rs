@@ -1,6 +1,9 @@
 //! `runlog exec`: one command, collected from start to end.
 
-use std::{io::ErrorKind, sync::atomic::Ordering};
+use std::{
+    io::ErrorKind,
+    sync::{Arc, atomic::Ordering},
+};
 
 use anyhow::anyhow;
 use tokio::time::Instant;
@@ -55,7 +58,7 @@ pub async fn run(settings: &Settings, input: &Input, arguments: &ExecArgs) -> Re
         }
     };
 
-    let summary = Summary::of(pipeline.ledger());
+    let ledger = Arc::clone(pipeline.ledger());
     let queue = pipeline.queue().clone();
     let deadline = Instant::now() + settings.grace;
     // The process has ended, so signals are for us now: whoever sends one does not want to wait for the destination.
@@ -77,7 +80,8 @@ pub async fn run(settings: &Settings, input: &Input, arguments: &ExecArgs) -> Re
         }
     }
     if !arguments.quiet {
-        eprintln!("{}", summary.tell(&run, settings, left, is_stored));
+        // The last lines are counted on their way into the queue, so not before the drain.
+        eprintln!("{}", Summary::of(&ledger).tell(&run, settings, left, is_stored));
     }
     Ok(Exit::Process(exit.code))
 }
