@@ -68,7 +68,8 @@ fn a_restart_of_the_engine_loses_and_repeats_nothing() {
     let containers = Containers::on(&engine.host());
     let mut agent = containers.agent().set("RUNLOG_DOCKER_LABELS", "").start();
     // Ends at once when the engine ends it, and prints faster than it is read.
-    let script = "trap 'echo last; exit 0' TERM; i=0; while :; do i=$((i+1)); echo out $i; echo err $i >&2; done";
+    let script =
+        "trap 'echo last; exit 0' TERM; i=0; while :; do i=$((i+1)); echo out $i; echo err $i >&2; usleep 200; done";
     let flooding = containers.run(&["--label", "runlog.run-id=flood", "--log-opt", "max-size=500m"], script);
     let _ = agent.eventually_lines("flood", 100);
     engine.stop();
