@@ -1,94 +1,153 @@
-//! What one line costs on its way from bytes to a compressed batch, step by step.
+//! What one line costs in each stage between the source and the queue: `cargo bench -p runlog`.
 //!
-//! `cargo bench -p runlog`. Each figure is for 1,000 lines of 154 bytes, as Python's logging writes them.
+//! The lines are those of `tests/bench`. Times are for a chunk of them; criterion prints lines a second beside.
 
-#![allow(missing_docs, clippy::unwrap_used, reason = "criterion's macros make undocumented functions")]
+#![allow(missing_docs, clippy::unwrap_used, reason = "criterion's macros write functions, and a benchmark may stop")]
 
-use std::{hint::black_box, sync::Arc};
+#[path = "../../tests/bench/lines.rs"]
+#[allow(dead_code, unused_imports, reason = "the marks and tests are the other benchmark's")]
+mod lines;
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use std::{
+    hint::black_box,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime};
 use runlog::{
+    batch::{Batcher, Config, Due},
     parse::{Framer, LocalZone, detect, timestamp},
     record::{
         Chunk, Ending, NoBookmark, Origin, Resource, Severity, SourceKind, Tally,
         origin::Stream,
-        wire::{Fields, RequestWriter, Text},
+        wire::{Fields, RequestWriter, Text, Value, record_attribute, resource_attribute},
     },
 };
 
-const LINES: usize = 1000;
-
-fn line(number: usize) -> String {
-    let text =
-        format!("2026-11-24 06:00:00,{:03} DEBUG train.loop: step {number} loss 0.3141 lr 0.001 ", number % 1000);
-    format!("{text:x<153}\n")
-}
-
-fn chunk() -> Chunk {
-    let origin = Origin::new(Stream {
-        key: "bench".into(),
-        kind: SourceKind::File,
-        identity: &[b"bench"],
-        resource: Arc::new(Resource { run_id: "bench".into(), encoded: Vec::new() }),
-        attributes: Vec::new(),
-        level: Severity::TRACE,
-        tally: Tally::detached(SourceKind::File, "bench"),
-        bookmark: Arc::new(NoBookmark),
-    });
-    let data = (0..LINES).map(line).collect::<String>().into_bytes();
-    Chunk { origin, at: 0, data, observed: 1, marks: Vec::new(), ending: Ending::Open, permit: None }
-}
-
-fn encode(chunk: &Chunk, writer: &mut RequestWriter) {
-    writer.clear();
-    Framer::new(1 << 20, 0).feed(chunk, |line| {
-        let fields = Fields {
-            time: 1,
-            observed: 1,
-            severity: Severity::DEBUG,
-            severity_text: "DEBUG",
-            body: Text::from_validated(line.bytes),
-            attributes: [&chunk.origin.attributes, b""],
-            uid: (&chunk.origin.uid_prefix, line.at),
-            event_name: "",
-        };
-        writer.record(b"train.loop", &fields);
-    });
-}
+/// Lines of a chunk: about what one read of a file brings.
+const LINES: u64 = 1700;
+const BATCH_BYTES: usize = 768 << 10;
+const MAX_LINE_BYTES: usize = 1 << 20;
 
 fn hot_path(criterion: &mut Criterion) {
-    let chunk = chunk();
-    let mut group = criterion.benchmark_group("1,000 lines");
-    group.throughput(Throughput::Elements(LINES as u64));
+    let mut group = criterion.benchmark_group("hot_path");
+    group.throughput(Throughput::Elements(LINES));
+    let text = text();
+    let lines: Vec<&[u8]> = text.split_inclusive(|byte| *byte == b'\n').map(|line| &line[..line.len() - 1]).collect();
+    let origin = origin();
+    parse(&mut group, &text, &lines, &origin);
+    encode(&mut group, &lines, &origin);
+    batch(&mut group, &lines, &origin);
+    group.finish();
+}
+
+fn parse(group: &mut BenchmarkGroup<'_, WallTime>, text: &[u8], lines: &[&[u8]], origin: &Arc<Origin>) {
+    let chunk = Chunk {
+        origin: Arc::clone(origin),
+        at: 0,
+        data: text.to_vec(),
+        observed: 1,
+        marks: Vec::new(),
+        ending: Ending::Open,
+        permit: None,
+    };
     group.bench_function("frame", |bencher| {
         bencher.iter(|| {
-            Framer::new(1 << 20, 0).feed(&chunk, |line| {
-                black_box(line);
-            })
+            let mut bytes = 0;
+            Framer::new(MAX_LINE_BYTES, 0).feed(&chunk, |line| bytes += black_box(line).bytes.len());
+            bytes
         });
     });
-    group.bench_function("frame and level", |bencher| {
+    group.bench_function("level", |bencher| {
+        bencher.iter(|| lines.iter().filter(|line| black_box(detect(line)).is_some()).count());
+    });
+    let mut zone = LocalZone::system();
+    group.bench_function("time", |bencher| {
+        bencher.iter(|| lines.iter().filter_map(|line| black_box(timestamp(line, &mut zone))).count());
+    });
+}
+
+fn encode(group: &mut BenchmarkGroup<'_, WallTime>, lines: &[&[u8]], origin: &Origin) {
+    let mut writer = RequestWriter::new(&origin.resource.encoded, "", BATCH_BYTES);
+    group.bench_function("encode", |bencher| {
         bencher.iter(|| {
-            Framer::new(1 << 20, 0).feed(&chunk, |line| {
-                black_box(detect(line.bytes));
-            })
+            writer.clear();
+            for (at, line) in (0..).zip(lines) {
+                writer.record(b"train.loop", &fields(origin, line, at));
+            }
+            black_box(writer.finish().len())
         });
     });
-    group.bench_function("frame and time", |bencher| {
-        let mut zone = LocalZone::system();
-        bencher.iter(|| {
-            Framer::new(1 << 20, 0).feed(&chunk, |line| {
-                black_box(timestamp(line.bytes, &mut zone));
-            })
-        });
-    });
-    let mut writer = RequestWriter::new(b"", "", 0);
-    group.bench_function("frame and encode", |bencher| bencher.iter(|| encode(&chunk, &mut writer)));
-    encode(&chunk, &mut writer);
-    let request = writer.finish().to_vec();
+    let request = writer.finish();
     let mut compressor = zstd::bulk::Compressor::new(1).unwrap();
-    group.bench_function("compress", |bencher| bencher.iter(|| compressor.compress(&request)));
-    group.finish();
+    let mut compressed = Vec::with_capacity(zstd::zstd_safe::compress_bound(request.len()));
+    group.bench_function("compress", |bencher| {
+        bencher.iter(|| {
+            compressed.clear();
+            compressor.compress_to_buffer(black_box(request), &mut compressed).unwrap()
+        });
+    });
+}
+
+/// Encoding, counting and compressing together, as the pipeline does it.
+fn batch(group: &mut BenchmarkGroup<'_, WallTime>, lines: &[&[u8]], origin: &Arc<Origin>) {
+    let config = Config { max_bytes: BATCH_BYTES, linger: Duration::from_millis(100) };
+    let mut batcher = Batcher::new(config).unwrap();
+    group.bench_function("batch", |bencher| {
+        bencher.iter(|| {
+            let mut slot = batcher.slot(origin, Instant::now());
+            for (at, line) in (0..).zip(lines) {
+                if let Some(full) = batcher.push(slot, "train.loop", &fields(origin, line, at), Some(at)) {
+                    black_box(batcher.close(full).unwrap());
+                    slot = batcher.slot(origin, Instant::now());
+                }
+            }
+            for slot in batcher.due(Due::All) {
+                black_box(batcher.close(slot).unwrap());
+            }
+        });
+    });
+}
+
+fn text() -> Vec<u8> {
+    let (mut lines, mut text) = (lines::Lines::new(0), Vec::new());
+    (0..LINES).for_each(|_| lines.write(&mut text));
+    text
+}
+
+fn fields<'a>(origin: &'a Origin, line: &'a [u8], at: u64) -> Fields<'a> {
+    Fields {
+        time: 1_795_500_000_000_000_000,
+        observed: 1_795_500_000_000_000_001,
+        severity: Severity::DEBUG,
+        severity_text: "DEBUG",
+        body: Text::from_validated(line),
+        attributes: [&origin.attributes, b""],
+        uid: (&origin.uid_prefix, at),
+        event_name: "",
+    }
+}
+
+/// A file of a run, with the attributes that such lines carry.
+fn origin() -> Arc<Origin> {
+    let mut resource = Vec::new();
+    for (key, value) in [("service.name", "runlog"), ("ml.run.id", "bench"), ("host.name", "node-17")] {
+        resource_attribute(&mut resource, key, Value::String(value));
+    }
+    let mut attributes = Vec::new();
+    record_attribute(&mut attributes, "log.file.path", Value::String("/logs/train.log"));
+    record_attribute(&mut attributes, "log.file.name", Value::String("train.log"));
+    Origin::new(Stream {
+        key: "file:/logs/train.log".to_owned(),
+        kind: SourceKind::File,
+        identity: &[b"bench"],
+        resource: Arc::new(Resource { run_id: "bench".to_owned(), encoded: resource }),
+        attributes,
+        level: Severity::TRACE,
+        tally: Tally::detached(SourceKind::File, "train.log"),
+        bookmark: Arc::new(NoBookmark),
+    })
 }
 
 criterion_group!(benches, hot_path);

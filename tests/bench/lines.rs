@@ -14,9 +14,6 @@ const MARK_BYTES: usize = 15;
 /// How far the lines' own clock moves from line to line.
 const TICK_MICROS: u64 = 100;
 const DAY_MICROS: u64 = 86_400_000_000;
-/// What messages are filled up with to their length: it repeats from line to line, as real output does.
-const FILLER: &str = " rank=0 host=node-17 path=model.layers.12.attention.query.weight device=cuda:0 dtype=bfloat16 shard=00017-of-00128";
-
 /// The lines of one stream, in order and without end.
 #[derive(Debug, Clone)]
 pub struct Lines {
@@ -49,9 +46,8 @@ impl Lines {
         head(sequence, out);
         self.message(sequence, out);
         let text_end = start + LINE_BYTES - MARK_BYTES - 1;
-        let room = text_end.saturating_sub(out.len());
-        out.extend_from_slice(&FILLER.as_bytes()[..room.min(FILLER.len())]);
-        out.resize(text_end, b'.');
+        self.context(out);
+        out.truncate(text_end);
         put(out, format_args!(" #{:03}/{sequence:09}\n", self.stream));
     }
 
@@ -69,6 +65,15 @@ impl Lines {
             97..99 => put(out, format_args!("WARNING train.data: sample {a} has {} tokens, cut at 2048", 2048 + b)),
             _ => put(out, format_args!("ERROR train.checkpoint: attempt {} to write step {step} took {b} ms", a % 5)),
         }
+    }
+
+    /// What messages are filled up with to their length: names that repeat and numbers that do not, so that a line
+    /// compresses as real output does.
+    fn context(&mut self, out: &mut Vec<u8>) {
+        let (rank, layer, memory) = (self.draw() % 8, self.draw() % 96, self.draw() % 80_000);
+        let (tokens, waited) = (self.draw() % 1_000_000, self.draw() % 10_000);
+        put(out, format_args!(" rank={rank} memory={memory}MiB tokens/s={tokens} waited={waited}us"));
+        put(out, format_args!(" path=model.layers.{layer}.attention.query.weight device=cuda:{rank} dtype=bfloat16"));
     }
 
     /// `SplitMix64`: Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014.

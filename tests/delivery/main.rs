@@ -86,7 +86,8 @@ fn what_was_sent_and_not_answered_before_a_kill_is_sent_again_byte_for_byte() {
     for same in carriers.values() {
         for again in &same[1..] {
             assert_eq!(again.body(), same[0].body(), "two lines have one uid");
-            assert_eq!(requests[again.request], requests[same[0].request], "a request changed");
+            let (first, second) = (same[0].request, again.request);
+            assert!(requests[first] == requests[second], "request {second} is not request {first} again");
         }
     }
     let times_resent = records.iter().map(|record| record.request).collect::<BTreeSet<_>>().len()

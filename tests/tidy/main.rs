@@ -14,6 +14,7 @@ mod length;
 mod manifests;
 mod markers;
 mod names;
+mod suites;
 mod tree;
 
 use std::sync::LazyLock;
@@ -85,6 +86,11 @@ fn top_of_the_repository_holds_only_what_belongs_there() {
 #[test]
 fn dependency_versions_stand_in_the_workspace_alone_and_each_is_used() {
     none(&manifests::faults(&HERE));
+}
+
+#[test]
+fn each_suite_is_declared_and_so_is_run() {
+    none(&suites::faults(&HERE));
 }
 
 #[test]

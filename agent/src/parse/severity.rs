@@ -87,10 +87,11 @@ fn token_length(text: &[u8]) -> usize {
 
 fn at_head(line: &[u8]) -> Option<Found<'_>> {
     let head = &line[..line.len().min(HEAD_BYTES)];
-    let mut at = 0;
+    // Most heads begin with a date and a time; passing over them at once takes half of the cost of the search.
+    let mut at = time_length(head);
     let mut logger: &[u8] = b"";
     let mut words = 0;
-    let mut has_time = false;
+    let mut has_time = at > 0;
     for nth in 0..HEAD_TOKENS {
         let start = at + head[at..].iter().position(|byte| is_token(*byte))?;
         let length = token_length(&head[start..]);
@@ -141,6 +142,24 @@ fn at_head(line: &[u8]) -> Option<Found<'_>> {
         at = end;
     }
     None
+}
+
+/// Bytes of `2026-11-24 05:44:23`, its fraction and its `Z` at the start, in a bracket or not.
+fn time_length(head: &[u8]) -> usize {
+    let start = usize::from(head.first() == Some(&b'['));
+    let Some([_, _, _, _, b'-', _, _, b'-', _, _, b' ' | b'T', _, _, b':', _, _, b':', last, _]) =
+        head.get(start..).and_then(|head| head.first_chunk::<19>())
+    else {
+        return 0;
+    };
+    if !head[start].is_ascii_digit() || !last.is_ascii_digit() {
+        return 0;
+    }
+    let mut end = start + 19;
+    if matches!(head.get(end), Some(b',' | b'.')) {
+        end += 1 + digits_at(head, end + 1).len();
+    }
+    end + usize::from(head.get(end) == Some(&b'Z'))
 }
 
 fn found<'a>(severity: Severity, text: &'a [u8], logger: &'a [u8]) -> Found<'a> {

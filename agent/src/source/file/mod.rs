@@ -150,7 +150,8 @@ impl FileSource {
         Ok(())
     }
 
-    /// Reads files that are due, in turn, until each has been read to its end once. Returns the bytes read.
+    /// Reads files that are due, in turn, until each has been read to its end once, or until it is time to look for
+    /// new files: one that never ends must not hide them. Returns the bytes read.
     fn read_due(&mut self) -> Result<usize, Closed> {
         let now = Instant::now();
         let mut due: Vec<FileId> = self.tails.iter().filter(|(_, tail)| tail.is_due(now)).map(|(id, _)| *id).collect();
@@ -184,6 +185,9 @@ impl FileSource {
                 }
             }
             due = again;
+            if self.next_scan <= Instant::now() {
+                break;
+            }
         }
         Ok(bytes)
     }
@@ -200,7 +204,6 @@ impl FileSource {
 
     /// Finds new files, and files that are no longer where they were.
     fn scan(&mut self) -> Result<(), Closed> {
-        self.next_scan = Instant::now() + self.config.scan;
         let mut present = HashSet::new();
         for path in self.disk.find(&self.config.paths, &self.config.exclude) {
             if path.starts_with(&self.tagging.state_dir) {
@@ -226,6 +229,8 @@ impl FileSource {
         for (id, tail) in &mut self.tails {
             tail.set_present(present.contains(id));
         }
+        // From the end on, so that a slow look leaves time for reading.
+        self.next_scan = Instant::now() + self.config.scan;
         Ok(())
     }
 

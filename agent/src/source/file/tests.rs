@@ -300,6 +300,23 @@ fn what_is_written_before_the_stop_is_read_before_the_end() {
 }
 
 #[test]
+fn a_file_that_never_ends_does_not_hide_a_new_one() {
+    let mut reading = Reading::new();
+    // No disk holds as much: it is one hole, and reads faster than anything that is written.
+    let endless = fs::File::create(reading.path("a.log")).unwrap();
+    endless.set_len(1 << 40).unwrap();
+    reading.until(|reading| !reading.streams.is_empty());
+    reading.append("b.log", "new\n");
+    reading.until(|reading| {
+        let read = reading.streams.iter().map(|(_, bytes)| bytes.len()).sum::<usize>();
+        assert!(read < 1 << 30, "nobody has looked for new files while a gigabyte was read");
+        reading.streams.iter().any(|(_, bytes)| bytes == b"new\n")
+    });
+    endless.set_len(0).unwrap();
+    reading.stop();
+}
+
+#[test]
 fn a_pipe_in_the_globs_does_not_block() {
     let mut reading = Reading::new();
     let status = std::process::Command::new("mkfifo").arg(reading.path("pipe.log")).status().unwrap();
