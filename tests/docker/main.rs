@@ -6,4 +6,5 @@
 
 mod faults;
 mod lines;
+mod restart;
 mod runs;

@@ -119,6 +119,13 @@ impl Container {
         self.docker(&["restart", "--time", "0"]);
     }
 
+    /// What the engine has kept of its stdout and its stderr.
+    #[must_use]
+    pub fn logs(&self) -> (String, String) {
+        let output = docker(&self.host, &["logs", &self.id]);
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+    }
+
     /// `docker rm --force`.
     pub fn remove(&self) {
         self.docker(&["rm", "--force"]);

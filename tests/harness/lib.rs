@@ -8,6 +8,7 @@
 mod agent;
 mod collector;
 mod container;
+mod engine;
 mod metrics;
 mod privilege;
 mod sink;
@@ -20,6 +21,7 @@ mod wait;
 pub use agent::{Agent, AgentBuilder, Finished, Line, runlog};
 pub use collector::{Collector, CollectorMetric, CollectorRecord};
 pub use container::{Container, Containers, docker_host};
+pub use engine::Engine;
 pub use privilege::unprivileged;
 pub use sink::{Sink, SinkRecord, SinkRequest};
 pub use state::State;

@@ -68,6 +68,10 @@ async fn print(args: &LogsArgs, reader: &Reader, out: &mut Output<'_>, now: Unix
     ensure!(!args.run.is_empty(), "name a run; `runlog runs` lists them");
     let run = reader.find(&args.run).await?;
     let mut query = query(args, &run.run_id, now)?;
+    if !args.follow {
+        // A run may grow faster than it is read: what comes from now on is not asked for.
+        query.before = Some(end(reader, &run.run_id).await?);
+    }
     if let Some(lines) = args.tail {
         query.after = Some(place_of_last(reader, &query, lines).await?);
     }
@@ -107,6 +111,12 @@ fn query(args: &LogsArgs, run: &str, now: UnixNanos) -> Result<Query> {
         events: if args.json { Events::Shown } else { Events::Hidden },
         ..Query::of(run)
     })
+}
+
+/// The place before which all lines of the run are that there are now.
+async fn end(reader: &Reader, run: &str) -> Result<Cursor> {
+    let newest = Query { take: Take::Last, limit: 1, ..Query::of(run) };
+    Ok(cursor(&reader.logs(&newest).await?.next)?.next())
 }
 
 /// The place after which there are just so many matching lines, or all there are. Keeps no lines, however many.

@@ -19,7 +19,7 @@ use crate::{
     record::Severity,
     serve,
     store::{
-        Store,
+        MAX_LINES, Store,
         samples::{Sample, append, end, line, start},
     },
 };
@@ -237,6 +237,44 @@ async fn a_server_that_is_not_there_is_named() {
     let error = Server::new(&base).unwrap().status().await.unwrap_err();
     assert_eq!(error.to_string(), format!("no runlog answers at {base}; start one, or give its --server"));
     assert!(Server::new(&"https://localhost".parse().unwrap()).is_err());
+}
+
+/// Stores a line of run `beta` once it is written to.
+struct Grower<'a> {
+    store: &'a Store,
+    seq: Option<u64>,
+    written: String,
+}
+
+impl Write for &mut Grower<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Some(seq) = self.seq.take() {
+            append(self.store, seq, "beta", &[line(1, Severity::INFO, "printed meanwhile")]);
+        }
+        self.written.push_str(&String::from_utf8_lossy(bytes));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+// A run that grew faster than it was printed kept `runlog logs` for ever.
+#[tokio::test]
+async fn a_run_that_grows_is_printed_to_where_it_was() {
+    let site = site().await;
+    // More than one answer holds.
+    append(&site.store, 4, "beta", &vec![line(1, Severity::INFO, "earlier"); MAX_LINES]);
+    for (seq, reader) in (5..).zip(&site.readers) {
+        let mut grower = Grower { store: &site.store, seq: Some(seq), written: String::new() };
+        let mut out = Output { writer: Box::new(&mut grower), kind: Kind::Stream };
+        logs(&args("beta"), reader, &mut out, 0).await.unwrap();
+        drop(out);
+        let from_earlier_readers = usize::try_from(seq - 5).unwrap();
+        assert_eq!(grower.written.matches("meanwhile").count(), from_earlier_readers);
+        assert_eq!(grower.written.lines().count(), 1 + MAX_LINES + from_earlier_readers);
+    }
 }
 
 /// Hands each piece of output to a channel; says that nobody reads once the channel is closed.

@@ -43,7 +43,7 @@ impl Cursor {
     const LAST: Self = Self { block: i64::MAX, index: u32::MAX };
 
     /// The nearest place after this one.
-    const fn next(self) -> Self {
+    pub(crate) const fn next(self) -> Self {
         match self.index.checked_add(1) {
             Some(index) => Self { index, ..self },
             None => Self { block: self.block.saturating_add(1), index: 0 },

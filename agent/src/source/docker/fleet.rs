@@ -50,6 +50,8 @@ pub(super) struct Fleet {
     unseen: HashSet<String>,
     /// Time of the newest event.
     newest_change: UnixNanos,
+    /// When the engine answered first.
+    began: UnixNanos,
     /// Whether the containers were listed once.
     listed: bool,
     reported: Option<String>,
@@ -76,6 +78,7 @@ impl Fleet {
             readers: JoinSet::new(),
             by_task: HashMap::new(),
             newest_change: 0,
+            began: 0,
             listed: false,
             reported: None,
         }
@@ -116,6 +119,9 @@ impl Fleet {
     async fn session(&mut self, engine: &Engine, stop: &mut Stop) -> Result<(), Failure> {
         let now = self.shared.context.clock.now();
         let since = if self.newest_change > 0 { self.newest_change } else { now.saturating_sub(OVERLAP) };
+        if self.began == 0 {
+            self.began = now;
+        }
         // Asked for before the list, so that no container starts between the two unseen.
         let changes = engine.changes(since);
         tokio::pin!(changes);
@@ -171,7 +177,13 @@ impl Fleet {
 
     async fn changed(&mut self, engine: &Engine, change: Change) {
         self.newest_change = self.newest_change.max(change.time);
+        // The first events reach back to before we looked: what they tell of may have ended before as well.
+        let is_old = change.time < self.began && self.ended_before() == Ended::Leave;
         match (self.vessels.get_mut(&change.id), change.kind) {
+            (None, ChangeKind::Started | ChangeKind::Ended) if is_old => {
+                self.read(engine, &change.id, Ended::Leave);
+            }
+            (Some(_), ChangeKind::Started) if is_old => {}
             (Some(Vessel::Read { again }), ChangeKind::Started) => *again = true,
             // Its reader finds out by itself.
             (Some(Vessel::Read { .. }), _) | (Some(Vessel::Skipped { ever: true }), ChangeKind::Started) => {}

@@ -221,6 +221,8 @@ async fn containers_that_had_ended_are_left_alone_if_so_configured() {
     engine.add("running", FakeContainer::running().line("stdout", "r\n"));
     let mut source = Source::start(Config { read_exited: false, ..config(engine.socket()) }, BTreeMap::new());
     source.sink.has("running/stdout", "r\n").await;
+    // Events from shortly before the start told of it once more, and it was read.
+    engine.recall("ended");
     engine.add("short", FakeContainer::ended().line("stdout", "gone at once\n"));
     source.sink.is_closed("short/stdout").await;
 

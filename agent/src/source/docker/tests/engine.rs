@@ -18,6 +18,8 @@ use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 use tokio::{net::UnixListener, sync::watch, task::JoinHandle};
 
+use crate::record::{Clock, SystemClock};
+
 const START: u64 = 1_700_000_000_000_000_000;
 
 /// The engine: its containers, and a socket on which it answers.
@@ -198,6 +200,11 @@ impl FakeEngine {
         self.model.send_modify(|model| model.errors.push_back(text.to_owned()));
     }
 
+    /// Tells of a container that started and ended long ago, as an engine does that is asked for events of the past.
+    pub(super) fn recall(&self, id: &str) {
+        self.model.send_modify(|model| ["start", "die"].iter().for_each(|action| model.event_at(id, action, START)));
+    }
+
     /// How often logs were asked for.
     pub(super) fn connections(&self) -> usize {
         self.model.borrow().connections
@@ -209,7 +216,10 @@ impl Model {
         if !self.watched {
             return;
         }
-        let time = START + self.events.len() as u64;
+        self.event_at(id, action, SystemClock.now());
+    }
+
+    fn event_at(&mut self, id: &str, action: &str, time: u64) {
         self.events.push(json!({
             "Type": "container", "Action": action, "Actor": {"ID": id}, "time": time / 1_000_000_000, "timeNano": time,
         }));
