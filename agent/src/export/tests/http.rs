@@ -45,6 +45,21 @@ async fn every_compression_carries_the_same_records_and_headers() {
 }
 
 #[tokio::test]
+async fn metrics_go_beside_the_logs() {
+    let server = Server::start(Speaks::Http1, |_, _| Reply::status(200)).await;
+    for path in ["/v1/logs", "/otlp/v1/logs/", "/otlp?key=1", ""] {
+        let config = config(&server.url(path), Protocol::HttpProtobuf, Compression::Gzip);
+        let otlp = Otlp::for_metrics(&config, Arc::new(SystemClock)).unwrap();
+        let delivery = otlp.send(b"an encoded request").await;
+        assert_eq!(delivery, Delivery::Accepted { rejected: 0, message: String::new() });
+    }
+    let seen = server.seen();
+    let paths: Vec<&str> = seen.iter().map(|seen| seen.path.as_str()).collect();
+    assert_eq!(paths, ["/v1/metrics", "/otlp/v1/metrics", "/otlp/v1/metrics", "/v1/metrics"]);
+    assert!(seen.iter().all(|seen| opened(seen) == b"an encoded request" && seen.header("x-scope-orgid").is_some()));
+}
+
+#[tokio::test]
 async fn x2_a_lost_reply_is_answered_with_the_same_bytes() {
     for compression in [Compression::Gzip, Compression::Zstd] {
         let server = Server::start(Speaks::Http1, |before, _| match before {
