@@ -17,7 +17,7 @@ fn exec_to_nowhere(mut command: Command, run: &str) {
     assert_eq!(output.status.code(), Some(5));
     assert_eq!(output.stdout, b"kept\n");
     let stderr = String::from_utf8(output.stderr).unwrap();
-    let told = format!("runlog: run {run}: 1 lines kept; not all is delivered yet, the rest waits for the next runlog");
+    let told = format!("runlog: run {run}: 1 line kept; not all is delivered yet, the rest waits for the next runlog");
     assert!(stderr.lines().any(|line| line == told), "{stderr}");
 }
 

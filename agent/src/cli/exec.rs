@@ -117,7 +117,8 @@ impl Summary {
     }
 
     fn tell(&self, run: &Run, settings: &Settings, left: u64, is_stored: bool) -> String {
-        let mut text = format!("runlog: run {}: {} lines kept", run.id, self.kept);
+        let lines = if self.kept == 1 { "line" } else { "lines" };
+        let mut text = format!("runlog: run {}: {} {lines} kept", run.id, self.kept);
         if self.filtered > 0 {
             text += &format!(", {} below {} left out (RUNLOG_LEVEL)", self.filtered, settings.level);
         }
