@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
@@ -108,12 +108,19 @@ pub fn measure(
     let start = Instant::now();
     let mut agent = Agent::start(&invocation, folder, core)?;
     let complete_at = thread::scope(|scope| {
-        if let Pace::Rate { lines_per_second } = workload.pace {
-            let path = logs.join(crate::INPUT);
-            // Ends when the last line is written; joined at the scope's end.
-            scope.spawn(move || feed::write_at_rate(&path, 0, workload.lines, lines_per_second));
+        // Ends when the last line is written.
+        let feeding = match workload.pace {
+            Pace::Ahead => None,
+            Pace::Rate { lines_per_second } => {
+                let path = logs.join(crate::INPUT);
+                Some(scope.spawn(move || feed::write_at_rate(&path, 0, workload.lines, lines_per_second)))
+            }
+        };
+        let complete_at = agent.wait_until_sent(&sink, workload.lines)?;
+        if let Some(feeding) = feeding {
+            feeding.join().map_err(|_| anyhow!("the generator panicked"))?.context("cannot write the lines")?;
         }
-        agent.wait_until_sent(&sink, workload.lines)
+        anyhow::Ok(complete_at)
     })?;
     let (cpu, peak_rss_bytes) = (agent.cpu()?, agent.peak_rss_bytes()?);
     let sink_cpu = own_cpu()?.saturating_sub(sink_cpu_before);
