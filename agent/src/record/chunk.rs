@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{Origin, Severity, UnixNanos};
+use super::{Forgotten, Origin, Resource, Severity, SourceKind, Tally, UnixNanos, origin::Stream};
 
 /// One thing that a source says about one of its streams.
 #[derive(Debug)]
@@ -33,6 +33,30 @@ pub struct Chunk {
     pub ending: Ending,
     /// The share of the memory budget that these bytes occupy; given back when the chunk is dropped.
     pub permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Chunk {
+    /// Ends a stream at offset `at` without further bytes.
+    #[must_use]
+    pub const fn closing(origin: Arc<Origin>, at: u64, observed: UnixNanos) -> Self {
+        Self { origin, at, data: Vec::new(), observed, marks: Vec::new(), ending: Ending::Closed, permit: None }
+    }
+
+    /// Lets the queue drop the position of a stream that is gone and was not read by this process.
+    #[must_use]
+    pub fn forgetting(key: String, kind: SourceKind, observed: UnixNanos) -> Self {
+        let origin = Origin::new(Stream {
+            key,
+            kind,
+            identity: &[],
+            resource: Arc::new(Resource { run_id: String::new(), encoded: Vec::new() }),
+            attributes: Vec::new(),
+            level: Severity::UNSPECIFIED,
+            tally: Tally::detached(kind, ""),
+            bookmark: Arc::new(Forgotten),
+        });
+        Self::closing(origin, 0, observed)
+    }
 }
 
 /// The time of a part of a chunk: of the bytes up to `end`, from the mark before.

@@ -15,6 +15,6 @@ pub mod wire;
 pub use batch::{Batch, BatchMeta, PositionUpdate};
 pub use chunk::{Chunk, Ending, Event, Input, Mark};
 pub use clock::{Clock, SystemClock, UnixNanos};
-pub use origin::{Bookmark, NoBookmark, Origin, Resource, SourceKind};
+pub use origin::{Bookmark, Forgotten, NoBookmark, Origin, Resource, SourceKind};
 pub use severity::Severity;
 pub use tally::{Ledger, Tally};

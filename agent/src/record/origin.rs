@@ -48,7 +48,8 @@ pub struct Resource {
 pub trait Bookmark: Send + Sync + fmt::Debug {
     /// The source's own description of offset `consumed`, all before it being in the queue.
     ///
-    /// Called once a batch, with offsets that only grow. `None` if the stream cannot be read again.
+    /// Called once a batch, with offsets that only grow. `None` if the stream cannot be read again; nothing in it
+    /// if the position is to be forgotten.
     fn at(&self, consumed: u64) -> Option<Vec<u8>>;
 }
 
@@ -59,6 +60,16 @@ pub struct NoBookmark;
 impl Bookmark for NoBookmark {
     fn at(&self, _consumed: u64) -> Option<Vec<u8>> {
         None
+    }
+}
+
+/// For streams that are gone: the queue need not keep their positions.
+#[derive(Debug, Clone, Copy)]
+pub struct Forgotten;
+
+impl Bookmark for Forgotten {
+    fn at(&self, _consumed: u64) -> Option<Vec<u8>> {
+        Some(Vec::new())
     }
 }
 

@@ -22,14 +22,11 @@ use super::{
     engine::{Absent, Activity, Change, ChangeKind, Engine, Failure},
     frame::Stdio,
     log::key,
-    place::Forgotten,
     reader::{Ended, Outcome, Reader, Remains, Shared},
 };
 use crate::{
     config::Switch,
-    record::{
-        Chunk, Ending, Input, Origin, Resource, Severity, SourceKind, Tally, UnixNanos, origin::Stream as Opening,
-    },
+    record::{Chunk, Input, SourceKind, UnixNanos},
     source::Stop,
 };
 
@@ -248,19 +245,7 @@ impl Fleet {
             if !context.positions.contains_key(&key) {
                 continue;
             }
-            let origin = Origin::new(Opening {
-                key,
-                kind: SourceKind::Docker,
-                identity: &[],
-                resource: Arc::new(Resource { run_id: String::new(), encoded: Vec::new() }),
-                attributes: Vec::new(),
-                level: Severity::UNSPECIFIED,
-                tally: Tally::detached(SourceKind::Docker, id),
-                bookmark: Arc::new(Forgotten),
-            });
-            let (data, marks, ending) = (Vec::new(), Vec::new(), Ending::Closed);
-            let observed = context.clock.now();
-            let chunk = Chunk { origin, at: 0, data, observed, marks, ending, permit: None };
+            let chunk = Chunk::forgetting(key, SourceKind::Docker, context.clock.now());
             let _ = context.intake.send(Input::Chunk(chunk)).await;
         }
     }

@@ -261,13 +261,3 @@ impl Bookmark for Place {
         Some(position.encode_to_vec())
     }
 }
-
-/// The place of a container that is gone and was not read by this process: the queue need not keep it.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Forgotten;
-
-impl Bookmark for Forgotten {
-    fn at(&self, _consumed: u64) -> Option<Vec<u8>> {
-        Some(Vec::new())
-    }
-}

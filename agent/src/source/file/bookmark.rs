@@ -133,16 +133,6 @@ impl Bookmark for FileBookmark {
     }
 }
 
-/// Tells the queue to forget a key.
-#[derive(Debug)]
-pub struct Forgotten;
-
-impl Bookmark for Forgotten {
-    fn at(&self, _consumed: u64) -> Option<Vec<u8>> {
-        Some(Vec::new())
-    }
-}
-
 /// The agent's record attributes and the file's.
 #[must_use]
 pub fn attributes(common: &[u8], path: &Path) -> Vec<u8> {

@@ -24,10 +24,10 @@ use std::{
 use tokio::runtime;
 use tracing::{debug, info, warn};
 
-use crate::record::{Chunk, Ending, Input, Origin, Resource, Severity, SourceKind, origin::Stream};
+use crate::record::{Chunk, Input, Origin, Resource, Severity, SourceKind, origin::Stream};
 
 use super::{Closed, Context};
-use bookmark::{FilePosition, Forgotten};
+use bookmark::FilePosition;
 use identity::FileId;
 use tail::{Tail, Turn};
 use watch::Watch;
@@ -337,23 +337,13 @@ impl FileSource {
             tail.bookmark().forget();
         }
         let origin = tail.origin();
-        self.send(closing(origin, tail.offset(), self.context.clock.now()))?;
+        self.send(Chunk::closing(Arc::clone(origin), tail.offset(), self.context.clock.now()))?;
         self.context.ledger.close(&origin.tally);
         Ok(())
     }
 
     fn forget(&self, key: String) -> Result<(), Closed> {
-        let origin = Origin::new(Stream {
-            key,
-            kind: SourceKind::File,
-            identity: &[],
-            resource: Arc::clone(&self.tagging.resource),
-            attributes: Vec::new(),
-            level: self.tagging.level,
-            tally: crate::record::Tally::detached(SourceKind::File, ""),
-            bookmark: Arc::new(Forgotten),
-        });
-        self.send(closing(&origin, 0, self.context.clock.now()))
+        self.send(Chunk::forgetting(key, SourceKind::File, self.context.clock.now()))
     }
 
     fn send(&self, chunk: Chunk) -> Result<(), Closed> {
@@ -372,18 +362,6 @@ enum Rest {
     IsKept,
     /// It does not: its position is forgotten.
     IsGone,
-}
-
-fn closing(origin: &Arc<Origin>, at: u64, observed: u64) -> Chunk {
-    Chunk {
-        origin: Arc::clone(origin),
-        at,
-        data: Vec::new(),
-        observed,
-        marks: Vec::new(),
-        ending: Ending::Closed,
-        permit: None,
-    }
 }
 
 #[cfg(test)]

@@ -138,7 +138,15 @@ impl Output {
 
     async fn collect(&mut self, bytes: &[u8]) {
         self.tally.bytes_read.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        let chunk = self.chunk(Arc::clone(&self.origin), bytes.to_vec(), Ending::Open);
+        let chunk = Chunk {
+            origin: Arc::clone(&self.origin),
+            at: self.at,
+            data: bytes.to_vec(),
+            observed: self.context.clock.now(),
+            marks: Vec::new(),
+            ending: Ending::Open,
+            permit: None,
+        };
         match self.context.intake.offer(chunk, self.max_wait).await {
             Ok(Offer::Taken) => {
                 self.at += bytes.len() as u64;
@@ -173,14 +181,10 @@ impl Output {
     }
 
     async fn close(&self, origin: Arc<Origin>) {
-        let chunk = self.chunk(origin, Vec::new(), Ending::Closed);
+        let chunk = Chunk::closing(origin, self.at, self.context.clock.now());
         if self.context.intake.send(Input::Chunk(chunk)).await.is_err() {
             warn!(output = self.name.as_str(), "the pipeline has ended, the last line may be missing");
         }
-    }
-
-    fn chunk(&self, origin: Arc<Origin>, data: Vec<u8>, ending: Ending) -> Chunk {
-        Chunk { origin, at: self.at, data, observed: self.context.clock.now(), marks: Vec::new(), ending, permit: None }
     }
 }
 
