@@ -12,12 +12,9 @@ use std::{
 use bytes::Bytes;
 
 use crate::record::{
-    Batch, BatchMeta, Origin, PositionUpdate, Resource, Severity,
+    Batch, BatchMeta, Origin, PositionUpdate, Resource, Severity, batch,
     wire::{Fields, RequestWriter},
 };
-
-/// The first level of zstd: the cheapest that still takes log lines to a fifth.
-const ZSTD_LEVEL: i32 = 1;
 
 /// Names the version of the attributes that are written. Documented in `docs/attributes.md`.
 const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.38.0";
@@ -46,7 +43,7 @@ pub struct Batcher {
     compressed: Vec<u8>,
 }
 
-/// Names an open batch until the next call of [`Batcher::close_due`] or [`Batcher::close_all`].
+/// Names an open batch until the next call of [`Batcher::forget_idle`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Slot(usize);
 
@@ -74,7 +71,7 @@ impl Batcher {
             config,
             open: Vec::new(),
             open_bytes: 0,
-            compressor: zstd::bulk::Compressor::new(ZSTD_LEVEL)?,
+            compressor: zstd::bulk::Compressor::new(batch::ZSTD_LEVEL)?,
             compressed: Vec::new(),
         })
     }

@@ -35,13 +35,12 @@ pub async fn run(settings: &Settings, input: &Input) -> Result<Exit, Failure> {
     let run = Run::find(settings, input);
     let destinations = state.destinations(settings)?;
     let reader = destinations.store.as_ref().map(|store| store.reader());
-    let addresses = destinations.addresses();
     let left_behind = destinations.clone();
     let pipeline = setup::start(settings, state.queue_dir(), destinations)?;
     let own_metrics = own_metrics(settings, &pipeline)?;
 
     let (health_sender, health) = docker::health();
-    let vitals = Arc::new(AgentVitals::new(started, &pipeline, &addresses, Some(health)));
+    let vitals = Arc::new(AgentVitals::new(started, &pipeline, Some(health)));
     let server = serve(settings, &state, Parts { store: reader, vitals, receiver: None }).await?;
     let page = server.as_ref().map(|server| server.address.clone());
     let sources = start_sources(settings, &state, &run, &pipeline, health_sender)?;
@@ -52,7 +51,7 @@ pub async fn run(settings: &Settings, input: &Input) -> Result<Exit, Failure> {
         run_id = %run.id,
         collect_level = %settings.level,
         files = settings.file.paths.join(","),
-        destinations = addresses.iter().map(|(_, address)| address.as_str()).collect::<Vec<_>>().join(","),
+        destinations = pipeline.destinations().iter().map(|told| told.address.as_str()).collect::<Vec<_>>().join(","),
         page,
         "collecting"
     );

@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use super::check::EXIT_SETTINGS;
+
 /// How the program ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
@@ -26,7 +28,7 @@ impl From<Exit> for ExitCode {
         Self::from(match exit {
             Exit::Ok => 0,
             Exit::Failed => 1,
-            Exit::Settings => 64,
+            Exit::Settings => EXIT_SETTINGS,
             Exit::Bug => 70,
             Exit::State => 74,
             Exit::Undelivered => 75,

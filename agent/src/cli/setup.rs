@@ -13,7 +13,7 @@ use tracing::warn;
 use crate::{
     config::{self, Input, Loaded, Settings, Switch},
     pipeline::{Destinations, Pipeline, Plan, StartError},
-    queue::OpenError,
+    queue::{self, OpenError},
     run::{self, Facts, Identity, RunId},
     store::Store,
     telemetry,
@@ -130,7 +130,8 @@ impl State {
         Ok(Arc::new(store.map_err(|error| Failure::new(Exit::State, error))?))
     }
 
-    /// Where batches go, as the settings say: to the store, if it is kept or if there is no other place.
+    /// Where batches go, as the settings say: to the store, if it is kept or if there is no other place. Settings
+    /// that leave no place are refused when they are loaded.
     pub fn destinations(&self, settings: &Settings) -> Result<Destinations, Failure> {
         let otlp: Vec<_> = settings.export.iter().cloned().collect();
         let is_kept = match settings.store_kept {
@@ -138,11 +139,6 @@ impl State {
             Switch::Off => false,
             Switch::Auto => otlp.is_empty(),
         };
-        if !is_kept && otlp.is_empty() {
-            let text = "store.keep is off and there is no export.endpoint, so logs have nowhere to go\n\
-                        set RUNLOG_EXPORT_ENDPOINT, or RUNLOG_STORE_KEEP=auto";
-            return Err(Failure::new(Exit::Settings, anyhow!(text)));
-        }
         let store = is_kept.then(|| self.open_store()).transpose()?;
         Ok(Destinations { otlp, store, dead_letter_dir: self.0.join(DEAD_LETTERS) })
     }
@@ -196,7 +192,7 @@ pub fn start(settings: &Settings, queue_dir: PathBuf, destinations: Destinations
     };
     Pipeline::start(plan, destinations).map_err(|error| match error {
         StartError::Queue { source: OpenError::Locked { dir, pid }, .. } => {
-            let holder = pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
+            let holder = queue::holder(pid);
             let remedy = "stop it, or give this one a state directory of its own with RUNLOG_STATE_DIR";
             Failure::new(Exit::State, anyhow!("{holder} collects with {} already\n{remedy}", dir.display()))
         }

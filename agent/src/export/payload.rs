@@ -6,12 +6,9 @@ use bytes::Bytes;
 use flate2::write::GzEncoder;
 use zstd::stream::read::Decoder;
 
-use crate::record::{BatchMeta, wire};
+use crate::record::{BatchMeta, batch::ZSTD_LEVEL, wire};
 
 use super::Compression;
-
-/// As the batch stage compresses.
-const ZSTD_LEVEL: i32 = 1;
 
 /// A batch that cannot be opened, so that it cannot be sent in any other form.
 #[derive(Debug, thiserror::Error)]

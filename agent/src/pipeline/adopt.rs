@@ -33,7 +33,7 @@ pub async fn adopt_left_behind(
 }
 
 async fn deliver(path: &Path, queue: Queue, destinations: Destinations, deadline: Option<Instant>) {
-    let waiting = queue.stats().destinations.values().map(|waiting| waiting.entries).max().unwrap_or(0);
+    let waiting = queue.stats().entries_left();
     if waiting > 0 {
         info!(path = %path.display(), batches = waiting, "delivering what an earlier run left behind");
     }

@@ -54,7 +54,18 @@ pub struct Destinations {
 pub struct Running {
     tasks: JoinSet<(String, Ended)>,
     deadline: watch::Sender<Option<Instant>>,
-    stats: Vec<(String, Arc<ExportStats>)>,
+    told: Vec<Told>,
+}
+
+/// What can be told about a destination at work.
+#[derive(Debug, Clone)]
+pub struct Told {
+    /// Its name in the configuration, and of its cursor.
+    pub name: String,
+    /// Where batches go, without secrets.
+    pub address: String,
+    /// What it has taken.
+    pub stats: Arc<ExportStats>,
 }
 
 impl Destinations {
@@ -64,25 +75,11 @@ impl Destinations {
         self.otlp.iter().map(|config| config.name.as_str()).chain(self.store.iter().map(|_| STORE)).collect()
     }
 
-    /// The name of each and where it is, without secrets.
-    #[must_use]
-    pub fn addresses(&self) -> Vec<(String, String)> {
-        let otlp = self.otlp.iter().map(|config| {
-            let mut endpoint = config.endpoint.clone();
-            // A URL that takes no user has none to take away.
-            let _ = endpoint.set_password(None);
-            let _ = endpoint.set_username("");
-            endpoint.set_query(None);
-            (config.name.clone(), endpoint.to_string())
-        });
-        otlp.chain(self.store.iter().map(|_| (STORE.to_owned(), "the embedded store".to_owned()))).collect()
-    }
-
     /// Starts a task for each.
     pub(super) fn start(self, queue: &Queue) -> Result<Running, UnusableDestination> {
         let dead_letters = Arc::new(DeadLetters::open(&self.dead_letter_dir, DEAD_LETTER_BYTES)?);
         let (deadline, stop) = watch::channel(None);
-        let mut running = Running { tasks: JoinSet::new(), deadline, stats: Vec::new() };
+        let mut running = Running { tasks: JoinSet::new(), deadline, told: Vec::new() };
         for config in &self.otlp {
             let otlp = Otlp::new(config, Arc::new(SystemClock))
                 .map_err(|source| UnusableDestination::Settings { name: config.name.clone(), source })?;
@@ -106,7 +103,8 @@ impl Running {
         stop: watch::Receiver<Option<Instant>>,
     ) -> Result<(), UnknownDestination> {
         let stats = Arc::new(ExportStats::default());
-        self.stats.push((route.name.clone(), Arc::clone(&stats)));
+        let address = deliver.address().to_owned();
+        self.told.push(Told { name: route.name.clone(), address, stats: Arc::clone(&stats) });
         let shared = Shared { dead_letters: Arc::clone(dead_letters), stats, clock: Arc::new(SystemClock) };
         let name = route.name.clone();
         let backlog = QueueBacklog::new(queue, &name)?;
@@ -115,10 +113,9 @@ impl Running {
         Ok(())
     }
 
-    /// What each has taken, by name.
-    #[must_use]
-    pub(super) fn stats(&self) -> Vec<(String, Arc<ExportStats>)> {
-        self.stats.clone()
+    /// What can be told about each.
+    pub(super) fn told(&self) -> &[Told] {
+        &self.told
     }
 
     /// Waits until each has delivered what the closed queue holds, or the deadline has passed.

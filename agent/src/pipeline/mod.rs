@@ -14,7 +14,7 @@ mod stage;
 mod vitals;
 
 pub use adopt::{adopt_left_behind, remove};
-pub use deliver::Destinations;
+pub use deliver::{Destinations, Told};
 pub use stage::Stage;
 pub use vitals::AgentVitals;
 
@@ -34,11 +34,10 @@ use tracing::{debug, warn};
 
 use crate::{
     batch::{self, Batcher},
-    export::ExportStats,
     parse,
     queue::{self, Disk, Queue},
     record::{Ledger, SystemClock},
-    source::{self, Context, Intake, StopSwitch},
+    source::{self, Context, StopSwitch},
 };
 
 /// What a pipeline is made of.
@@ -80,7 +79,6 @@ pub struct Pipeline {
     queue: Queue,
     ledger: Arc<Ledger>,
     context: Context,
-    intake: Option<Intake>,
     switch: StopSwitch,
     stage: JoinHandle<io::Result<()>>,
     gave_up: Arc<AtomicBool>,
@@ -100,7 +98,8 @@ impl Pipeline {
     /// # Errors
     /// If the queue or a destination cannot be used.
     pub fn start(plan: Plan, destinations: Destinations) -> Result<Self, StartError> {
-        let queue = open_queue(&plan, &destinations.names())?;
+        let queue = open(&plan.queue_dir, &plan.queue, &destinations.names(), plan.batch.linger)
+            .map_err(|source| StartError::Queue { dir: plan.queue_dir.clone(), source })?;
         let ledger = Arc::new(Ledger::default());
         let (intake, outlet) = source::intake(plan.memory_bytes);
         let (switch, stop) = source::stop_switch();
@@ -111,13 +110,13 @@ impl Pipeline {
         let stage = thread::Builder::new().name("runlog-stage".into()).spawn(move || stage.run(&outlet))?;
         let destinations = destinations.start(&queue)?;
         let context = Context {
-            intake: intake.clone(),
+            intake,
             stop,
             ledger: Arc::clone(&ledger),
             positions: Arc::new(queue.positions()),
             clock: Arc::new(SystemClock),
         };
-        Ok(Self { queue, ledger, context, intake: Some(intake), switch, stage, gave_up, destinations })
+        Ok(Self { queue, ledger, context, switch, stage, gave_up, destinations })
     }
 
     /// What a source needs to start. Each clone of its intake has to be dropped before a drain can end.
@@ -138,25 +137,19 @@ impl Pipeline {
         &self.ledger
     }
 
-    /// What each destination has taken, by name.
+    /// What can be told about each destination.
     #[must_use]
-    pub fn export_stats(&self) -> Vec<(String, Arc<ExportStats>)> {
-        self.destinations.stats()
-    }
-
-    /// Tells the sources to read to their ends.
-    pub fn stop_sources(&self) {
-        self.switch.throw();
+    pub fn destinations(&self) -> &[Told] {
+        self.destinations.told()
     }
 
     /// Waits until the sources have finished, everything is durable, and delivered as far as `grace` allows.
     ///
     /// # Errors
     /// If the last entries could not be made durable.
-    pub async fn drain(mut self, grace: Duration) -> io::Result<Drained> {
+    pub async fn drain(self, grace: Duration) -> io::Result<Drained> {
         let deadline = Instant::now() + grace;
         self.switch.throw();
-        self.intake = None;
         let Self { context, stage, queue, gave_up, destinations, .. } = self;
         drop(context);
         let mut stage = tokio::task::spawn_blocking(move || {
@@ -177,19 +170,13 @@ impl Pipeline {
         let outcome = joined.unwrap_or_else(|error| Err(io::Error::other(error)));
         queue.close();
         destinations.finish(deadline).await;
-        let stats = queue.stats();
-        let batches_left = stats.destinations.values().map(|waiting| waiting.entries).max().unwrap_or(0);
+        let batches_left = queue.stats().entries_left();
         // The last acknowledgements are durable before the process says that it is done.
         if let Err(error) = queue.sync() {
             warn!(error = %error, "the last acknowledgements are not durable, these batches are sent again at the next start");
         }
         outcome.map(|()| Drained { batches_left })
     }
-}
-
-fn open_queue(plan: &Plan, destinations: &[&str]) -> Result<Queue, StartError> {
-    open(&plan.queue_dir, &plan.queue, destinations, plan.batch.linger)
-        .map_err(|source| StartError::Queue { dir: plan.queue_dir.clone(), source })
 }
 
 /// The queue syncs twice as often as batches linger: a line waits for its batch, and then for its sync.

@@ -6,37 +6,38 @@ use runlog_proto::v1;
 use tokio::sync::watch;
 
 use crate::{
-    export::ExportStats,
     queue::Queue,
     record::{Ledger, UnixNanos},
     serve::{Snapshot, Vitals},
     source::docker,
 };
 
+use super::Told;
+
 /// Read-only handles to everything that runs.
 pub struct AgentVitals {
     started: UnixNanos,
     ledger: Arc<Ledger>,
     queue: Queue,
-    destinations: Vec<(String, String, Arc<ExportStats>)>,
+    destinations: Vec<Told>,
     docker: Option<watch::Receiver<docker::Health>>,
 }
 
 impl AgentVitals {
-    /// The vitals of a pipeline; `addresses` says where each destination is, without secrets.
+    /// The vitals of a pipeline.
     #[must_use]
     pub fn new(
         started: UnixNanos,
         pipeline: &super::Pipeline,
-        addresses: &[(String, String)],
         docker: Option<watch::Receiver<docker::Health>>,
     ) -> Self {
-        let address = |name: &str| {
-            addresses.iter().find(|(known, _)| known == name).map_or_else(String::new, |(_, address)| address.clone())
-        };
-        let destinations =
-            pipeline.export_stats().into_iter().map(|(name, stats)| (name.clone(), address(&name), stats)).collect();
-        Self { started, ledger: Arc::clone(pipeline.ledger()), queue: pipeline.queue().clone(), destinations, docker }
+        Self {
+            started,
+            ledger: Arc::clone(pipeline.ledger()),
+            queue: pipeline.queue().clone(),
+            destinations: pipeline.destinations().to_vec(),
+            docker,
+        }
     }
 }
 
@@ -52,12 +53,12 @@ impl Vitals for AgentVitals {
             docker::State::Degraded(reason) => Some(format!("docker: {reason}")),
             docker::State::Waiting | docker::State::Collecting => None,
         });
-        let destination = |(name, address, counts): &(String, String, Arc<ExportStats>)| {
-            let counts = counts.counts();
-            let pending = stats.destinations.get(name).copied().unwrap_or_default();
+        let destination = |told: &Told| {
+            let counts = told.stats.counts();
+            let pending = stats.destinations.get(&told.name).copied().unwrap_or_default();
             v1::DestinationStatus {
-                name: name.clone(),
-                endpoint: address.clone(),
+                name: told.name.clone(),
+                endpoint: told.address.clone(),
                 state: counts.state.as_str().to_owned(),
                 records_exported: counts.records,
                 records_rejected: counts.rejected_records,

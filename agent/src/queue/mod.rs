@@ -105,7 +105,9 @@ pub enum OpenError {
     },
 }
 
-fn holder(pid: Option<u32>) -> String {
+/// Whoever holds a lock, in words.
+#[must_use]
+pub fn holder(pid: Option<u32>) -> String {
     pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
 }
 

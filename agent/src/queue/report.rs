@@ -44,6 +44,14 @@ pub struct Stats {
     pub damaged_frames: u64,
 }
 
+impl Stats {
+    /// Entries that the destination furthest behind has still to acknowledge.
+    #[must_use]
+    pub fn entries_left(&self) -> u64 {
+        self.destinations.values().map(|pending| pending.entries).max().unwrap_or(0)
+    }
+}
+
 /// What a destination has still to acknowledge.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Pending {

@@ -28,6 +28,7 @@ use tonic_types::Status;
 use crate::{
     record::{
         BatchMeta, Severity,
+        batch::ZSTD_LEVEL,
         wire::{Malformed, ResourceView, Value, requests_resources},
     },
     store::{Store, StoreError, Writer},
@@ -65,7 +66,7 @@ impl Receiver {
     fn store(&self, request: &[u8]) -> Result<(), Refusal> {
         let blocks: Vec<_> = split(request)?
             .into_iter()
-            .map(|(meta, bytes)| Ok((meta, zstd::bulk::compress(&bytes, 1)?)))
+            .map(|(meta, bytes)| Ok((meta, zstd::bulk::compress(&bytes, ZSTD_LEVEL)?)))
             .collect::<io::Result<_>>()?;
         // Held until they are stored: the store passes over a number that comes after a higher one.
         let mut next_seq = self.next_seq.lock().unwrap_or_else(PoisonError::into_inner);

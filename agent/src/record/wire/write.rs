@@ -48,12 +48,6 @@ impl<'a> Text<'a> {
         Self(text.as_bytes())
     }
 
-    /// Takes bytes that are valid UTF-8, or `None` if they are not.
-    #[must_use]
-    pub fn from_bytes(bytes: &'a [u8]) -> Option<Self> {
-        simdutf8::basic::from_utf8(bytes).ok().map(|_| Self(bytes))
-    }
-
     /// Takes bytes that the caller has found to be valid UTF-8 as part of a larger piece, cut at a line's end.
     #[must_use]
     pub const fn from_validated(bytes: &'a [u8]) -> Self {
