@@ -6,7 +6,7 @@ use bytes::Bytes;
 use flate2::write::GzEncoder;
 use zstd::stream::read::Decoder;
 
-use crate::record::{BatchMeta, batch::ZSTD_LEVEL, wire};
+use crate::record::{BatchMeta, batch, wire};
 
 use super::Compression;
 
@@ -46,7 +46,7 @@ pub(super) fn transcode(meta: &BatchMeta, body: &Bytes, to: Compression) -> Resu
 /// # Errors
 /// If zstd has no memory.
 pub(super) fn pack(message: &[u8], meta: BatchMeta) -> io::Result<Part> {
-    let body = zstd::bulk::compress(message, ZSTD_LEVEL)?.into();
+    let body = batch::compressor()?.compress(message)?.into();
     // No message of ours comes near this size.
     let uncompressed_bytes = u32::try_from(message.len()).unwrap_or(u32::MAX);
     Ok(Part { meta: BatchMeta { uncompressed_bytes, ..meta }, body })
@@ -85,7 +85,7 @@ mod tests {
     fn stored(request: &[u8]) -> (BatchMeta, Bytes) {
         let meta =
             BatchMeta { uncompressed_bytes: u32::try_from(request.len()).unwrap(), records: 1, ..BatchMeta::default() };
-        (meta, zstd::bulk::compress(request, ZSTD_LEVEL).unwrap().into())
+        (meta, batch::compressor().unwrap().compress(request).unwrap().into())
     }
 
     #[test]
