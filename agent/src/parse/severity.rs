@@ -17,19 +17,18 @@ const HEAD_TOKENS: usize = 10;
 pub struct Found<'a> {
     /// The level.
     pub severity: Severity,
-    /// The source's own word for it.
-    pub text: &'a str,
-    /// The logger's name; empty if the line does not state one.
-    pub logger: &'a str,
+    /// The source's own word for it, in UTF-8.
+    pub text: &'a [u8],
+    /// The logger's name in UTF-8; empty if the line does not state one.
+    pub logger: &'a [u8],
 }
 
 /// Looks for a level. `None` if the line does not state one.
 #[must_use]
 pub fn detect(line: &[u8]) -> Option<Found<'_>> {
     let line = without_escapes(line);
-    let first = line.iter().position(|byte| !byte.is_ascii_whitespace())?;
-    let line = &line[first..];
-    if line[0] == b'{' {
+    let line = line.trim_ascii_start();
+    if *line.first()? == b'{' {
         return in_json(line);
     }
     glog(line).or_else(|| at_head(line)).or_else(|| in_logfmt(line)).or_else(|| python_warning(line))
@@ -75,13 +74,33 @@ fn word_any_case(token: &[u8]) -> Option<Severity> {
     })
 }
 
-const fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'/' | b'+' | b'@' | b'#' | b'%') || byte >= 0x80
+/// Bytes of tokens and of logger names, looked up since they are asked about for each byte of a head.
+const TOKEN: u8 = 1;
+const NAME: u8 = 2;
+const CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let is_word = (byte as u8).is_ascii_alphanumeric() || matches!(byte as u8, b'_' | b'.');
+        if is_word || byte >= 0x80 || matches!(byte as u8, b'/' | b'+' | b'@' | b'#' | b'%') {
+            classes[byte] |= TOKEN;
+        }
+        if is_word || byte as u8 == b'-' {
+            classes[byte] |= NAME;
+        }
+        byte += 1;
+    }
+    classes
+};
+
+const fn is_in(class: u8, byte: u8) -> bool {
+    CLASSES[byte as usize] & class != 0
 }
 
 /// A hyphen belongs to a token if a digit follows: `2026-11-24`, `node-1`.
 fn token_length(text: &[u8]) -> usize {
-    let is_inside = |i: usize| is_token(text[i]) || text[i] == b'-' && text.get(i + 1).is_some_and(u8::is_ascii_digit);
+    let is_inside =
+        |i: usize| is_in(TOKEN, text[i]) || text[i] == b'-' && text.get(i + 1).is_some_and(u8::is_ascii_digit);
     (0..text.len()).find(|i| !is_inside(*i)).unwrap_or(text.len())
 }
 
@@ -93,7 +112,7 @@ fn at_head(line: &[u8]) -> Option<Found<'_>> {
     let mut words = 0;
     let mut has_time = at > 0;
     for nth in 0..HEAD_TOKENS {
-        let start = at + head[at..].iter().position(|byte| is_token(*byte))?;
+        let start = at + head[at..].iter().position(|byte| is_in(TOKEN, *byte))?;
         let length = token_length(&head[start..]);
         let token = &head[start..start + length];
         let end = start + length;
@@ -163,8 +182,12 @@ fn time_length(head: &[u8]) -> usize {
 }
 
 fn found<'a>(severity: Severity, text: &'a [u8], logger: &'a [u8]) -> Found<'a> {
-    let text = std::str::from_utf8(text).unwrap_or_default();
-    Found { severity, text, logger: std::str::from_utf8(logger).unwrap_or_default() }
+    Found { severity, text: in_utf8(text), logger: in_utf8(logger) }
+}
+
+/// Nothing, if it is not. Names are ASCII, which is seen sooner than that they are UTF-8.
+fn in_utf8(text: &[u8]) -> &[u8] {
+    if text.is_ascii() || std::str::from_utf8(text).is_ok() { text } else { b"" }
 }
 
 /// The name in `LEVEL:name:message` and, where a time stood before, in `LEVEL name: message`.
@@ -177,11 +200,12 @@ fn logger_after(line: &[u8], level_end: usize, has_time: bool) -> Option<&[u8]> 
     let rest = &rest[rest.iter().position(|byte| !matches!(byte, b' ' | b':' | b']' | b'|' | b'-' | b'['))?..];
     let mut length = 0;
     while let Some(byte) = rest.get(length) {
-        match byte {
-            b'_' | b'.' | b'-' => length += 1,
-            b':' if rest[length..].starts_with(b"::") => length += 2,
-            _ if byte.is_ascii_alphanumeric() => length += 1,
-            _ => break,
+        if is_in(NAME, *byte) {
+            length += 1;
+        } else if *byte == b':' && rest.get(length + 1) == Some(&b':') {
+            length += 2;
+        } else {
+            break;
         }
     }
     let (name, after) = rest.split_at(length);

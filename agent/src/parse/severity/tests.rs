@@ -62,8 +62,10 @@ const LINES: &[(&str, u8, &str, &str)] = &[
 fn each_line_has_the_level_that_its_author_gave_it() {
     let mut wrong = Vec::new();
     for (line, number, text, logger) in LINES {
-        let seen =
-            detect(line.as_bytes()).map_or((0, "", ""), |found| (found.severity.number(), found.text, found.logger));
+        let seen = detect(line.as_bytes()).map_or((0, "", ""), |found| {
+            let text = |bytes| std::str::from_utf8(bytes).unwrap();
+            (found.severity.number(), text(found.text), text(found.logger))
+        });
         if seen != (*number, *text, *logger) {
             wrong.push(format!("{line:?}: {seen:?}, expected {:?}", (number, text, logger)));
         }
