@@ -1,4 +1,4 @@
-//! A program that sends its own logs over OTLP/HTTP, as an SDK does: one connection, one request after the other.
+//! Programs that send their own logs over OTLP/HTTP, as an SDK does: on each connection one request after the other.
 
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
@@ -19,6 +19,8 @@ use crate::lines::{LINE_BYTES, Lines};
 
 /// Records of a request: the most that SDKs send by default (`OTEL_BLRP_MAX_EXPORT_BATCH_SIZE`).
 const RECORDS: u64 = 512;
+/// As many as a node has ranks.
+const CONNECTIONS: usize = 8;
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
 
 /// The requests that so many lines of stream 0 make, encoded and not compressed.
@@ -64,11 +66,20 @@ pub fn requests(lines: u64) -> Vec<Vec<u8>> {
     requests
 }
 
-/// Posts them all; one that the agent has no room for is sent again after a pause.
+/// Posts them all, on several connections; one that the agent has no room for is sent again after a pause.
 ///
 /// # Errors
-/// If the connection breaks, or a request is refused for another reason.
+/// If a connection breaks, or a request is refused for another reason.
 pub fn post_all(address: SocketAddr, requests: &[Vec<u8>]) -> io::Result<()> {
+    thread::scope(|scope| {
+        let parts = requests.chunks(requests.len().div_ceil(CONNECTIONS).max(1));
+        let posting: Vec<_> = parts.map(|part| scope.spawn(move || post(address, part))).collect();
+        let panicked = |_| io::Error::other("a client panicked");
+        posting.into_iter().try_for_each(|client| client.join().map_err(panicked)?)
+    })
+}
+
+fn post(address: SocketAddr, requests: &[Vec<u8>]) -> io::Result<()> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_nodelay(true)?;
     let mut answers = BufReader::new(stream.try_clone()?);

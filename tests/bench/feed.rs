@@ -50,7 +50,6 @@ pub fn write_ahead(logs: &Path, format: Format, streams: u16, count: u64) -> io:
                 buffer.clear();
             }
         }
-        writer.finish(&mut buffer);
         file.write_all(&buffer)?;
         // What is left to write back would be paid for by the first agent that is measured.
         file.sync_all()?;

@@ -76,7 +76,7 @@ pub struct Sample {
     pub peak_rss_bytes: u64,
     /// What was resident at the end of the span.
     pub rss_bytes: u64,
-    /// The sink's own time in that span and for reading the requests, with that of the generator if there is one.
+    /// The sink's own time in that span, without the reading of requests, with that of the generator if there is one.
     pub sink_cpu: Duration,
     /// From the write of a line to its arrival, shortest first; empty where lines were there before.
     pub latencies: Vec<Duration>,
@@ -163,7 +163,7 @@ pub fn measure(peer: &dyn Peer, task: Task, logs: &Path, folder: &Path, core: Op
     let job = Job { input, sink: sink.address(), folder };
     let invocation = peer.prepare(&job).context("cannot prepare the agent")?;
     let requests = if let Task::Pass { lines } = task { client::requests(lines) } else { Vec::new() };
-    let sink_cpu_before = own_cpu()?;
+    let own_cpu_before = own_cpu()?;
     let start = Instant::now();
     let mut agent = Agent::start(&invocation, folder, core)?;
     let mut ready = None;
@@ -185,7 +185,8 @@ pub fn measure(peer: &dyn Peer, task: Task, logs: &Path, folder: &Path, core: Op
             let before = agent.exact_cpu_of_threads()?;
             span_start = Instant::now();
             thread::sleep(watched);
-            Sent { at: Instant::now(), cpu: agent.exact_cpu_of_threads()?.saturating_sub(before) }
+            let cpu = agent.exact_cpu_of_threads()?.saturating_sub(before);
+            Sent { at: Instant::now(), cpu, own_cpu: own_cpu()? }
         }
         (Task::Wake, _) => {
             agent.wait_until_sent(&sink, 1)?;
@@ -209,7 +210,7 @@ pub fn measure(peer: &dyn Peer, task: Task, logs: &Path, folder: &Path, core: Op
         _ => agent.wait_until_sent(&sink, task.lines())?,
     };
     let (peak_rss_bytes, rss_bytes) = agent.rss_bytes()?;
-    let sink_cpu = own_cpu()?.saturating_sub(sink_cpu_before);
+    let sink_cpu = sent.own_cpu.saturating_sub(own_cpu_before);
     let exit = agent.end()?;
     // A line that is sent again at the end counts as well.
     let totals = sink.arrivals().totals();

@@ -69,7 +69,7 @@ pub fn all(lines: u64) -> Vec<Scenario> {
     }
     add("otlp", u32::MAX, Aspect::Throughput, Task::Pass { lines });
     let steady = Rate { count: STEADY * STEADY_SECONDS, lines_per_second: STEADY, rotate_after: None };
-    add("steady", 3, Aspect::Rate, Task::Pace(steady));
+    add("steady", 2, Aspect::Rate, Task::Pace(steady));
     let count = ROTATION * ROTATION_SECONDS;
     let rotation = Rate { count, lines_per_second: ROTATION, rotate_after: Some(ROTATION) };
     add("rotation", 1, Aspect::Rate, Task::Pace(rotation));

@@ -43,6 +43,8 @@ pub struct Sent {
     pub at: Instant,
     /// The agent's CPU time soon after it.
     pub cpu: Duration,
+    /// This process's own then, before it read what had come.
+    pub own_cpu: Duration,
 }
 
 impl Agent {
@@ -86,14 +88,14 @@ impl Agent {
             let at = last.unwrap_or(last_change).max(last_change);
             if requests > read && at.elapsed() > QUIET {
                 // Before the requests are read, which takes a while.
-                let cpu = self.cpu()?;
+                let sent = Sent { at, cpu: self.cpu()?, own_cpu: own_cpu()? };
                 read = requests;
                 if sink.arrivals().totals().unique >= lines {
-                    return Ok(Sent { at, cpu });
+                    return Ok(sent);
                 }
                 last_change = Instant::now();
             } else if at.elapsed() > STALLED_AFTER {
-                return Ok(Sent { at, cpu: self.cpu()? });
+                return Ok(Sent { at, cpu: self.cpu()?, own_cpu: own_cpu()? });
             }
             if let Some(status) = self.child.try_wait()? {
                 bail!("the agent ended by itself, {status}: {}", self.last_messages());
