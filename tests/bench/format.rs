@@ -246,7 +246,9 @@ mod tests {
         let bodies = text(Format::Docker, 1000);
         let inner = bodies.lines().map(|line| {
             let json: serde_json::Value = serde_json::from_str(line).unwrap();
-            json["log"].as_str().unwrap().to_owned()
+            let log = json["log"].as_str().unwrap();
+            assert!(log.ends_with('\n'), "{line}");
+            log.to_owned()
         });
         assert_eq!(marked(Format::Docker, inner), (0..1000).collect::<Vec<_>>());
     }
