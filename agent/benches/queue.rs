@@ -1,8 +1,13 @@
-//! What the queue costs: appending with group commits, and reading back.
+//! What the queue costs: appending with group commits, reading back, and opening what another process left.
 //!
 //! Bodies have the size of a compressed batch. `RUNLOG_BENCH_DIR` names a directory on the disk to measure.
 
-use std::{hint::black_box, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    hint::black_box,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
@@ -14,10 +19,14 @@ const ENTRIES: usize = 200;
 fn open() -> (tempfile::TempDir, Queue) {
     let parent = std::env::var_os("RUNLOG_BENCH_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
     let dir = tempfile::tempdir_in(parent).expect("a directory to measure in");
+    let queue = reopen(dir.path());
+    (dir, queue)
+}
+
+fn reopen(dir: &Path) -> Queue {
     let config = Config { max_bytes: 2 << 30, segment_bytes: 32 << 20 };
     let linger = Duration::from_millis(200);
-    let (queue, _) = Queue::open(dir.path(), &config, &["otlp"], Arc::new(Disk), linger).expect("a new queue opens");
-    (dir, queue)
+    Queue::open(dir, &config, &["otlp"], Arc::new(Disk), linger).expect("a queue that was left whole opens").0
 }
 
 fn append_all(queue: &Queue) {
@@ -47,6 +56,12 @@ fn queue(criterion: &mut Criterion) {
             let mut reader = queue.reader("otlp").expect("the queue was opened with it");
             runtime.block_on(async { while black_box(reader.next().await).is_some() {} });
         });
+    });
+    group.bench_function("recover", |bencher| {
+        let (dir, queue) = open();
+        append_all(&queue);
+        drop(queue);
+        bencher.iter(|| black_box(reopen(dir.path())));
     });
     group.finish();
 }

@@ -14,6 +14,7 @@ const MARK_BYTES: usize = 15;
 /// How far the lines' own clock moves from line to line.
 const TICK_MICROS: u64 = 100;
 const DAY_MICROS: u64 = 86_400_000_000;
+
 /// The lines of one stream, in order and without end.
 #[derive(Debug, Clone)]
 pub struct Lines {
@@ -35,7 +36,19 @@ impl Lines {
     /// The stream of that number, from its first line.
     #[must_use]
     pub const fn new(stream: u16) -> Self {
-        Self { stream: stream % 1000, next: 0, random: stream as u64 }
+        Self::from(stream, 0)
+    }
+
+    /// The stream of that number, from another line than its first.
+    #[must_use]
+    pub const fn from(stream: u16, sequence: u64) -> Self {
+        Self { stream: stream % 1000, next: sequence, random: stream as u64 }
+    }
+
+    /// The number of the next line.
+    #[must_use]
+    pub const fn next(&self) -> u64 {
+        self.next
     }
 
     /// Appends the next line.
@@ -96,8 +109,14 @@ fn head(sequence: u64, out: &mut Vec<u8>) {
 /// The mark of a line without its newline. `None` if it is not a whole line of ours.
 #[must_use]
 pub fn mark(line: &[u8]) -> Option<Mark> {
-    let tail = line.last_chunk::<MARK_BYTES>()?;
-    if line.len() != LINE_BYTES - 1 || tail[..2] != *b" #" || tail[5] != b'/' {
+    if line.len() == LINE_BYTES - 1 { mark_at_end(line) } else { None }
+}
+
+/// The mark that a text ends with.
+#[must_use]
+pub fn mark_at_end(text: &[u8]) -> Option<Mark> {
+    let tail = text.last_chunk::<MARK_BYTES>()?;
+    if tail[..2] != *b" #" || tail[5] != b'/' {
         return None;
     }
     let sequence = number(&tail[6..])?;
@@ -150,7 +169,7 @@ mod tests {
     fn runlog_finds_level_and_logger_in_every_line() {
         for line in text(5000).split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             let found = runlog::parse::detect(line).unwrap();
-            assert!(found.logger.starts_with("train."), "{}", String::from_utf8_lossy(line));
+            assert!(found.logger.starts_with(b"train."), "{}", String::from_utf8_lossy(line));
         }
     }
 }

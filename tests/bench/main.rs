@@ -1,16 +1,20 @@
-//! How much an agent costs: lines from a file to an acknowledged OTLP request, a CPU-second and a MiB.
+//! How much an agent costs: lines from files to an acknowledged OTLP request, in CPU time, memory and delay.
 //!
 //! `docs/benchmarks.md` says what is measured and what the figures do not say; `tests/bench/run` starts this.
-//! [`lines`] come through [`feed`] into a file, a [`peer`] reads it and sends to the [`sink`], [`measure`] watches,
-//! [`report`] shows. Peers take turns in every round, so that a disturbance of the machine meets all.
+//! [`lines`] in a [`format`](mod@format) come through [`feed`] or [`client`], a [`peer`] takes them and sends to the
+//! [`sink`], [`measure`] watches, [`report`] shows. A [`scenario`] says which lines and what is looked at. Peers take
+//! turns in every round, so that a disturbance of the machine meets all.
 
-#![allow(clippy::print_stdout, reason = "the table is what this program is for")]
+#![allow(clippy::print_stdout, reason = "the tables are what this program is for")]
 
+mod client;
 mod feed;
+mod format;
 mod lines;
 mod measure;
 mod peer;
 mod report;
+mod scenario;
 mod sink;
 
 use std::{
@@ -23,13 +27,12 @@ use anyhow::{Context, bail, ensure};
 use clap::Parser;
 
 use crate::{
-    measure::{Pace, Workload, measure},
-    peer::{Collector, Peer, Queue, Runlog},
-    report::{Place, Series},
+    measure::measure,
+    peer::{Collector, Peer, Queue, Runlog, Wire},
+    report::{Outcome, Place, Program, Series, chart, grouped},
+    scenario::{Aspect, Scenario},
 };
 
-/// The file that agents read.
-const INPUT: &str = "train.log";
 /// The peer that ratios are to.
 const REFERENCE: &str = "collector";
 
@@ -37,15 +40,15 @@ const REFERENCE: &str = "collector";
 #[derive(Debug, Parser)]
 #[command(name = "bench")]
 struct Options {
-    /// Lines that each agent is given in each round
+    /// What to measure: names, or `all`
+    #[arg(long, value_delimiter = ',', default_value = "python")]
+    scenario: Vec<String>,
+    /// Lines that each agent is given in each round of a throughput scenario
     #[arg(long, default_value_t = 2_000_000)]
     lines: u64,
-    /// Rounds; in each, every agent has its turn
+    /// Rounds; in each, every agent has its turn. Scenarios that mostly wait have fewer
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     repeats: u32,
-    /// Write so many lines a second while the agent runs, instead of all of them ahead
-    #[arg(long, value_name = "LINES_PER_SECOND", value_parser = clap::value_parser!(u64).range(1..))]
-    rate: Option<u64>,
     /// Agents to measure
     #[arg(long, value_delimiter = ',', default_value = "runlog,collector,collector-queue")]
     peers: Vec<String>,
@@ -65,23 +68,35 @@ struct Options {
 
 fn main() -> anyhow::Result<ExitCode> {
     let options = Options::parse();
-    let peers = options.peers()?;
+    let (peers, scenarios) = (options.peers()?, options.scenarios()?);
     fs::create_dir_all(&options.out).with_context(|| format!("cannot create {}", options.out.display()))?;
     let out = options.out.canonicalize()?;
     let place = Place::here(options.agent_core);
-    let all = options.rounds(&peers, &out)?;
+    let programs = peers.iter().map(|peer| program(peer.as_ref())).collect::<anyhow::Result<Vec<_>>>()?;
+    let mut outcomes = Vec::new();
+    for scenario in scenarios {
+        let name = scenario.name.clone();
+        let outcome = options.rounds(scenario, &peers, &out).with_context(|| format!("cannot measure {name}"))?;
+        outcomes.push(outcome);
+    }
 
-    println!("{}", report::table(&all, REFERENCE));
-    let path = out.join(if options.rate.is_some() { "rate.json" } else { "throughput.json" });
-    let json = serde_json::to_string_pretty(&report::json(&place, &all, REFERENCE))?;
-    fs::write(&path, json + "\n").with_context(|| format!("cannot write {}", path.display()))?;
-    println!(
-        "{} lines a round, load average before {:.2}, all samples in {}",
-        options.lines,
-        place.load_before,
-        path.display()
-    );
-    let inexact: Vec<&str> = all.iter().filter(|series| !series.is_exact()).map(|series| series.name).collect();
+    let tables = report::tables(&outcomes, &programs, REFERENCE);
+    println!("{tables}");
+    let json = serde_json::to_string_pretty(&report::json(&place, &outcomes, &programs, REFERENCE))? + "\n";
+    let mut files = vec![("results.md".to_owned(), tables), ("results.json".to_owned(), json)];
+    let svg = |aspect: Aspect| Some((format!("{}.svg", aspect.file_name()), chart::svg(aspect, &outcomes)?));
+    files.extend(Aspect::ALL.into_iter().filter_map(svg));
+    for (name, text) in files {
+        let path = out.join(name);
+        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    println!("load average before {:.2}; tables, charts and all samples are in {}", place.load_before, out.display());
+
+    let all = outcomes.iter().flat_map(|outcome| outcome.series.iter().map(move |series| (outcome, series)));
+    let inexact: Vec<String> = all
+        .filter(|(_, series)| !series.is_exact())
+        .map(|(outcome, series)| format!("{} of {}", outcome.scenario.name, series.name))
+        .collect();
     if inexact.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
@@ -92,54 +107,88 @@ fn main() -> anyhow::Result<ExitCode> {
 impl Options {
     fn peers(&self) -> anyhow::Result<Vec<Box<dyn Peer>>> {
         let collector = |queue| Box::new(Collector { program: self.collector.clone(), queue });
-        let known: [Box<dyn Peer>; 3] =
-            [Box::new(Runlog { program: self.runlog.clone() }), collector(Queue::Memory), collector(Queue::Disk)];
-        let names = known.iter().map(|peer| peer.name()).collect::<Vec<_>>().join(", ");
-        for wanted in &self.peers {
-            ensure!(known.iter().any(|peer| peer.name() == wanted), "no agent is called {wanted}; there are: {names}");
-        }
-        Ok(known.into_iter().filter(|peer| self.peers.iter().any(|wanted| wanted == peer.name())).collect())
+        let runlog = |wire| Box::new(Runlog { program: self.runlog.clone(), wire });
+        let known: [Box<dyn Peer>; 5] = [
+            runlog(Wire::Zstd),
+            runlog(Wire::Gzip),
+            runlog(Wire::Grpc),
+            collector(Queue::Memory),
+            collector(Queue::Disk),
+        ];
+        let names: Vec<&str> = known.iter().map(|peer| peer.name()).collect();
+        check(&self.peers, &names, "agent")?;
+        Ok(known.into_iter().filter(|peer| is_wanted(&self.peers, peer.name())).collect())
     }
 
-    fn rounds(&self, peers: &[Box<dyn Peer>], out: &Path) -> anyhow::Result<Vec<Series>> {
+    fn scenarios(&self) -> anyhow::Result<Vec<Scenario>> {
+        let all = scenario::all(self.lines);
+        let names: Vec<&str> = all.iter().map(|scenario| scenario.name.as_str()).collect();
+        check(&self.scenario, &names, "scenario")?;
+        Ok(all.into_iter().filter(|scenario| is_wanted(&self.scenario, &scenario.name)).collect())
+    }
+
+    fn rounds(&self, scenario: Scenario, peers: &[Box<dyn Peer>], out: &Path) -> anyhow::Result<Outcome> {
         // On the disk that holds the repository, not in /tmp, which may be memory.
         let work = tempfile::tempdir_in(out)?;
-        let ahead = work.path().join("ahead");
-        let workload = match self.rate {
-            None => {
-                fs::create_dir(&ahead)?;
-                feed::write_ahead(&ahead.join(INPUT), 0, self.lines).context("cannot write the lines")?;
-                Workload { lines: self.lines, pace: Pace::Ahead }
-            }
-            Some(lines_per_second) => Workload { lines: self.lines, pace: Pace::Rate { lines_per_second } },
-        };
-        let mut all = Vec::new();
-        for peer in peers {
-            let version = version(peer.program())?;
-            all.push(Series { name: peer.name(), settings: peer.settings(), version, samples: Vec::new() });
+        let shared = logs_in(work.path())?;
+        if !scenario.task.needs_own_logs() {
+            scenario.task.write_ahead(&shared).context("cannot write the lines")?;
         }
-        for round in 0..self.repeats as usize {
+        let mut series: Vec<Series> =
+            peers.iter().map(|peer| Series { name: peer.name(), samples: Vec::new() }).collect();
+        for round in 0..self.repeats.min(scenario.most_rounds) as usize {
             for turn in 0..peers.len() {
                 // Each round begins with another peer: nobody is always the one after the expensive one.
                 let nth = (round + turn) % peers.len();
                 let folder = tempfile::tempdir_in(work.path())?;
-                let logs = if self.rate.is_some() { folder.path() } else { &ahead };
+                let mut logs = shared.clone();
+                if scenario.task.needs_own_logs() {
+                    logs = logs_in(folder.path())?;
+                    scenario.task.write_ahead(&logs).context("cannot write the lines")?;
+                }
                 let name = peers[nth].name();
-                let sample = measure(peers[nth].as_ref(), workload, logs, folder.path(), self.agent_core)
+                let sample = measure(peers[nth].as_ref(), scenario.task, &logs, folder.path(), self.agent_core)
                     .with_context(|| format!("cannot measure {name}"))?;
-                eprintln!("round {}: {name} {:.0} lines/CPU-s", round + 1, sample.lines_per_cpu_second());
-                all[nth].samples.push(sample);
+                let main = scenario.aspect.main();
+                let figure = grouped((main.of)(&sample), main.digits);
+                eprintln!("{}, round {}: {name} {figure} {}", scenario.name, round + 1, main.name);
+                series[nth].samples.push(sample);
             }
         }
-        Ok(all)
+        Ok(Outcome { scenario, series })
     }
 }
 
-fn version(program: &Path) -> anyhow::Result<String> {
-    let asked = || format!("cannot run {} --version", program.display());
-    let output = Command::new(program).arg("--version").output().with_context(asked)?;
+fn logs_in(folder: &Path) -> anyhow::Result<PathBuf> {
+    let logs = folder.join("logs");
+    fs::create_dir(&logs).with_context(|| format!("cannot create {}", logs.display()))?;
+    Ok(logs)
+}
+
+fn is_wanted(wanted: &[String], name: &str) -> bool {
+    wanted.iter().any(|wanted| wanted == name || wanted == "all")
+}
+
+fn check(wanted: &[String], known: &[&str], what: &str) -> anyhow::Result<()> {
+    for name in wanted {
+        ensure!(
+            name == "all" || known.contains(&name.as_str()),
+            "no {what} is called {name}; there are: {}",
+            known.join(", ")
+        );
+    }
+    Ok(())
+}
+
+fn program(peer: &dyn Peer) -> anyhow::Result<Program> {
+    let path = peer.program();
+    let asked = || format!("cannot run {} --version", path.display());
+    let output = Command::new(path).arg("--version").output().with_context(asked)?;
     if !output.status.success() {
         bail!("{}: {}", asked(), output.status);
     }
-    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    // One that is found in PATH has no size here.
+    let bytes = fs::metadata(path).map_or(0, |file| file.len());
+    Ok(Program { name: peer.name(), settings: peer.settings(), version, bytes })
 }

@@ -1,69 +1,87 @@
-//! One agent, one job: started, watched until the sink has everything, stopped.
+//! One agent, one task: given its lines, watched until the sink has them, stopped.
+
+pub mod agent;
 
 use std::{
-    fs::{self, File},
-    io,
-    os::unix::process::ExitStatusExt,
-    path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
+    io::{self, Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::Path,
+    process::ExitStatus,
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, anyhow, bail};
-use rustix::process::{Pid, Signal, kill_process};
+use anyhow::{Context, anyhow};
 
+use self::agent::{Agent, Sent, TICK, own_cpu};
 use crate::{
-    feed,
-    peer::{Invocation, Job, Peer},
-    sink::{Sink, Totals, Waited},
+    client,
+    feed::{self, Rate, Written},
+    format::Format,
+    lines::Lines,
+    peer::{Input, Job, Peer},
+    sink::{Sink, Totals},
 };
 
-/// Ticks a second in `/proc/PID/stat`: `USER_HZ`, the same on every Linux that runs this.
-const TICKS_PER_SECOND: u64 = 100;
-const TICK: Duration = Duration::from_millis(1000 / TICKS_PER_SECOND);
-/// An agent that has not sent a new line for so long will not send the rest.
-const STALLED_AFTER: Duration = Duration::from_secs(20);
-/// What an agent may take to end.
-const END_WITHIN: Duration = Duration::from_secs(30);
-const PAUSE: Duration = Duration::from_millis(50);
-/// How much of an agent's messages is shown when it fails.
-const SHOWN_MESSAGE_BYTES: usize = 2000;
+/// How long an agent that is to be idle may still have something to do.
+const SETTLED_AFTER: Duration = Duration::from_secs(5);
+/// How often an agent is woken, and the pause before each time.
+const WAKES: u64 = 5;
+const WAKE_PAUSE: Duration = Duration::from_secs(2);
+const START_WITHIN: Duration = Duration::from_secs(30);
+const READY_PAUSE: Duration = Duration::from_millis(1);
 
-/// What an agent is given to read.
+/// What an agent is given to do.
 #[derive(Debug, Clone, Copy)]
-pub struct Workload {
-    /// Lines in all.
-    pub lines: u64,
-    /// How they come.
-    pub pace: Pace,
-}
-
-/// How lines come into their file.
-#[derive(Debug, Clone, Copy)]
-pub enum Pace {
-    /// All are there when the agent starts.
-    Ahead,
-    /// So many a second, from the agent's start on.
-    Rate {
-        /// Lines a second.
-        lines_per_second: u64,
+pub enum Task {
+    /// Files that are there when it starts.
+    Files {
+        /// How their lines lie in them.
+        format: Format,
+        /// How many files.
+        files: u16,
+        /// Lines in all.
+        lines: u64,
+    },
+    /// Lines that come from the start on.
+    Pace(Rate),
+    /// Files of one line that get no more.
+    Idle {
+        /// How many files.
+        files: u32,
+        /// How long it is watched.
+        watched: Duration,
+    },
+    /// A line now and then.
+    Wake,
+    /// A file of one line, for the time until it is sent.
+    Start,
+    /// Requests over OTLP/HTTP.
+    Pass {
+        /// Records in all.
+        lines: u64,
     },
 }
 
 /// What was seen of one agent.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Sample {
     /// Lines that it was given.
     pub lines: u64,
-    /// Its user and system time from its start until the sink had the last line.
+    /// Its user and system time: from its start until the sink had the last line, or while it was idle.
     pub cpu: Duration,
     /// The same span on the clock.
     pub wall: Duration,
-    /// The most memory that was resident in that span, files mapped by its program among it.
+    /// The most memory that was resident until then, files mapped by its program among it.
     pub peak_rss_bytes: u64,
-    /// The sink's own time in that span, with that of the generator where lines come at a rate.
+    /// What was resident at the end of the span.
+    pub rss_bytes: u64,
+    /// The sink's own time in that span, without the reading of requests, with that of the generator if there is one.
     pub sink_cpu: Duration,
+    /// From the write of a line to its arrival, shortest first; empty where lines were there before.
+    pub latencies: Vec<Duration>,
+    /// From the start of the process until it said that it is ready; `None` if it cannot be asked.
+    pub ready: Option<Duration>,
     /// What had arrived after it ended.
     pub totals: Totals,
     /// How it ended when it was told to.
@@ -82,160 +100,179 @@ impl Sample {
     pub const fn missing(&self) -> u64 {
         self.lines.saturating_sub(self.totals.unique)
     }
+
+    /// Whether every line arrived once and nothing else did.
+    #[must_use]
+    pub const fn is_exact(&self) -> bool {
+        let Totals { repeated, foreign, unreadable, .. } = self.totals;
+        self.missing() == 0 && repeated == 0 && foreign == 0 && unreadable == 0
+    }
 }
 
-/// An agent that runs. Killed when dropped.
-struct Agent {
-    child: Child,
-    messages: PathBuf,
+impl Task {
+    /// The format of its lines.
+    #[must_use]
+    pub const fn format(self) -> Format {
+        match self {
+            Self::Files { format, .. } => format,
+            _ => Format::Python,
+        }
+    }
+
+    /// Writes what is there before an agent starts.
+    ///
+    /// # Errors
+    /// If the folder cannot be written.
+    pub fn write_ahead(self, logs: &Path) -> io::Result<()> {
+        match self {
+            Self::Files { format, files, lines } => feed::write_ahead(logs, format, files, lines / u64::from(files)),
+            Self::Idle { files, .. } => feed::write_one_each(logs, files),
+            Self::Start | Self::Wake => feed::write_one_each(logs, 1),
+            Self::Pace(_) | Self::Pass { .. } => Ok(()),
+        }
+    }
+
+    /// Whether agents change the folder of logs, or what is in it is written for each of them.
+    #[must_use]
+    pub const fn needs_own_logs(self) -> bool {
+        matches!(self, Self::Pace(_) | Self::Wake)
+    }
+
+    const fn lines(self) -> u64 {
+        match self {
+            Self::Files { files, lines, .. } => lines / files as u64 * files as u64,
+            Self::Pace(rate) => rate.count,
+            Self::Idle { files, .. } => files as u64,
+            Self::Wake => 1 + WAKES,
+            Self::Start => 1,
+            Self::Pass { lines } => lines,
+        }
+    }
 }
 
 /// Measures a peer on the lines in `logs`, in a folder of its own that is empty, on that core.
 ///
 /// # Errors
 /// If it cannot be started, or ends by itself.
-pub fn measure(
-    peer: &dyn Peer,
-    workload: Workload,
-    logs: &Path,
-    folder: &Path,
-    core: Option<usize>,
-) -> anyhow::Result<Sample> {
-    let sink = Sink::start().context("cannot start the sink")?;
-    let job = Job { logs, sink: sink.address(), folder };
+pub fn measure(peer: &dyn Peer, task: Task, logs: &Path, folder: &Path, core: Option<usize>) -> anyhow::Result<Sample> {
+    let sink = Sink::start(task.format()).context("cannot start the sink")?;
+    let input = match task {
+        Task::Pass { .. } => Input::Otlp(free_address()?),
+        _ => Input::Files(logs, task.format()),
+    };
+    let job = Job { input, sink: sink.address(), folder };
     let invocation = peer.prepare(&job).context("cannot prepare the agent")?;
-    let sink_cpu_before = own_cpu()?;
+    let requests = if let Task::Pass { lines } = task { client::requests(lines) } else { Vec::new() };
+    let own_cpu_before = own_cpu()?;
     let start = Instant::now();
     let mut agent = Agent::start(&invocation, folder, core)?;
-    let complete_at = thread::scope(|scope| {
-        // Ends when the last line is written.
-        let feeding = match workload.pace {
-            Pace::Ahead => None,
-            Pace::Rate { lines_per_second } => {
-                let path = logs.join(crate::INPUT);
-                Some(scope.spawn(move || feed::write_at_rate(&path, 0, workload.lines, lines_per_second)))
-            }
-        };
-        let complete_at = agent.wait_until_sent(&sink, workload.lines)?;
-        if let Some(feeding) = feeding {
-            feeding.join().map_err(|_| anyhow!("the generator panicked"))?.context("cannot write the lines")?;
+    let mut ready = None;
+    let mut written = Vec::new();
+    let mut span_start = start;
+    let sent = match (task, input) {
+        (Task::Pace(rate), _) => {
+            let sent;
+            (sent, written) = while_fed(&mut agent, &sink, rate.count, || feed::write_at_rate(logs, rate))?;
+            sent
         }
-        anyhow::Ok(complete_at)
-    })?;
-    let (cpu, peak_rss_bytes) = (agent.cpu()?, agent.peak_rss_bytes()?);
-    let sink_cpu = own_cpu()?.saturating_sub(sink_cpu_before);
+        (Task::Pass { lines }, Input::Otlp(address)) => {
+            wait_for(|| TcpStream::connect(address).is_ok()).context("the agent does not listen")?;
+            while_fed(&mut agent, &sink, lines, || client::post_all(address, &requests))?.0
+        }
+        (Task::Idle { files, watched }, _) => {
+            agent.wait_until_sent(&sink, u64::from(files))?;
+            thread::sleep(SETTLED_AFTER);
+            let before = agent.exact_cpu_of_threads()?;
+            span_start = Instant::now();
+            thread::sleep(watched);
+            let cpu = agent.exact_cpu_of_threads()?.saturating_sub(before);
+            Sent { at: Instant::now(), cpu, own_cpu: own_cpu()? }
+        }
+        (Task::Wake, _) => {
+            agent.wait_until_sent(&sink, 1)?;
+            written.push(Written { until: 1, at: Instant::now() });
+            let mut lines = Lines::from(0, 1);
+            for until in 2..2 + WAKES {
+                thread::sleep(WAKE_PAUSE);
+                let at = feed::append_line(&feed::path_of(logs, 0), &mut lines)?;
+                written.push(Written { until, at });
+            }
+            agent.wait_until_sent(&sink, task.lines())?
+        }
+        (Task::Start, _) => {
+            if let Some(asked) = peer.is_ready(folder) {
+                debug_assert!(!asked, "it has just been started");
+                wait_for(|| peer.is_ready(folder) == Some(true)).context("the agent does not become ready")?;
+                ready = Some(start.elapsed());
+            }
+            agent.wait_until_sent(&sink, 1)?
+        }
+        _ => agent.wait_until_sent(&sink, task.lines())?,
+    };
+    let (peak_rss_bytes, rss_bytes) = agent.rss_bytes()?;
+    let sink_cpu = sent.own_cpu.saturating_sub(own_cpu_before);
     let exit = agent.end()?;
     // A line that is sent again at the end counts as well.
     let totals = sink.arrivals().totals();
-    let wall = complete_at.saturating_duration_since(start);
-    Ok(Sample { lines: workload.lines, cpu, wall, peak_rss_bytes, sink_cpu, totals, exit })
+    let mut latencies = sink.arrivals().latencies(0, &written);
+    if let Task::Wake = task {
+        // The line that was there before is none that woke it, and it came before it was entered: nothing is shorter.
+        latencies.remove(0);
+    }
+    Ok(Sample {
+        lines: task.lines(),
+        cpu: sent.cpu,
+        wall: sent.at.saturating_duration_since(span_start),
+        peak_rss_bytes,
+        rss_bytes,
+        sink_cpu,
+        latencies,
+        ready,
+        totals,
+        exit,
+    })
 }
 
-impl Agent {
-    fn start(invocation: &Invocation, folder: &Path, core: Option<usize>) -> anyhow::Result<Self> {
-        // `taskset` becomes the program, so the process stays the same one.
-        let mut command = match core {
-            Some(core) => {
-                let mut command = Command::new("taskset");
-                command.arg("-c").arg(core.to_string()).arg(&invocation.program);
-                command
-            }
-            None => Command::new(&invocation.program),
-        };
-        let messages = folder.join("messages");
-        let child = command
-            .args(&invocation.arguments)
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .envs(invocation.environment.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::null())
-            .stdout(File::create(&messages)?)
-            .stderr(File::options().append(true).open(&messages)?)
-            .spawn()
-            .with_context(|| format!("cannot start {}", invocation.program.display()))?;
-        Ok(Self { child, messages })
-    }
-
-    /// Returns when the last line came; if lines stay away, when that was noticed.
-    fn wait_until_sent(&mut self, sink: &Sink, lines: u64) -> anyhow::Result<Instant> {
-        loop {
-            match sink.arrivals().wait_for(lines, PAUSE) {
-                Waited::Complete(at) => return Ok(at),
-                Waited::NotYet { quiet } if quiet > STALLED_AFTER => return Ok(Instant::now()),
-                Waited::NotYet { .. } => {}
-            }
-            if let Some(status) = self.child.try_wait()? {
-                bail!("the agent ended by itself, {status}: {}", self.last_messages());
-            }
-        }
-    }
-
-    fn cpu(&self) -> anyhow::Result<Duration> {
-        cpu_of(&self.child.id().to_string()).context("cannot read the agent's CPU time")
-    }
-
-    fn peak_rss_bytes(&self) -> anyhow::Result<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kib: u64 = line.and_then(|line| line.split_whitespace().next()?.parse().ok()).context("no VmHWM")?;
-        Ok(kib * 1024)
-    }
-
-    /// SIGTERM; SIGKILL if that does not help.
-    fn end(mut self) -> anyhow::Result<ExitStatus> {
-        let pid = Pid::from_child(&self.child);
-        kill_process(pid, Signal::TERM)?;
-        let deadline = Instant::now() + END_WITHIN;
-        while Instant::now() < deadline {
-            if let Some(status) = self.child.try_wait()? {
-                return Ok(status);
-            }
-            thread::sleep(PAUSE);
-        }
-        self.child.kill()?;
-        Ok(self.child.wait()?)
-    }
-
-    fn last_messages(&self) -> String {
-        let text = fs::read(&self.messages).unwrap_or_default();
-        String::from_utf8_lossy(&text[text.len().saturating_sub(SHOWN_MESSAGE_BYTES)..]).into_owned()
-    }
+/// Waits for the lines that `feed` writes meanwhile; ends when the last one is written and has arrived.
+fn while_fed<T: Send>(
+    agent: &mut Agent,
+    sink: &Sink,
+    lines: u64,
+    feed: impl FnOnce() -> io::Result<T> + Send,
+) -> anyhow::Result<(Sent, T)> {
+    thread::scope(|scope| {
+        let feeding = scope.spawn(feed);
+        let sent = agent.wait_until_sent(sink, lines)?;
+        let fed = feeding.join().map_err(|_| anyhow!("the generator panicked"))?.context("cannot write the lines")?;
+        Ok((sent, fed))
+    })
 }
 
-impl Drop for Agent {
-    fn drop(&mut self) {
-        // Both fail, without harm, if it has ended.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+fn wait_for(mut is_so: impl FnMut() -> bool) -> anyhow::Result<()> {
+    let deadline = Instant::now() + START_WITHIN;
+    while !is_so() {
+        anyhow::ensure!(Instant::now() < deadline, "not within {START_WITHIN:?}");
+        thread::sleep(READY_PAUSE);
     }
+    Ok(())
 }
 
-/// How an agent ended, in a word.
+/// An address where nobody listened a moment ago.
+fn free_address() -> io::Result<SocketAddr> {
+    TcpListener::bind(("127.0.0.1", 0))?.local_addr()
+}
+
+/// Whether an HTTP server answers a GET of that path with 200.
 #[must_use]
-pub fn ending(exit: ExitStatus) -> String {
-    match (exit.code(), exit.signal()) {
-        (Some(code), _) => code.to_string(),
-        (None, Some(signal)) => format!("signal {signal}"),
-        (None, None) => "unknown".to_owned(),
-    }
-}
-
-fn own_cpu() -> io::Result<Duration> {
-    cpu_of("self")
-}
-
-/// User and system time of a process, its ended threads included. Source: `proc_pid_stat(5)`, fields 14 and 15.
-fn cpu_of(process: &str) -> io::Result<Duration> {
-    let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
-    cpu_in(&stat).ok_or_else(|| io::Error::other("not the format of proc_pid_stat(5)"))
-}
-
-fn cpu_in(stat: &str) -> Option<Duration> {
-    // The name in brackets may hold anything; the third field follows its last bracket.
-    let (_, fields) = stat.rsplit_once(") ")?;
-    let mut ticks = fields.split(' ').skip(11).map(str::parse::<u32>);
-    let (user, system) = (ticks.next()?.ok()?, ticks.next()?.ok()?);
-    Some(TICK * (user + system))
+pub fn answers_ok(address: &str, path: &str) -> bool {
+    let asked = || -> io::Result<bool> {
+        let mut stream = TcpStream::connect(address)?;
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer.starts_with("HTTP/1.1 200 "))
+    };
+    asked().unwrap_or(false)
 }
 
 #[cfg(test)]

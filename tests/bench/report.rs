@@ -1,59 +1,49 @@
-//! Many samples become a table for people and JSON for programs.
+//! Many samples become tables and charts for people and JSON for programs.
 
-use std::{fmt::Write, fs, time::Duration};
+pub mod chart;
+mod place;
+#[cfg(test)]
+pub mod samples;
+
+use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use crate::measure::{Sample, ending};
+pub use self::place::Place;
+use crate::{
+    measure::{Sample, agent::ending},
+    scenario::{Aspect, Column, Scenario},
+};
 
-const MIB: f64 = 1024.0 * 1024.0;
-
-/// The samples of one peer, one a round.
+/// The samples of one peer in one scenario, one a round.
 #[derive(Debug)]
 pub struct Series {
     /// The peer's name.
     pub name: &'static str,
-    /// What was measured, in a few words.
-    pub settings: &'static str,
-    /// What its program says of its version.
-    pub version: String,
     /// In the order of the rounds; the same rounds for every peer.
     pub samples: Vec<Sample>,
 }
 
-/// The machine and the moment.
+/// What a scenario brought.
 #[derive(Debug)]
-pub struct Place {
-    /// RFC 3339.
-    pub started: String,
-    /// The processor's name for itself.
-    pub processor: String,
-    /// Processors that this system has.
-    pub cores: usize,
-    /// The core that agents run on; the sink runs on others. `None`: anywhere.
-    pub agent_core: Option<usize>,
-    /// The kernel's release.
-    pub kernel: String,
-    /// The load average of one minute before the first agent: what else the machine was doing.
-    pub load_before: f64,
+pub struct Outcome {
+    /// What was measured.
+    pub scenario: Scenario,
+    /// One for each peer.
+    pub series: Vec<Series>,
 }
 
-impl Place {
-    /// Looks at this machine.
-    #[must_use]
-    pub fn here(agent_core: Option<usize>) -> Self {
-        let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
-        let cpuinfo = read("/proc/cpuinfo");
-        let processor = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-        Self {
-            started: humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string(),
-            processor: processor.map_or("unknown", |(_, name)| name).to_owned(),
-            cores: std::thread::available_parallelism().map_or(1, usize::from),
-            agent_core,
-            kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
-            load_before: read("/proc/loadavg").split(' ').next().and_then(|load| load.parse().ok()).unwrap_or(0.0),
-        }
-    }
+/// A peer's program.
+#[derive(Debug)]
+pub struct Program {
+    /// The peer's name.
+    pub name: &'static str,
+    /// What is measured, in a few words.
+    pub settings: &'static str,
+    /// What it says of its version.
+    pub version: String,
+    /// Its size.
+    pub bytes: u64,
 }
 
 /// The middle of some values, with the ends.
@@ -87,159 +77,185 @@ impl Spread {
 }
 
 impl Series {
-    fn spread(&self, of: impl Fn(&Sample) -> f64) -> Spread {
-        Spread::of(self.samples.iter().map(of))
+    /// The spread of a figure over the rounds.
+    #[must_use]
+    pub fn spread(&self, column: Column) -> Spread {
+        Spread::of(self.samples.iter().map(column.of))
     }
 
-    fn speed(&self) -> Spread {
-        self.spread(Sample::lines_per_cpu_second)
+    /// How many times the figure of `other`, round by round: what disturbs a round disturbs both.
+    fn ratio_to(&self, other: &Self, column: Column) -> Spread {
+        Spread::of(
+            self.samples.iter().zip(&other.samples).map(|(ours, theirs)| (column.of)(ours) / (column.of)(theirs)),
+        )
     }
 
-    /// How many times the lines a CPU-second of `other`, round by round: what disturbs a round disturbs both.
-    fn ratio_to(&self, other: &Self) -> Spread {
-        let speed = Sample::lines_per_cpu_second;
-        Spread::of(self.samples.iter().zip(&other.samples).map(|(ours, theirs)| speed(ours) / speed(theirs)))
-    }
-
-    fn sum(&self, of: impl Fn(&Sample) -> u64) -> u64 {
-        self.samples.iter().map(of).sum()
-    }
-
-    fn wire_bytes_per_line(&self) -> f64 {
-        self.sum(|sample| sample.totals.wire_bytes) as f64 / self.sum(|sample| sample.totals.unique).max(1) as f64
-    }
-
-    /// Whether every line arrived once and nothing else did.
+    /// Whether every line arrived once and nothing else did, in every round.
     #[must_use]
     pub fn is_exact(&self) -> bool {
-        self.samples.iter().all(|sample| {
-            sample.missing() == 0
-                && sample.totals.repeated == 0
-                && sample.totals.foreign == 0
-                && sample.totals.refused == 0
-        })
+        self.samples.iter().all(Sample::is_exact)
     }
 }
 
-/// A table of all peers. Ratios are to the peer of the name `reference`, if it was measured.
+impl Outcome {
+    fn reference(&self, name: &str) -> Option<&Series> {
+        self.series.iter().find(|series| series.name == name)
+    }
+}
+
+/// Tables of everything, as Markdown that is aligned to be read on a terminal. Ratios are to the peer of the name
+/// `reference`, if it was measured.
 #[must_use]
-pub fn table(all: &[Series], reference: &str) -> String {
-    let against = all.iter().find(|series| series.name == reference);
-    let head = [
-        "agent",
-        "lines/CPU-s",
-        "least",
-        "most",
-        "ratio",
-        "% of a core",
-        "peak RSS MiB",
-        "wall s",
-        "B/line",
-        "sink CPU s",
-        "missing",
-        "repeated",
-    ];
-    let mut rows = vec![head.map(str::to_owned)];
-    for series in all {
-        let speed = series.speed();
-        let busy = series.spread(|sample| 100.0 * seconds(sample.cpu) / seconds(sample.wall).max(f64::EPSILON));
-        rows.push([
-            series.name.to_owned(),
-            grouped(speed.median),
-            grouped(speed.least),
-            grouped(speed.most),
-            against.map_or_else(String::new, |against| format!("{:.2}", series.ratio_to(against).median)),
-            format!("{:.1}", busy.median),
-            format!("{:.1}", series.spread(|sample| sample.peak_rss_bytes as f64 / MIB).median),
-            format!("{:.2}", series.spread(|sample| seconds(sample.wall)).median),
-            format!("{:.1}", series.wire_bytes_per_line()),
-            format!("{:.2}", series.spread(|sample| seconds(sample.sink_cpu)).median),
-            series.sum(Sample::missing).to_string(),
-            series.sum(|sample| sample.totals.repeated).to_string(),
-        ]);
+pub fn tables(outcomes: &[Outcome], programs: &[Program], reference: &str) -> String {
+    let mut text = String::new();
+    for aspect in Aspect::ALL {
+        let outcomes: Vec<&Outcome> = outcomes.iter().filter(|outcome| outcome.scenario.aspect == aspect).collect();
+        if !outcomes.is_empty() {
+            heading(&mut text, aspect.title());
+            text.push_str(&table(aspect, &outcomes, reference));
+        }
+    }
+    heading(&mut text, "Programs");
+    let mut rows = vec![["agent", "MB", "version", "settings"].map(str::to_owned).to_vec()];
+    rows.extend(programs.iter().map(|program| {
+        let megabytes = format!("{:.1}", program.bytes as f64 / 1e6);
+        vec![program.name.to_owned(), megabytes, program.version.clone(), program.settings.to_owned()]
+    }));
+    text.push_str(&aligned(&rows));
+    text
+}
+
+fn heading(text: &mut String, title: &str) {
+    if !text.is_empty() {
+        text.push('\n');
+    }
+    text.push_str("### ");
+    text.push_str(title);
+    text.push_str("\n\n");
+}
+
+fn table(aspect: Aspect, outcomes: &[&Outcome], reference: &str) -> String {
+    let (main, others) = (aspect.main(), aspect.others());
+    let mut head = vec!["scenario", "agent", main.name, "least", "most", "ratio"];
+    head.extend(others.iter().map(|column| column.name));
+    head.push("missing");
+    head.push("repeated");
+    let mut rows = vec![head.into_iter().map(str::to_owned).collect::<Vec<_>>()];
+    for outcome in outcomes {
+        for series in &outcome.series {
+            let spread = series.spread(main);
+            let mut row = vec![outcome.scenario.name.clone(), series.name.to_owned()];
+            row.extend([spread.median, spread.least, spread.most].map(|figure| grouped(figure, main.digits)));
+            let ratio = outcome.reference(reference).map(|other| series.ratio_to(other, main).median);
+            row.push(ratio.map_or_else(String::new, |ratio| grouped(ratio, 2)));
+            row.extend(others.iter().map(|column| grouped(series.spread(*column).median, column.digits)));
+            row.push(series.samples.iter().map(Sample::missing).sum::<u64>().to_string());
+            row.push(series.samples.iter().map(|sample| sample.totals.repeated).sum::<u64>().to_string());
+            rows.push(row);
+        }
     }
     aligned(&rows)
 }
 
 /// Everything that was measured.
 #[must_use]
-pub fn json(place: &Place, all: &[Series], reference: &str) -> Value {
-    let against = all.iter().find(|series| series.name == reference);
-    let peer = |series: &Series| {
+pub fn json(place: &Place, outcomes: &[Outcome], programs: &[Program], reference: &str) -> Value {
+    let outcome = |outcome: &Outcome| {
+        let aspect = outcome.scenario.aspect;
+        let peer = |series: &Series| {
+            let columns = [aspect.main()].into_iter().chain(aspect.others());
+            let figures = columns.map(|column| (column.name.to_owned(), series.spread(column).json()));
+            let ratio = outcome.reference(reference).map(|other| series.ratio_to(other, aspect.main()).json());
+            json!({
+                "name": series.name,
+                "figures": figures.collect::<serde_json::Map<_, _>>(),
+                "ratio": ratio,
+                "is_exact": series.is_exact(),
+                "samples": series.samples.iter().map(sample).collect::<Vec<_>>(),
+            })
+        };
         json!({
-            "name": series.name,
-            "settings": series.settings,
-            "version": series.version,
-            "lines_per_cpu_second": series.speed().json(),
-            "ratio": against.map(|against| series.ratio_to(against).json()),
-            "peak_rss_bytes": series.spread(|sample| sample.peak_rss_bytes as f64).json(),
-            "wall_seconds": series.spread(|sample| seconds(sample.wall)).json(),
-            "wire_bytes_per_line": series.wire_bytes_per_line(),
-            "is_exact": series.is_exact(),
-            "samples": series.samples.iter().map(sample).collect::<Vec<_>>(),
+            "scenario": outcome.scenario.name,
+            "compared_by": aspect.main().name,
+            "peers": outcome.series.iter().map(peer).collect::<Vec<_>>(),
+        })
+    };
+    let program = |program: &Program| {
+        json!({
+            "name": program.name,
+            "settings": program.settings,
+            "version": program.version,
+            "bytes": program.bytes,
         })
     };
     json!({
-        "started": place.started,
-        "processor": place.processor,
-        "cores": place.cores,
-        "agent_core": place.agent_core,
-        "kernel": place.kernel,
-        "load_before": place.load_before,
-        "ratio_to": against.map(|against| against.name),
-        "peers": all.iter().map(peer).collect::<Vec<_>>(),
+        "place": place.json(),
+        "ratio_to": reference,
+        "programs": programs.iter().map(program).collect::<Vec<_>>(),
+        "outcomes": outcomes.iter().map(outcome).collect::<Vec<_>>(),
     })
 }
 
 fn sample(sample: &Sample) -> Value {
     json!({
         "lines": sample.lines,
-        "cpu_seconds": seconds(sample.cpu),
-        "wall_seconds": seconds(sample.wall),
+        "cpu_seconds": sample.cpu.as_secs_f64(),
+        "wall_seconds": sample.wall.as_secs_f64(),
         "peak_rss_bytes": sample.peak_rss_bytes,
-        "sink_cpu_seconds": seconds(sample.sink_cpu),
+        "rss_bytes": sample.rss_bytes,
+        "sink_cpu_seconds": sample.sink_cpu.as_secs_f64(),
         "exit": ending(sample.exit),
-        "unique": sample.totals.unique,
         "missing": sample.missing(),
+        "unique": sample.totals.unique,
         "repeated": sample.totals.repeated,
+        "unmarked": sample.totals.unmarked,
         "foreign": sample.totals.foreign,
         "requests": sample.totals.requests,
-        "refused": sample.totals.refused,
+        "unreadable": sample.totals.unreadable,
         "wire_bytes": sample.totals.wire_bytes,
         "decoded_bytes": sample.totals.decoded_bytes,
     })
 }
 
-const fn seconds(duration: Duration) -> f64 {
-    duration.as_secs_f64()
-}
-
-/// A whole number in groups of three digits.
-fn grouped(number: f64) -> String {
-    let digits = format!("{number:.0}");
-    let mut text = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
-            text.push(',');
-        }
-        text.push(digit);
+/// A number, its whole part in groups of three digits. A dash where there is none.
+#[must_use]
+pub fn grouped(number: f64, digits: usize) -> String {
+    if !number.is_finite() {
+        return "-".to_owned();
     }
-    text
+    let text = format!("{number:.digits$}");
+    let whole = text.find('.').unwrap_or(text.len());
+    let mut grouped = String::new();
+    for (i, character) in text.chars().enumerate() {
+        if i > 0 && i < whole && (whole - i) % 3 == 0 {
+            grouped.push(',');
+        }
+        grouped.push(character);
+    }
+    grouped
 }
 
-/// Columns, the first to the left and the others to the right.
-fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
-    let widths: [usize; N] = std::array::from_fn(|i| rows.iter().map(|row| row[i].len()).max().unwrap_or(0));
+/// A Markdown table, numbers to the right.
+fn aligned(rows: &[Vec<String>]) -> String {
+    let columns = rows.first().map_or(0, Vec::len);
+    let is_number = |text: &String| text.chars().all(|character| "0123456789.,-".contains(character));
+    let widths: Vec<usize> =
+        (0..columns).map(|i| rows.iter().map(|row| row[i].chars().count()).max().unwrap_or(0).max(2)).collect();
+    let numbers: Vec<bool> = (0..columns).map(|i| rows.iter().skip(1).all(|row| is_number(&row[i]))).collect();
     let mut text = String::new();
-    for row in rows {
-        let cells = row.iter().zip(widths).enumerate();
-        let line = cells.fold(String::new(), |mut line, (i, (cell, width))| {
-            let written = if i == 0 { write!(line, "{cell:width$}") } else { write!(line, "  {cell:>width$}") };
+    for (n, row) in rows.iter().enumerate() {
+        for ((cell, width), number) in row.iter().zip(&widths).zip(&numbers) {
+            let written = if *number { write!(text, "| {cell:>width$} ") } else { write!(text, "| {cell:width$} ") };
             written.expect("a String takes all text");
-            line
-        });
-        text.push_str(line.trim_end());
-        text.push('\n');
+        }
+        text.push_str("|\n");
+        if n == 0 {
+            for (width, number) in widths.iter().zip(&numbers) {
+                let (dashes, end) = ("-".repeat(width + 1), if *number { ":" } else { "-" });
+                write!(text, "|{dashes}{end}").expect("a String takes all text");
+            }
+            text.push_str("|\n");
+        }
     }
     text
 }

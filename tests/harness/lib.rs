@@ -27,5 +27,5 @@ pub use sink::{Sink, SinkRecord, SinkRequest};
 pub use state::State;
 pub use text::{Lines, transcript};
 pub use tls::Identity;
-pub use tools::{binary, tool};
+pub use tools::{binary, root, tool};
 pub use wait::{eventually, eventually_within};

@@ -1,5 +1,10 @@
-use super::*;
-use crate::sink::samples::{lines, request};
+use std::fs;
+
+use super::{agent::ending, *};
+use crate::{
+    peer::Invocation,
+    sink::samples::{lines, request},
+};
 
 /// Stands for an agent: a script that finds the sink in `$SINK` and a request in `$REQUEST`.
 struct Script {
@@ -33,32 +38,41 @@ impl Peer for Script {
     }
 }
 
-#[test]
-fn cpu_is_read_behind_any_name() {
-    let stat = "7 (a) 1 (b) S 1 7 7 0 -1 4194304 9 9 9 9 150 25 3 4 20 0 1 0 1 1 1";
-    assert_eq!(cpu_in(stat), Some(Duration::from_millis(1750)));
-    assert_eq!(cpu_in("7 (sh) S 1"), None);
+fn task(lines: u64) -> Task {
+    Task::Files { format: Format::Python, files: 1, lines }
 }
 
 #[test]
 fn agent_that_ends_by_itself_is_an_error_with_its_messages() {
     let folder = tempfile::tempdir().unwrap();
-    let workload = Workload { lines: 1, pace: Pace::Ahead };
     let script = Script { text: "echo no such backend >&2; exit 3", bodies: Vec::new() };
-    let error = measure(&script, workload, folder.path(), folder.path(), None).unwrap_err();
+    let error = measure(&script, task(1), folder.path(), folder.path(), None).unwrap_err();
     assert!(error.to_string().contains("exit status: 3: no such backend"), "{error}");
 }
+
+/// Reads until the sink ends the connection, which it does after the agent has ended.
+const POST: &str = "exec 3<>$SINK; cat $REQUEST >&3; while read -r line <&3; do :; done";
 
 #[test]
 fn agent_is_stopped_when_its_lines_are_there_and_what_came_twice_is_counted() {
     let folder = tempfile::tempdir().unwrap();
-    let workload = Workload { lines: 3, pace: Pace::Ahead };
     let mut bodies: Vec<String> = lines(0, 3).collect();
     bodies.push(bodies[1].clone());
-    // Reads until the sink ends the connection, which it does after the agent has ended.
-    let text = "exec 3<>$SINK; cat $REQUEST >&3; while read -r line <&3; do :; done";
-    let sample = measure(&Script { text, bodies }, workload, folder.path(), folder.path(), None).unwrap();
+    let sample = measure(&Script { text: POST, bodies }, task(3), folder.path(), folder.path(), None).unwrap();
     assert_eq!((sample.totals.unique, sample.totals.repeated, sample.missing()), (3, 1, 0));
+    assert!(!sample.is_exact());
     assert_eq!(ending(sample.exit), "signal 15");
     assert!(sample.peak_rss_bytes > 0);
+}
+
+#[test]
+fn idle_span_is_what_is_measured() {
+    let folder = tempfile::tempdir().unwrap();
+    let watched = Duration::from_millis(100);
+    let script = Script { text: POST, bodies: lines(0, 1).collect() };
+    let task = Task::Idle { files: 1, watched };
+    let sample = measure(&script, task, folder.path(), folder.path(), None).unwrap();
+    assert!(sample.is_exact());
+    // The connection and the request before the span cost more than nothing at all.
+    assert!(sample.wall >= watched && sample.cpu < Duration::from_millis(1), "{sample:?}");
 }

@@ -1,14 +1,16 @@
 //! The OpenTelemetry Collector with its filelog receiver.
 //!
-//! Source: the README of `filelogreceiver`, `batchprocessor`, `exporterhelper` and `filestorage` at 0.160. No operator,
-//! so neither level nor time is found: the cheapest that it can do.
+//! Source: the README of `filelogreceiver`, `batchprocessor`, `exporterhelper` and `filestorage`, and stanza's
+//! `container` operator, at 0.160. No operator but that one where lines are wrapped, so neither level nor time of a
+//! line is found: the cheapest that it can do.
 
 use std::{
     fs, io,
     path::{Path, PathBuf},
 };
 
-use super::{Invocation, Job, Peer};
+use super::{Input, Invocation, Job, Peer};
+use crate::format::Format;
 
 /// `otelcol`.
 #[derive(Debug)]
@@ -30,27 +32,22 @@ pub enum Queue {
 
 impl Collector {
     fn config(&self, job: &Job<'_>) -> String {
-        let (receiver, exporter, extension, enabled) = match self.queue {
-            Queue::Memory => ("", "", String::new(), "[]"),
+        let (exporter, extension, enabled) = match self.queue {
+            Queue::Memory => ("", String::new(), "[]"),
             Queue::Disk => (
-                "\n    storage: file_storage",
                 "\n      storage: file_storage",
                 format!(
-                    "\n  file_storage:\n    directory: {}\n    create_directory: true",
+                    "extensions:\n  file_storage:\n    directory: {}\n    create_directory: true\n",
                     job.folder.join("state").display()
                 ),
                 "[file_storage]",
             ),
         };
-        let extensions = if extension.is_empty() { String::new() } else { format!("extensions:{extension}\n") };
-        // `retry_on_failure` and `block_on_overflow` keep lines where they are when there is no room for them.
+        let (name, receiver) = self.receiver(&job.input);
+        // `block_on_overflow` keeps lines where they are when there is no room for them.
         format!(
-            "{extensions}receivers:
-  file_log:
-    include: [{logs}/*.log]
-    start_at: beginning
-    retry_on_failure:
-      enabled: true{receiver}
+            "{extension}receivers:
+  {receiver}
 processors:
   batch:
 exporters:
@@ -68,13 +65,38 @@ service:
       level: warn
   pipelines:
     logs:
-      receivers: [file_log]
+      receivers: [{name}]
       processors: [batch]
       exporters: [otlp_http]
 ",
-            logs = job.logs.display(),
             sink = job.sink,
         )
+    }
+
+    /// The receiver's name and its settings.
+    fn receiver(&self, input: &Input<'_>) -> (&'static str, String) {
+        match input {
+            Input::Otlp(address) => {
+                ("otlp", format!("otlp:\n    protocols:\n      http:\n        endpoint: {address}"))
+            }
+            Input::Files(logs, format) => {
+                let storage = if self.queue == Queue::Disk { "\n    storage: file_storage" } else { "" };
+                let operators = match format {
+                    // Paths here are not those of pods.
+                    Format::Docker | Format::Cri => {
+                        "\n    operators:\n      - type: container\n        add_metadata_from_filepath: false"
+                    }
+                    Format::Python | Format::Json | Format::Traceback | Format::Progress => "",
+                };
+                // `retry_on_failure` reads no further while the next stage takes nothing.
+                let settings = format!(
+                    "file_log:\n    include: [{}/*.log]\n    start_at: beginning\n    retry_on_failure:\n      \
+                     enabled: true{storage}{operators}",
+                    logs.display()
+                );
+                ("file_log", settings)
+            }
+        }
     }
 }
 
@@ -88,8 +110,8 @@ impl Peer for Collector {
 
     fn settings(&self) -> &'static str {
         match self.queue {
-            Queue::Memory => "filelog, no operators, positions and queue in memory, zstd",
-            Queue::Disk => "filelog, no operators, positions and queue in file_storage, zstd",
+            Queue::Memory => "filelog without operators, positions and queue in memory, zstd",
+            Queue::Disk => "the same, positions and queue in file_storage",
         }
     }
 

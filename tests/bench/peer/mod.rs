@@ -12,18 +12,28 @@ use std::{
 
 pub use self::{
     collector::{Collector, Queue},
-    runlog::Runlog,
+    runlog::{Runlog, Wire},
 };
+use crate::format::Format;
 
 /// What an agent is to do.
 #[derive(Debug)]
 pub struct Job<'a> {
-    /// The folder whose `*.log` it follows, from their beginnings.
-    pub logs: &'a Path,
-    /// Where it sends logs: OTLP over HTTP/1.1, without TLS.
+    /// Where lines come from.
+    pub input: Input<'a>,
+    /// Where it sends logs: OTLP over HTTP/1.1 or gRPC, without TLS.
     pub sink: SocketAddr,
     /// An empty folder of its own: for its settings, and for what it keeps.
     pub folder: &'a Path,
+}
+
+/// Where an agent's lines come from.
+#[derive(Debug, Clone, Copy)]
+pub enum Input<'a> {
+    /// The folder whose `*.log` it follows, from their beginnings, and what is in them.
+    Files(&'a Path, Format),
+    /// The address where it takes OTLP over HTTP.
+    Otlp(SocketAddr),
 }
 
 /// How an agent is started.
@@ -47,6 +57,11 @@ pub trait Peer {
 
     /// The program that `--version` is asked of.
     fn program(&self) -> &Path;
+
+    /// Whether the agent that keeps its things in that folder says that it is ready. `None` if it cannot be asked.
+    fn is_ready(&self, _folder: &Path) -> Option<bool> {
+        None
+    }
 
     /// Prepares `job.folder` and says how to start. The agent runs until SIGTERM.
     ///

@@ -1,20 +1,29 @@
-//! What has arrived: which lines, how often, in how many requests and bytes.
+//! What has arrived: requests as they came, and which lines were in them, how often and when.
 //!
-//! Knows nothing of HTTP, so that another transport can bring requests too.
+//! While an agent runs, a request costs its bytes: they are kept as they are, with the moment. They are read when
+//! somebody asks for the [`Totals`], which the measuring side does once an agent has gone quiet. Knows nothing of HTTP,
+//! so that each transport can bring requests.
 
 use std::{
     collections::BTreeMap,
     io::{self, Read},
-    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    mem,
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use runlog::record::wire::{Malformed, Value, requests_resources};
 
-use crate::lines::{Mark, mark};
+use crate::{
+    feed::Written,
+    format::{Content, Format},
+    lines::Mark,
+};
 
 /// What a request may decompress to.
 const MAX_DECODED_BYTES: u64 = 256 << 20;
+/// Requests that wait to be read. Past it they are read as they come, at the cost that was to be avoided.
+const MAX_KEPT_BYTES: usize = 1 << 30;
 /// Lines of a stream that a mark may name; anything above is not from our generator.
 const MAX_SEQUENCE: u64 = 1 << 30;
 
@@ -36,55 +45,58 @@ pub struct Totals {
     pub unique: u64,
     /// Records of lines that had come before.
     pub repeated: u64,
-    /// Records that are not a whole line of ours.
+    /// Lines that are allowed to have no mark: of a traceback or a progress bar.
+    pub unmarked: u64,
+    /// Records that are not whole lines of ours.
     pub foreign: u64,
-    /// Requests that were accepted.
+    /// Requests in all.
     pub requests: u64,
-    /// Requests that were refused.
-    pub refused: u64,
+    /// Requests among them that could not be read.
+    pub unreadable: u64,
     /// Bytes of the requests as they were sent, with their heads.
     pub wire_bytes: u64,
     /// Bytes of their bodies before compression.
     pub decoded_bytes: u64,
 }
 
-/// How waiting for lines ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Waited {
-    /// All are here; the last one came then.
-    Complete(Instant),
-    /// Not yet.
-    NotYet {
-        /// How long no new line has come.
-        quiet: Duration,
-    },
-}
-
-/// Counts arrivals. Shared between the connections and whoever waits.
+/// Receives requests. Shared between the connections and whoever watches.
 #[derive(Debug)]
 pub struct Arrivals {
-    state: Mutex<State>,
-    changed: Condvar,
+    format: Format,
+    started: Instant,
+    kept: Mutex<Kept>,
+    /// Locked before `kept` where both are.
+    read: Mutex<ReadSoFar>,
 }
 
+/// A request's body as it came.
 #[derive(Debug)]
-struct State {
-    totals: Totals,
-    /// One bit a line.
-    seen: BTreeMap<u16, Vec<u64>>,
-    last_new: Instant,
+struct Request {
+    at: Instant,
+    encoding: Encoding,
+    body: Vec<u8>,
 }
 
-/// Buffers of one connection, used again for each of its requests.
 #[derive(Debug, Default)]
-pub struct Desk {
+struct Kept {
+    requests: Vec<Request>,
+    bytes: usize,
+    count: u64,
+    wire_bytes: u64,
+    last: Option<Instant>,
+}
+
+#[derive(Debug, Default)]
+struct ReadSoFar {
+    totals: Totals,
+    /// By stream, for each line the microseconds from the start to its first arrival, and one; zero if it is not here.
+    seen: BTreeMap<u16, Vec<u32>>,
     decoded: Vec<u8>,
-    marks: Vec<Mark>,
 }
 
 /// A request that cannot be counted.
 #[derive(Debug, thiserror::Error)]
-pub enum Unreadable {
+enum Unreadable {
     /// Its compression is broken, or it is too large.
     #[error("cannot decompress the body")]
     Compression(#[from] io::Error),
@@ -107,121 +119,141 @@ impl Encoding {
 }
 
 impl Arrivals {
-    /// Nothing has arrived.
+    /// Nothing has arrived; records of lines in that format are expected.
     #[must_use]
-    pub fn new() -> Self {
-        let state = State { totals: Totals::default(), seen: BTreeMap::new(), last_new: Instant::now() };
-        Self { state: Mutex::new(state), changed: Condvar::new() }
+    pub fn new(format: Format) -> Self {
+        Self { format, started: Instant::now(), kept: Mutex::default(), read: Mutex::default() }
     }
 
-    /// Counts a request of `wire_bytes` with that body.
-    ///
-    /// # Errors
-    /// If the body cannot be read; it is counted as refused, and none of its records is.
-    pub fn take(&self, desk: &mut Desk, encoding: Encoding, body: &[u8], wire_bytes: u64) -> Result<(), Unreadable> {
-        let read = desk.read(encoding, body);
-        let mut state = self.lock();
-        let foreign = match read {
-            Ok(foreign) => foreign,
-            Err(unreadable) => {
-                state.totals.refused += 1;
-                return Err(unreadable);
-            }
-        };
-        let unique = state.totals.unique;
-        for mark in &desk.marks {
-            state.count(*mark);
+    /// Keeps a request of `wire_bytes` with that body.
+    pub fn take(&self, encoding: Encoding, body: Vec<u8>, wire_bytes: u64) {
+        let at = Instant::now();
+        let mut kept = lock(&self.kept);
+        kept.count += 1;
+        kept.wire_bytes += wire_bytes;
+        kept.bytes += body.len();
+        kept.last = Some(at);
+        kept.requests.push(Request { at, encoding, body });
+        let is_much = kept.bytes > MAX_KEPT_BYTES;
+        drop(kept);
+        if is_much {
+            self.totals();
         }
-        state.totals.foreign += foreign;
-        state.totals.requests += 1;
-        state.totals.wire_bytes += wire_bytes;
-        state.totals.decoded_bytes += desk.decoded.len() as u64;
-        if state.totals.unique > unique {
-            state.last_new = Instant::now();
-        }
-        drop(state);
-        self.changed.notify_all();
-        Ok(())
     }
 
-    /// Waits until so many different lines are here, for at most `patience`.
+    /// How many requests came, and when the last one did. Costs nothing.
     #[must_use]
-    pub fn wait_for(&self, unique: u64, patience: Duration) -> Waited {
-        let waiting = |state: &mut State| state.totals.unique < unique;
-        let waited = self.changed.wait_timeout_while(self.lock(), patience, waiting);
-        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        if state.totals.unique < unique {
-            return Waited::NotYet { quiet: state.last_new.elapsed() };
-        }
-        Waited::Complete(state.last_new)
+    pub fn latest(&self) -> (u64, Option<Instant>) {
+        let kept = lock(&self.kept);
+        (kept.count, kept.last)
     }
 
-    /// The totals so far.
-    #[must_use]
+    /// Reads what has come since the last time and counts it. Takes about half a microsecond a line.
     pub fn totals(&self) -> Totals {
-        self.lock().totals
+        let mut read = lock(&self.read);
+        let mut kept = lock(&self.kept);
+        let requests = mem::take(&mut kept.requests);
+        kept.bytes = 0;
+        (read.totals.requests, read.totals.wire_bytes) = (kept.count, kept.wire_bytes);
+        drop(kept);
+        for request in requests {
+            if read.request(&request, self.format, self.started).is_err() {
+                read.totals.unreadable += 1;
+            }
+        }
+        read.totals
     }
 
-    // Counting does not panic halfway, so what another thread left behind is whole.
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// How long each line took that was written then and was among the last totals, shortest first.
+    #[must_use]
+    pub fn latencies(&self, stream: u16, written: &[Written]) -> Vec<Duration> {
+        let read = lock(&self.read);
+        let seen = read.seen.get(&stream).map_or(&[][..], Vec::as_slice);
+        let mut latencies = Vec::with_capacity(seen.len());
+        let mut from = 0;
+        for batch in written {
+            let until = usize::try_from(batch.until).unwrap_or(usize::MAX).min(seen.len());
+            for micros in seen[from.min(until)..until].iter().filter(|micros| **micros > 0) {
+                let at = self.started + Duration::from_micros(u64::from(micros - 1));
+                latencies.push(at.saturating_duration_since(batch.at));
+            }
+            from = until;
+        }
+        latencies.sort_unstable();
+        latencies
     }
 }
 
-impl State {
-    fn count(&mut self, mark: Mark) {
-        if mark.sequence >= MAX_SEQUENCE {
-            self.totals.foreign += 1;
-            return;
-        }
-        let seen = self.seen.entry(mark.stream).or_default();
-        // Below MAX_SEQUENCE, so it fits.
-        let word = (mark.sequence / 64) as usize;
-        let bit = 1 << (mark.sequence % 64);
-        if seen.len() <= word {
-            seen.resize(word + 1, 0);
-        }
-        if seen[word] & bit == 0 {
-            seen[word] |= bit;
-            self.totals.unique += 1;
-        } else {
-            self.totals.repeated += 1;
-        }
+impl ReadSoFar {
+    fn request(&mut self, request: &Request, format: Format, started: Instant) -> Result<(), Unreadable> {
+        let mut decoded = mem::take(&mut self.decoded);
+        decoded.clear();
+        let outcome = self.records(request, format, started, &mut decoded);
+        self.totals.decoded_bytes += decoded.len() as u64;
+        self.decoded = decoded;
+        outcome
     }
-}
 
-impl Desk {
-    /// Reads the marks of a request; returns how many records have none.
-    fn read(&mut self, encoding: Encoding, body: &[u8]) -> Result<u64, Unreadable> {
-        self.decoded.clear();
-        self.marks.clear();
-        match encoding {
-            Encoding::Identity => self.decoded.extend_from_slice(body),
-            Encoding::Gzip => self.fill(flate2::bufread::MultiGzDecoder::new(body))?,
-            Encoding::Zstd => self.fill(zstd::stream::read::Decoder::with_buffer(body)?)?,
+    fn records(
+        &mut self,
+        request: &Request,
+        format: Format,
+        started: Instant,
+        decoded: &mut Vec<u8>,
+    ) -> Result<(), Unreadable> {
+        let body = request.body.as_slice();
+        match request.encoding {
+            Encoding::Identity => decoded.extend_from_slice(body),
+            Encoding::Gzip => fill(decoded, flate2::bufread::MultiGzDecoder::new(body))?,
+            Encoding::Zstd => fill(decoded, zstd::stream::read::Decoder::with_buffer(body)?)?,
         }
-        let mut foreign = 0;
-        for resource in requests_resources(&self.decoded) {
+        let micros = request.at.saturating_duration_since(started).as_micros();
+        // Over an hour it stays at the end; no run is so long.
+        let arrived = u32::try_from(micros + 1).unwrap_or(u32::MAX);
+        for resource in requests_resources(decoded) {
             for scope in resource?.scopes() {
                 for record in scope?.records() {
                     match record?.body {
-                        Value::String(text) => match mark(text.as_bytes()) {
-                            Some(mark) => self.marks.push(mark),
-                            None => foreign += 1,
-                        },
-                        _ => foreign += 1,
+                        Value::String(text) => format.contents(text.as_bytes()).for_each(|is| self.count(is, arrived)),
+                        _ => self.totals.foreign += 1,
                     }
                 }
             }
         }
-        Ok(foreign)
-    }
-
-    fn fill(&mut self, decoder: impl Read) -> io::Result<()> {
-        decoder.take(MAX_DECODED_BYTES + 1).read_to_end(&mut self.decoded)?;
-        if self.decoded.len() as u64 > MAX_DECODED_BYTES {
-            return Err(io::Error::other("the body is too large"));
-        }
         Ok(())
     }
+
+    fn count(&mut self, content: Content, arrived: u32) {
+        match content {
+            Content::Line(Mark { stream, sequence }) if sequence < MAX_SEQUENCE => {
+                let seen = self.seen.entry(stream).or_default();
+                // Below MAX_SEQUENCE, so it fits.
+                let line = sequence as usize;
+                if seen.len() <= line {
+                    seen.resize(line + 1, 0);
+                }
+                if seen[line] == 0 {
+                    seen[line] = arrived;
+                    self.totals.unique += 1;
+                } else {
+                    self.totals.repeated += 1;
+                }
+            }
+            Content::Line(_) | Content::Foreign => self.totals.foreign += 1,
+            Content::Unmarked => self.totals.unmarked += 1,
+        }
+    }
+}
+
+fn fill(decoded: &mut Vec<u8>, decoder: impl Read) -> io::Result<()> {
+    decoder.take(MAX_DECODED_BYTES + 1).read_to_end(decoded)?;
+    if decoded.len() as u64 > MAX_DECODED_BYTES {
+        return Err(io::Error::other("the body is too large"));
+    }
+    Ok(())
+}
+
+// Counting does not panic halfway, so what another thread left behind is whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

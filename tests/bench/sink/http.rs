@@ -7,7 +7,7 @@ use std::{
     net::TcpStream,
 };
 
-use super::arrivals::{Arrivals, Desk, Encoding};
+use super::arrivals::{Arrivals, Encoding};
 
 const MAX_HEAD_BYTES: usize = 16 << 10;
 const MAX_BODY_BYTES: usize = 64 << 20;
@@ -23,8 +23,7 @@ const ACCEPTED: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: application/x-protobu
 /// If the connection breaks.
 pub fn answer(mut stream: TcpStream, arrivals: &Arrivals) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    let mut desk = Desk::default();
-    let mut bytes = Vec::with_capacity(2 << 20);
+    let mut bytes = Vec::with_capacity(MAX_HEAD_BYTES);
     while let Some(head_end) = read_head(&mut stream, &mut bytes)? {
         let head = match Head::read(&bytes[..head_end]) {
             Ok(head) => head,
@@ -33,17 +32,16 @@ pub fn answer(mut stream: TcpStream, arrivals: &Arrivals) -> io::Result<()> {
                 return Ok(());
             }
         };
-        let end = head_end + head.body_bytes;
-        let missing = end.saturating_sub(bytes.len());
-        let missing_bytes = u64::try_from(missing).unwrap_or(u64::MAX);
-        if Read::take(&stream, missing_bytes).read_to_end(&mut bytes)? < missing {
+        // What came with the head is copied; the rest goes straight to where it stays.
+        let mut body = Vec::with_capacity(head.body_bytes);
+        let at_hand = (bytes.len() - head_end).min(head.body_bytes);
+        body.extend(bytes.drain(..head_end + at_hand).skip(head_end));
+        let missing = head.body_bytes - at_hand;
+        if Read::take(&stream, missing as u64).read_to_end(&mut body)? < missing {
             return Ok(());
         }
-        match arrivals.take(&mut desk, head.encoding, &bytes[head_end..end], end as u64) {
-            Ok(()) => stream.write_all(ACCEPTED)?,
-            Err(_) => refuse(&mut stream, "400 Bad Request")?,
-        }
-        bytes.drain(..end);
+        arrivals.take(head.encoding, body, (head_end + head.body_bytes) as u64);
+        stream.write_all(ACCEPTED)?;
     }
     Ok(())
 }

@@ -1,9 +1,10 @@
-//! A backend that only counts: OTLP over HTTP/1.1 on the loopback, one thread a connection.
+//! A backend that only counts: OTLP over HTTP/1.1 and gRPC on one port of the loopback, one thread a connection.
 //!
-//! Goals: much cheaper than any agent, and sure about every line. Not goals: anything that a real backend does with
-//! a record. gRPC would be a second way to [`Arrivals::take`].
+//! Goals: much cheaper than any agent while it runs, and sure about every line. Not goals: anything that a real backend
+//! does with a record, or saying at once that a request cannot be read.
 
 mod arrivals;
+mod grpc;
 mod http;
 
 use std::{
@@ -16,7 +17,9 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-pub use arrivals::{Arrivals, Totals, Waited};
+pub use arrivals::{Arrivals, Totals};
+
+use crate::format::Format;
 
 /// More connections than any agent opens.
 const MAX_CONNECTIONS: usize = 64;
@@ -36,14 +39,14 @@ struct Connection {
 }
 
 impl Sink {
-    /// Listens on a free port of the loopback.
+    /// Listens on a free port of the loopback for lines of that format.
     ///
     /// # Errors
     /// If the machine has no port or no thread left.
-    pub fn start() -> io::Result<Self> {
+    pub fn start(format: Format) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = listener.local_addr()?;
-        let arrivals = Arc::new(Arrivals::new());
+        let arrivals = Arc::new(Arrivals::new(format));
         let is_stopped = Arc::new(AtomicBool::new(false));
         let (counted, stop) = (Arc::clone(&arrivals), Arc::clone(&is_stopped));
         let accepting = thread::Builder::new().spawn(move || accept(&listener, &counted, &stop))?;
@@ -88,7 +91,7 @@ fn accept(listener: &TcpListener, arrivals: &Arc<Arrivals>, stop: &AtomicBool) {
         {
             let arrivals = Arc::clone(arrivals);
             // A connection that breaks is the client's to notice.
-            let answering = thread::spawn(move || http::answer(stream, &arrivals).unwrap_or_default());
+            let answering = thread::spawn(move || answer(stream, &arrivals).unwrap_or_default());
             connections.push(Connection { stream: kept, answering });
         }
     }
@@ -96,6 +99,17 @@ fn accept(listener: &TcpListener, arrivals: &Arc<Arrivals>, stop: &AtomicBool) {
         let _ = connection.stream.shutdown(Shutdown::Both);
         let _ = connection.answering.join();
     }
+}
+
+/// Answers in the protocol that the client begins with.
+fn answer(stream: TcpStream, arrivals: &Arc<Arrivals>) -> io::Result<()> {
+    // No method of HTTP/1.1 that is answered here begins with the first byte of HTTP/2's preface but POST with its
+    // first, so two are looked at.
+    let mut first = [0; 2];
+    while stream.peek(&mut first)? == 1 {
+        thread::yield_now();
+    }
+    if first == *b"PR" { grpc::answer(stream, arrivals) } else { http::answer(stream, arrivals) }
 }
 
 #[cfg(test)]
