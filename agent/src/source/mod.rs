@@ -6,6 +6,7 @@
 pub mod docker;
 pub mod file;
 mod intake;
+pub mod otlp;
 pub mod process;
 
 pub use intake::{Closed, HeldUp, Intake, Offer, Outlet, Received, Room, Stop, StopSwitch, intake, stop_switch};
