@@ -18,8 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::{
     receive::{End, LOGS_PATH, Refusal, answer},
     record::{
-        BatchMeta, Kept, Severity,
-        batch::ZSTD_LEVEL,
+        BatchMeta, Kept, Severity, batch,
         wire::{Malformed, ResourceView, Value, requests_resources},
     },
     store::{Store, StoreError, Writer},
@@ -50,9 +49,10 @@ impl Receiver {
 
     /// Stores a request, a block per run; all of it is durable when this returns, or nothing is stored.
     fn store(&self, request: &[u8]) -> Result<(), Refusal> {
+        let mut compressor = batch::compressor().map_err(|_| Refusal::Busy)?;
         let blocks: Vec<_> = split(request)?
             .into_iter()
-            .map(|(meta, bytes)| Ok((meta, zstd::bulk::compress(&bytes, ZSTD_LEVEL)?)))
+            .map(|(meta, bytes)| Ok((meta, compressor.compress(&bytes)?)))
             .collect::<io::Result<_>>()
             .map_err(|_| Refusal::Busy)?;
         // Held until they are stored: the store passes over a number that comes after a higher one.
