@@ -12,6 +12,7 @@ pub mod export;
 pub mod parse;
 pub mod pipeline;
 pub mod queue;
+pub mod receive;
 pub mod record;
 pub mod run;
 pub mod serve;

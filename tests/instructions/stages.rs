@@ -15,7 +15,7 @@ use runlog::{
     parse::{Framer, LocalZone, detect, timestamp},
     queue::{Config, Disk, Entry, Queue},
     record::{
-        Chunk, Ending, NoBookmark, Origin, Resource, Severity, SourceKind, Tally,
+        Chunk, Ending, NoBookmark, Origin, Resource, Severity, SourceKind, Tally, batch,
         origin::Stream,
         wire::{Fields, RequestWriter, Text, Value, record_attribute, resource_attribute, uid_prefix},
     },
@@ -24,8 +24,6 @@ use runlog::{
 const LINES: u64 = 1700;
 const BATCH_BYTES: usize = 768 << 10;
 const MAX_LINE_BYTES: usize = 1 << 20;
-/// That of the batches.
-const ZSTD_LEVEL: i32 = 1;
 const USAGE: &str = "stages frame|level|time|encode|compress|append ROUNDS";
 
 fn main() -> ExitCode {
@@ -54,7 +52,7 @@ fn main() -> ExitCode {
         "compress" => {
             let mut writer = writer();
             let request = encode(&mut writer, &lines);
-            let mut compressor = zstd::bulk::Compressor::new(ZSTD_LEVEL).unwrap();
+            let mut compressor = batch::compressor().unwrap();
             let mut compressed = Vec::with_capacity(zstd::zstd_safe::compress_bound(request.len()));
             rounds.for_each(|_| {
                 compressed.clear();
@@ -62,7 +60,7 @@ fn main() -> ExitCode {
             });
         }
         "append" => {
-            let body = zstd::bulk::compress(encode(&mut writer(), &lines), ZSTD_LEVEL).unwrap();
+            let body = batch::compressor().unwrap().compress(encode(&mut writer(), &lines)).unwrap();
             append_and_sync(&Bytes::from(body), rounds);
         }
         _ => {

@@ -15,17 +15,18 @@ use crate::{
 };
 
 /// Each stage and the others that its code may name. `docs/ARCHITECTURE.md` shows this table.
-const MAY_IMPORT: [(&str, &[&str]); 14] = [
+const MAY_IMPORT: [(&str, &[&str]); 15] = [
     ("record", &[]),
+    ("receive", &["record"]),
     ("run", &["record"]),
-    ("source", &["record", "run"]),
+    ("source", &["receive", "record", "run"]),
     ("parse", &["record", "run"]),
     ("enrich", &["parse", "record", "run"]),
     ("batch", &["record"]),
     ("queue", &[]),
     ("export", &["record", "queue", "store"]),
     ("store", &["record"]),
-    ("serve", &["store", "record"]),
+    ("serve", &["receive", "store", "record"]),
     ("config", &["source", "parse", "batch", "queue", "export", "serve", "telemetry", "record", "run"]),
     ("telemetry", &["record", "export"]),
     ("pipeline", &["source", "parse", "enrich", "batch", "queue", "export", "store", "serve", "record", "run"]),

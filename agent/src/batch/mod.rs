@@ -12,8 +12,8 @@ use std::{
 use bytes::Bytes;
 
 use crate::record::{
-    Batch, BatchMeta, Origin, PositionUpdate, Resource, Severity, batch,
-    wire::{Fields, RequestWriter, Text},
+    Batch, BatchMeta, Origin, PositionUpdate, Receipt, Resource, Severity, UnixNanos, batch,
+    wire::{Above, Fields, RequestWriter, Seen, Text},
 };
 
 /// Names the version of the attributes that are written. Documented in `docs/attributes.md`.
@@ -30,6 +30,12 @@ pub struct Config {
 
 /// Open batches together may grow to this many full ones; then the largest is closed early.
 const FULL_BATCHES_OPEN: usize = 8;
+
+/// Runs whose passed-on records may have open batches: clients name them as they like.
+const MAX_PASSED_RUNS: usize = 64;
+
+/// A client that waits for its answer waits for this part of the linger.
+const LINGER_FOR_CLIENTS: u32 = 4;
 
 /// With more resources than this, an emptied batch gives its memory back.
 const KEPT_BUFFERS: usize = 4;
@@ -59,6 +65,8 @@ struct Open {
     /// How far each stream has been read, if it was; the stream that was asked for last stands last. Two
     /// generations of a file share a key, and the later one must come later in the positions.
     read_to: Vec<(Arc<Origin>, Option<u64>)>,
+    /// Of the requests whose records were passed on.
+    receipts: Vec<Receipt>,
 }
 
 impl Batcher {
@@ -72,10 +80,8 @@ impl Batcher {
 
     /// The open batch for records of that stream.
     pub fn slot(&mut self, origin: &Arc<Origin>, now: Instant) -> Slot {
-        let known = self
-            .open
-            .iter()
-            .position(|open| Arc::ptr_eq(&open.resource, &origin.resource) || open.resource == origin.resource);
+        let same = |open: &Open| Arc::ptr_eq(&open.resource, &origin.resource) || open.resource == origin.resource;
+        let known = self.open.iter().position(|open| !open.writer.is_passing() && same(open));
         let slot = known.unwrap_or_else(|| {
             self.open.push(Open::new(Arc::clone(&origin.resource)));
             self.open.len() - 1
@@ -86,6 +92,45 @@ impl Batcher {
         Slot(slot)
     }
 
+    /// The open batch for records of that run that are passed on. It keeps a share of the receipt.
+    pub fn slot_of_run(&mut self, run_id: &str, receipt: &Receipt, now: Instant) -> Slot {
+        let known = self.open.iter().position(|open| open.writer.is_passing() && open.resource.run_id == run_id);
+        let slot = known.unwrap_or_else(|| {
+            self.open.push(Open::passing(run_id));
+            self.open.len() - 1
+        });
+        let open = &mut self.open[slot];
+        open.since.get_or_insert(now);
+        if open.receipts.last().is_none_or(|last| !last.is_of(receipt)) {
+            open.receipts.push(receipt.clone());
+        }
+        Slot(slot)
+    }
+
+    /// Whether clients have named so many runs that all batches are to be closed, and the idle ones forgotten.
+    #[must_use]
+    pub fn is_crowded(&self) -> bool {
+        self.open.iter().filter(|open| open.writer.is_passing()).count() > MAX_PASSED_RUNS
+    }
+
+    /// Passes a record on, into a slot of [`Batcher::slot_of_run`]. Says which batch has to be closed now, if any.
+    pub fn pass(
+        &mut self,
+        slot: Slot,
+        above: &Above<'_>,
+        record: &[u8],
+        seen: &Seen,
+        observed: UnixNanos,
+    ) -> Option<Slot> {
+        let open = &mut self.open[slot.0];
+        let before = open.writer.len();
+        open.writer.pass(above, record, (seen.time == 0).then_some(observed));
+        let time = if seen.time == 0 { observed } else { seen.time };
+        open.count(time, seen.severity, seen.has_event_name);
+        self.open_bytes += open.writer.len() - before;
+        self.full(slot)
+    }
+
     /// Writes a record of the stream that the slot was asked for; `read_to` is how far the stream is read with it.
     /// Says which batch has to be closed now, if any.
     pub fn push(&mut self, slot: Slot, scope: Text<'_>, fields: &Fields<'_>, read_to: Option<u64>) -> Option<Slot> {
@@ -93,15 +138,17 @@ impl Batcher {
         let before = open.writer.len();
         open.writer.record(scope, fields);
         self.open_bytes += open.writer.len() - before;
-        open.ranges[fields.severity.range()] += 1;
         let time = if fields.time == 0 { fields.observed } else { fields.time };
-        open.first_time = open.first_time.min(time);
-        open.last_time = open.last_time.max(time);
-        open.has_events |= !fields.event_name.is_empty();
+        open.count(time, fields.severity, !fields.event_name.is_empty());
         if let Some(read_to) = read_to {
             open.read_to(read_to);
         }
-        if open.writer.len() >= self.config.max_bytes {
+        self.full(slot)
+    }
+
+    /// The batch that has to be closed after that one has grown.
+    fn full(&self, slot: Slot) -> Option<Slot> {
+        if self.open[slot.0].writer.len() >= self.config.max_bytes {
             return Some(slot);
         }
         if self.open_bytes < FULL_BATCHES_OPEN * self.config.max_bytes {
@@ -118,7 +165,7 @@ impl Batcher {
     /// When the next batch has waited long enough.
     #[must_use]
     pub fn next_due(&self) -> Option<Instant> {
-        self.open.iter().filter_map(|open| open.since).min().map(|since| since + self.config.linger)
+        self.open.iter().filter_map(|open| open.due(&self.config)).min()
     }
 
     /// Closes the batch of that slot. `None` if there is nothing to say.
@@ -151,13 +198,18 @@ impl Batcher {
         Ok((meta.records > 0 || !positions.is_empty()).then_some(Batch { meta, payload, positions }))
     }
 
+    /// The receipts of what is in the batch of that slot, which is about to be closed.
+    pub fn take_receipts(&mut self, slot: Slot) -> Vec<Receipt> {
+        std::mem::take(&mut self.open[slot.0].receipts)
+    }
+
     /// The slots of the batches that have waited long enough, or of all that are not empty.
     #[must_use]
     pub fn due(&self, when: Due) -> Vec<Slot> {
-        let is_due = |open: &Open| match (open.since, when) {
+        let is_due = |open: &Open| match (open.due(&self.config), when) {
             (None, _) => false,
             (Some(_), Due::All) => true,
-            (Some(since), Due::At(now)) => since + self.config.linger <= now,
+            (Some(due), Due::At(now)) => due <= now,
         };
         (0..self.open.len()).filter(|slot| is_due(&self.open[*slot])).map(Slot).collect()
     }
@@ -179,8 +231,19 @@ pub enum Due {
 
 impl Open {
     fn new(resource: Arc<Resource>) -> Self {
+        let writer = RequestWriter::new(&resource.encoded, SCHEMA_URL, 0);
+        Self::with(resource, writer)
+    }
+
+    /// For records under heads of their own.
+    fn passing(run_id: &str) -> Self {
+        let resource = Resource { run_id: run_id.to_owned(), encoded: Vec::new() };
+        Self::with(Arc::new(resource), RequestWriter::passing())
+    }
+
+    fn with(resource: Arc<Resource>, writer: RequestWriter) -> Self {
         Self {
-            writer: RequestWriter::new(&resource.encoded, SCHEMA_URL, 0),
+            writer,
             resource,
             ranges: [0; Severity::RANGES],
             first_time: u64::MAX,
@@ -188,7 +251,22 @@ impl Open {
             has_events: false,
             since: None,
             read_to: Vec::new(),
+            receipts: Vec::new(),
         }
+    }
+
+    /// When it has waited long enough, if it is not empty.
+    fn due(&self, config: &Config) -> Option<Instant> {
+        let linger = if self.receipts.is_empty() { config.linger } else { config.linger / LINGER_FOR_CLIENTS };
+        Some(self.since? + linger)
+    }
+
+    /// Notes a record for the description.
+    fn count(&mut self, time: UnixNanos, severity: Severity, is_event: bool) {
+        self.ranges[severity.range()] += 1;
+        self.first_time = self.first_time.min(time);
+        self.last_time = self.last_time.max(time);
+        self.has_events |= is_event;
     }
 
     fn select(&mut self, origin: &Arc<Origin>) {
@@ -224,6 +302,7 @@ impl Open {
         self.has_events = false;
         self.since = None;
         self.read_to.clear();
+        self.receipts.clear();
     }
 }
 

@@ -6,7 +6,7 @@ use anyhow::anyhow;
 use tokio::{
     runtime::Handle,
     signal::unix::{Signal, SignalKind, signal},
-    sync::oneshot,
+    sync::{oneshot, watch},
     task::JoinHandle,
 };
 use tracing::{error, info, warn};
@@ -17,7 +17,7 @@ use crate::{
     record::{Clock, SystemClock},
     run,
     serve::{Parts, Server},
-    source::{docker, file},
+    source::{docker, file, otlp},
     telemetry,
 };
 
@@ -40,10 +40,11 @@ pub async fn run(settings: &Settings, input: &Input) -> Result<Exit, Failure> {
     let own_metrics = own_metrics(settings, &pipeline)?;
 
     let (health_sender, health) = docker::health();
-    let vitals = Arc::new(AgentVitals::new(started, &pipeline, Some(health)));
+    let (trouble_sender, trouble) = watch::channel(otlp::Trouble::new());
+    let vitals = Arc::new(AgentVitals::new(started, &pipeline, Some(health), Some(trouble)));
     let server = serve(settings, &state, Parts { store: reader, vitals, receiver: None }).await?;
     let page = server.as_ref().map(|server| server.address.clone());
-    let sources = start_sources(settings, &state, &run, &pipeline, health_sender)?;
+    let sources = start_sources(settings, &state, &run, &pipeline, health_sender, trouble_sender)?;
     let (queue, linger, exec_dir) = (settings.queue.clone(), settings.batch.linger, state.exec_dir());
     let adopting = tokio::spawn(async move { adopt_left_behind(&exec_dir, &queue, &left_behind, linger, None).await });
 
@@ -88,6 +89,7 @@ pub async fn run(settings: &Settings, input: &Input) -> Result<Exit, Failure> {
 struct Sources {
     files: Option<thread::JoinHandle<()>>,
     docker: Option<JoinHandle<()>>,
+    otlp: Option<JoinHandle<()>>,
 }
 
 impl Sources {
@@ -96,6 +98,11 @@ impl Sources {
             && let Err(failure) = docker.await
         {
             error!(error = %failure, "the Docker source failed");
+        }
+        if let Some(otlp) = self.otlp
+            && let Err(failure) = otlp.await
+        {
+            error!(error = %failure, "the OTLP source failed");
         }
         let files = tokio::task::spawn_blocking(move || self.files.map(thread::JoinHandle::join));
         if let Ok(Some(Err(_))) = files.await {
@@ -109,10 +116,12 @@ fn start_sources(
     state: &State,
     run: &Run,
     pipeline: &Pipeline,
-    health: tokio::sync::watch::Sender<docker::Health>,
+    health: watch::Sender<docker::Health>,
+    trouble: watch::Sender<otlp::Trouble>,
 ) -> Result<Sources, Failure> {
-    let mut sources = Sources { files: None, docker: None };
-    if settings.file.paths.is_empty() && settings.docker.collect == Switch::Off {
+    let mut sources = Sources { files: None, docker: None, otlp: None };
+    let is_receiving = !settings.otlp.listen.is_empty();
+    if settings.file.paths.is_empty() && settings.docker.collect == Switch::Off && !is_receiving {
         warn!("there is nothing to collect; set RUNLOG_FILES to paths or globs, or RUNLOG_DOCKER_COLLECT=auto");
     }
     if !settings.file.paths.is_empty() {
@@ -142,6 +151,12 @@ fn start_sources(
         };
         let collecting = docker::collect(settings.docker.clone(), pipeline.context().clone(), tagging, health);
         sources.docker = Some(tokio::spawn(collecting));
+    }
+    if is_receiving {
+        let tagging =
+            otlp::Tagging { resource: run::resource(&run.id, &run.identity, &run.facts), level: settings.level };
+        let collecting = otlp::collect(settings.otlp.clone(), pipeline.context().clone(), tagging, trouble);
+        sources.otlp = Some(tokio::spawn(collecting));
     }
     Ok(sources)
 }

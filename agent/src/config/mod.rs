@@ -27,7 +27,7 @@ use crate::{
     record::Severity,
     run::RunId,
     serve,
-    source::{docker, file, process},
+    source::{docker, file, otlp, process},
     telemetry,
 };
 
@@ -54,6 +54,8 @@ pub struct Settings {
     pub file: file::Config,
     /// Containers that are collected.
     pub docker: docker::Config,
+    /// Programs that send OTLP.
+    pub otlp: otlp::Config,
     /// The process that `runlog exec` wraps.
     pub process: process::Config,
     /// How lines are cut.

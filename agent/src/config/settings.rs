@@ -1,6 +1,10 @@
 //! From merged values to each stage's `Config`.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use config::Value;
 use hyper::header::{HeaderName, HeaderValue};
@@ -12,7 +16,7 @@ use crate::{
     record::Severity,
     run::RunId,
     serve,
-    source::{docker, file, process},
+    source::{docker, file, otlp, process},
     telemetry,
 };
 
@@ -48,6 +52,10 @@ pub(super) fn compose(reader: &mut Reader, standard: &Standard) -> Settings {
         rotate_grace: reader.read("file.rotate_grace", |v| values::duration(v, &(Duration::ZERO..=HOUR))),
     };
     let docker = docker(reader);
+    let otlp = otlp::Config {
+        listen: reader.read("otlp.listen", receivers),
+        max_request_bytes: bytes(reader, "otlp.max_request_bytes", 64 * KIB, 64 * MIB),
+    };
     let process = process::Config {
         max_wait: reader.read("process.max_wait", |v| values::duration(v, &(Duration::ZERO..=HOUR))),
     };
@@ -59,6 +67,10 @@ pub(super) fn compose(reader: &mut Reader, standard: &Standard) -> Settings {
     let queue = queue(reader);
     let memory_bytes = bytes(reader, "memory.max_bytes", MIB, GIB);
     let export = export(reader, standard);
+    if let Some(address) = export.as_ref().and_then(|export| ending_at(&otlp.listen, &export.endpoint)) {
+        let problem = format!("has {address}, where logs are exported to: they would go round in a circle");
+        reader.reject("otlp.listen", Rejected::new(problem, "use another port, or set export.endpoint"));
+    }
     let store_kept = reader.read("store.keep", values::switch);
     if store_kept == Switch::Off && export.is_none() {
         let remedy = "set export.endpoint, or leave store.keep at auto";
@@ -72,6 +84,7 @@ pub(super) fn compose(reader: &mut Reader, standard: &Standard) -> Settings {
         log,
         file,
         docker,
+        otlp,
         process,
         parse,
         batch,
@@ -276,6 +289,35 @@ fn listen(value: &Value) -> Result<Option<SocketAddr>, Rejected> {
     }
     let accepted = "use an IP address and a port such as 127.0.0.1:4319, or off";
     text.trim().parse().map(Some).map_err(|_| Rejected::new("is not an address to listen on", accepted))
+}
+
+fn receivers(value: &Value) -> Result<Vec<SocketAddr>, Rejected> {
+    const USUAL: [u16; 2] = [4317, 4318];
+    let mut addresses = Vec::new();
+    for text in values::list(value)? {
+        match text.to_ascii_lowercase().as_str() {
+            "off" => {}
+            "on" => addresses.extend(USUAL.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)))),
+            _ => addresses.push(text.parse().map_err(|_| {
+                let problem = format!("holds {text}, which is not an address to listen on");
+                Rejected::new(problem, "use IP addresses and ports such as 127.0.0.1:4318, or on, or off")
+            })?),
+        }
+    }
+    Ok(addresses)
+}
+
+/// The address among these that the endpoint names, as far as its name tells.
+fn ending_at(listen: &[SocketAddr], endpoint: &url::Url) -> Option<SocketAddr> {
+    let port = endpoint.port_or_known_default()?;
+    let named = match endpoint.host()? {
+        url::Host::Domain("localhost") => IpAddr::from(Ipv4Addr::LOCALHOST),
+        url::Host::Domain(_) => return None,
+        url::Host::Ipv4(ip) => ip.into(),
+        url::Host::Ipv6(ip) => ip.into(),
+    };
+    let is_here = |ip: IpAddr| ip == named || (named.is_loopback() && (ip.is_loopback() || ip.is_unspecified()));
+    listen.iter().copied().find(|address| address.port() == port && is_here(address.ip()))
 }
 
 fn telemetry(reader: &mut Reader, is_exported: bool) -> telemetry::Config {

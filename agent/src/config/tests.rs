@@ -1,4 +1,4 @@
-use std::{fs, path::Path};
+use std::{fs, net::SocketAddr, path::Path};
 
 use insta::assert_snapshot;
 
@@ -134,6 +134,34 @@ fn an_empty_value_counts_as_not_set() {
     assert_eq!(loaded.settings.state_dir, Path::new("/home/me/.local/state/runlog"));
     assert!(loaded.settings.serve.listen.is_some());
     assert_eq!(from(&[("RUNLOG_SERVE_LISTEN", "off")]).settings.serve.listen, None);
+}
+
+#[test]
+fn otlp_is_received_where_the_settings_say() {
+    let listen = |value| from(&[("RUNLOG_OTLP_LISTEN", value)]).settings.otlp.listen;
+    let addresses = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<SocketAddr>>();
+    assert_eq!(from(&[]).settings.otlp.listen, []);
+    assert_eq!(listen("off"), []);
+    assert_eq!(listen("On"), addresses(&["127.0.0.1:4317", "127.0.0.1:4318"]));
+    assert_eq!(listen("[::]:4318, 127.0.0.1:0"), addresses(&["[::]:4318", "127.0.0.1:0"]));
+}
+
+#[test]
+fn logs_are_not_exported_to_the_agent_itself() {
+    let cases = [
+        ("on", "http://localhost:4318", true),
+        ("on", "http://127.0.0.1:4318/v1/logs", true),
+        ("0.0.0.0:4318", "http://[::1]:4318", true),
+        ("192.0.2.7:4318", "http://192.0.2.7:4318", true),
+        ("192.0.2.7:4318", "http://localhost:4318", false),
+        ("on", "http://localhost:5318", false),
+        ("on", "http://collector:4318", false),
+    ];
+    for (listen, endpoint, is_circle) in cases {
+        let variables = [("RUNLOG_OTLP_LISTEN", listen), ("RUNLOG_EXPORT_ENDPOINT", endpoint)];
+        let found = load(&input(&variables)).err().map(|faults| faults.0[0].key.clone());
+        assert_eq!(found, is_circle.then(|| "otlp.listen".to_owned()), "{listen} and {endpoint}");
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@
 mod adopt;
 mod backlog;
 mod deliver;
+mod receipts;
 mod stage;
 mod vitals;
 
@@ -29,7 +30,11 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Instant, timeout_at};
+use tokio::{
+    sync::mpsc,
+    task,
+    time::{Instant, timeout_at},
+};
 use tracing::{debug, warn};
 
 use crate::{
@@ -82,6 +87,7 @@ pub struct Pipeline {
     switch: StopSwitch,
     stage: JoinHandle<io::Result<()>>,
     gave_up: Arc<AtomicBool>,
+    answers: task::JoinHandle<()>,
     destinations: deliver::Running,
 }
 
@@ -104,10 +110,13 @@ impl Pipeline {
         let (intake, outlet) = source::intake(plan.memory_bytes);
         let (switch, stop) = source::stop_switch();
         let gave_up = Arc::new(AtomicBool::new(false));
-        let stage =
-            Stage::new(plan.parse, Batcher::new(plan.batch)?, queue.clone(), Arc::clone(&ledger), Arc::clone(&gave_up));
+        let (awaited, awaiting) = mpsc::channel(receipts::MAX_AWAITED);
+        let batcher = Batcher::new(plan.batch)?;
+        let stage = Stage::new(plan.parse, batcher, queue.clone(), Arc::clone(&ledger), awaited, Arc::clone(&gave_up));
         // Joined by `drain`.
         let stage = thread::Builder::new().name("runlog-stage".into()).spawn(move || stage.run(&outlet))?;
+        // Ends with the stage; awaited by `drain`.
+        let answers = tokio::spawn(receipts::answer(queue.clone(), awaiting));
         let destinations = destinations.start(&queue)?;
         let context = Context {
             intake,
@@ -116,7 +125,7 @@ impl Pipeline {
             positions: Arc::new(queue.positions()),
             clock: Arc::new(SystemClock),
         };
-        Ok(Self { queue, ledger, context, switch, stage, gave_up, destinations })
+        Ok(Self { queue, ledger, context, switch, stage, gave_up, answers, destinations })
     }
 
     /// What a source needs to start. Each clone of its intake has to be dropped before a drain can end.
@@ -150,7 +159,7 @@ impl Pipeline {
     pub async fn drain(self, grace: Duration) -> io::Result<Drained> {
         let deadline = Instant::now() + grace;
         self.switch.throw();
-        let Self { context, stage, queue, gave_up, destinations, .. } = self;
+        let Self { context, stage, queue, gave_up, mut answers, destinations, .. } = self;
         drop(context);
         let mut stage = tokio::task::spawn_blocking(move || {
             stage.join().unwrap_or_else(|_| Err(io::Error::other("the pipeline's thread panicked")))
@@ -168,6 +177,10 @@ impl Pipeline {
             }
         };
         let outcome = joined.unwrap_or_else(|error| Err(io::Error::other(error)));
+        // What is durable is answered by then; nobody else is, and the queue is not to be held any longer.
+        if timeout_at(deadline, &mut answers).await.is_err() {
+            answers.abort();
+        }
         queue.close();
         destinations.finish(deadline).await;
         let batches_left = queue.stats().entries_left();

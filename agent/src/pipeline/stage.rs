@@ -1,5 +1,7 @@
 //! Stages 2 to 5 on one thread: what comes through the door leaves as entries of the queue.
 
+mod passing;
+
 use std::{
     collections::HashMap,
     io,
@@ -10,24 +12,28 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
 use crate::{
     batch::{Batcher, Due, Slot},
     enrich::{Tags, is_kept},
     parse::{self, Framer, Line, LocalZone, Traceback, detect, readable, timestamp},
-    queue::{Appended, Entry, Full, Queue},
+    queue::{AppendError, Appended, Entry, Full, Queue, Seq},
     record::{
-        Batch, Chunk, Ending, Event, Input, Ledger, Severity, SourceKind,
+        Batch, Chunk, Ending, Event, Input, Ledger, Receipt, Severity, SourceKind,
         wire::{Fields, Text},
     },
-    source::{Outlet, Received},
+    source::{HeldUp, Outlet, Received},
 };
 
 /// How long a full queue is waited for before it is tried again.
 const FULL_PAUSE: Duration = Duration::from_millis(50);
 /// How often batches of ended streams are looked for.
 const IDLE: Duration = Duration::from_secs(1);
+
+/// An entry that is in the queue, and who waits until it is durable.
+pub type Awaited = (Seq, Vec<Receipt>);
 
 /// The synchronous middle of the pipeline.
 pub struct Stage {
@@ -38,6 +44,10 @@ pub struct Stage {
     streams: HashMap<u64, Stream>,
     zone: LocalZone,
     tags: Tags,
+    /// Whose task answers the clients.
+    awaited: mpsc::Sender<Awaited>,
+    held_up: HeldUp,
+    passing: passing::Passing,
     /// Set when there is no more time to wait for room in the queue.
     gave_up: Arc<AtomicBool>,
     /// Set once a batch was left out of the queue.
@@ -56,6 +66,7 @@ impl Stage {
         batcher: Batcher,
         queue: Queue,
         ledger: Arc<Ledger>,
+        awaited: mpsc::Sender<Awaited>,
         gave_up: Arc<AtomicBool>,
     ) -> Self {
         Self {
@@ -66,6 +77,9 @@ impl Stage {
             streams: HashMap::new(),
             zone: LocalZone::system(),
             tags: Tags::default(),
+            awaited,
+            held_up: HeldUp::default(),
+            passing: passing::Passing::default(),
             gave_up,
             is_abandoned: false,
         }
@@ -76,11 +90,13 @@ impl Stage {
     /// # Errors
     /// If zstd has no memory, or the queue cannot make its last entries durable.
     pub fn run(mut self, outlet: &Outlet) -> io::Result<()> {
+        self.held_up = outlet.held_up().clone();
         loop {
             let deadline = self.batcher.next_due().unwrap_or_else(|| Instant::now() + IDLE);
             match outlet.receive(deadline) {
                 Received::Input(Input::Chunk(chunk)) => self.chunk(&chunk)?,
                 Received::Input(Input::Event(event)) => self.event(&event)?,
+                Received::Input(Input::Pushed(pushed)) => self.pushed(pushed)?,
                 Received::Nothing => self.batcher.forget_idle(),
                 Received::Finished => break,
             }
@@ -142,7 +158,7 @@ impl Stage {
             _ if line.time != 0 => line.time,
             SourceKind::File => timestamp(line.bytes, &mut self.zone).unwrap_or(0),
             // A pipe is read as it is written.
-            SourceKind::Docker | SourceKind::Process => chunk.observed,
+            SourceKind::Docker | SourceKind::Process | SourceKind::Otlp => chunk.observed,
         };
         let fields = Fields {
             time,
@@ -184,14 +200,15 @@ impl Stage {
     }
 
     fn close(&mut self, slot: Slot) -> io::Result<()> {
+        let receipts = self.batcher.take_receipts(slot);
         if let Some(batch) = self.batcher.close(slot)? {
-            self.enqueue(&batch);
+            self.enqueue(&batch, receipts);
         }
         Ok(())
     }
 
     /// Puts a batch into the queue, waiting for room: what the sources have not handed over yet is still safe there.
-    fn enqueue(&mut self, batch: &Batch) {
+    fn enqueue(&mut self, batch: &Batch, receipts: Vec<Receipt>) {
         if self.is_abandoned {
             // A later position in the queue would pass over the lines that found no room.
             return;
@@ -202,8 +219,12 @@ impl Stage {
         let mut full: Option<(Full, Instant)> = None;
         loop {
             match self.queue.append(&entry) {
-                Ok(Appended::At(_)) => break,
+                Ok(Appended::At(seq)) => {
+                    self.await_durable(seq, receipts);
+                    break;
+                }
                 Ok(Appended::Full(reason)) => {
+                    self.held_up.set(reason != Full::Unsynced);
                     if full.is_none() && reason != Full::Unsynced {
                         warn!(reason = %reason, "the queue is full, reading stops until there is room");
                     }
@@ -213,6 +234,13 @@ impl Stage {
                     let records = u64::from(batch.meta.records);
                     self.ledger.records_refused.fetch_add(records, Ordering::Relaxed);
                     error!(error = %error, run_id = batch.meta.run_id, lost_records = records, "the queue refused a batch");
+                    if error != AppendError::Closed {
+                        // Their clients are told, since it would be refused again.
+                        for receipt in receipts {
+                            receipt.reject(&error);
+                            receipt.durable();
+                        }
+                    }
                     return;
                 }
             }
@@ -223,10 +251,20 @@ impl Stage {
             }
             self.queue.wait_for_room(FULL_PAUSE);
         }
+        self.held_up.set(false);
         if let Some((reason, since)) = full
             && reason != Full::Unsynced
         {
             info!(waited = ?since.elapsed(), "the queue takes batches again");
+        }
+    }
+
+    /// Clients wait for their answer, so the queue does not linger with what they sent.
+    fn await_durable(&self, seq: Seq, receipts: Vec<Receipt>) {
+        if !receipts.is_empty() {
+            self.queue.hurry();
+            // It fails only when the pipeline is torn down; the clients are not answered then, and send again.
+            let _ = self.awaited.blocking_send((seq, receipts));
         }
     }
 }

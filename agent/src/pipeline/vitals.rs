@@ -1,6 +1,9 @@
 //! What the agent says about itself.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering},
+};
 
 use runlog_proto::v1;
 use tokio::sync::watch;
@@ -9,7 +12,7 @@ use crate::{
     queue::Queue,
     record::{Ledger, UnixNanos},
     serve::{Snapshot, Vitals},
-    source::docker,
+    source::{docker, otlp},
 };
 
 use super::Told;
@@ -21,6 +24,7 @@ pub struct AgentVitals {
     queue: Queue,
     destinations: Vec<Told>,
     docker: Option<watch::Receiver<docker::Health>>,
+    otlp: Option<watch::Receiver<otlp::Trouble>>,
 }
 
 impl AgentVitals {
@@ -30,6 +34,7 @@ impl AgentVitals {
         started: UnixNanos,
         pipeline: &super::Pipeline,
         docker: Option<watch::Receiver<docker::Health>>,
+        otlp: Option<watch::Receiver<otlp::Trouble>>,
     ) -> Self {
         Self {
             started,
@@ -37,6 +42,7 @@ impl AgentVitals {
             queue: pipeline.queue().clone(),
             destinations: pipeline.destinations().to_vec(),
             docker,
+            otlp,
         }
     }
 }
@@ -49,10 +55,16 @@ impl Vitals for AgentVitals {
             unready.push(format!("the queue takes nothing: {full}"));
         }
         // Missing rights to the engine do not make the other sources unready, but they are told.
-        let degraded = self.docker.as_ref().and_then(|health| match &health.borrow().state {
+        let docker = self.docker.as_ref().and_then(|health| match &health.borrow().state {
             docker::State::Degraded(reason) => Some(format!("docker: {reason}")),
             docker::State::Waiting | docker::State::Collecting => None,
         });
+        let mut degraded: Vec<String> = docker.into_iter().collect();
+        if let Some(trouble) = &self.otlp {
+            let tell =
+                |(address, reason): (&SocketAddr, &String)| format!("otlp: cannot listen on {address}: {reason}");
+            degraded.extend(trouble.borrow().iter().map(tell));
+        }
         let destination = |told: &Told| {
             let counts = told.stats.counts();
             let pending = stats.destinations.get(&told.name).copied().unwrap_or_default();
@@ -73,7 +85,7 @@ impl Vitals for AgentVitals {
         Snapshot {
             started: self.started,
             unready,
-            degraded: degraded.into_iter().collect(),
+            degraded,
             sources: self.ledger.sums(),
             streams: self.ledger.streams(),
             records_refused: self.ledger.records_refused.load(Ordering::Relaxed),

@@ -265,6 +265,26 @@ impl Queue {
         self.handle.log.commit()
     }
 
+    /// Asks for a commit without lingering, and does not wait for it.
+    pub fn hurry(&self) {
+        let log = &self.handle.log;
+        let mut state = lock(&log.state);
+        if state.durable < state.appended {
+            state.hurry();
+            log.wake.notify_one();
+        }
+    }
+
+    /// Waits until that entry and all before it are durable, as long as it takes. Cancel safe.
+    pub async fn until_durable(&self, seq: Seq) {
+        let log = &self.handle.log;
+        let mut progress = log.progress.subscribe();
+        while lock(&log.state).durable < seq {
+            // The sender lives as long as this handle.
+            let _ = progress.changed().await;
+        }
+    }
+
     /// Waits, after [`Appended::Full`], until the next commit, which may have made room, but not for longer than `at_most`.
     pub fn wait_for_room(&self, at_most: Duration) {
         let log = &self.handle.log;

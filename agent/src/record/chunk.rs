@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{Forgotten, Origin, Resource, Severity, SourceKind, Tally, UnixNanos, origin::Stream};
+use super::{
+    Forgotten, Origin, Receipt, Resource, Severity, SourceKind, Tally, UnixNanos, origin::Stream, wire::Outline,
+};
 
 /// One thing that a source says about one of its streams.
 #[derive(Debug)]
@@ -13,6 +15,8 @@ pub enum Input {
     Chunk(Chunk),
     /// Something that happened, to be recorded between the stream's lines.
     Event(Event),
+    /// Records that are encoded already.
+    Pushed(Pushed),
 }
 
 /// Consecutive bytes of one stream.
@@ -92,4 +96,21 @@ pub struct Event {
     pub body: String,
     /// Attributes, already encoded by [`super::wire::record_attribute`].
     pub attributes: Vec<u8>,
+}
+
+/// A request of a client that has its records encoded already, and waits until they are durable.
+#[derive(Debug)]
+pub struct Pushed {
+    /// Whom it came through: gives the run, the level and the tally.
+    pub origin: Arc<Origin>,
+    /// An `ExportLogsServiceRequest`.
+    pub request: Vec<u8>,
+    /// The outline of the request.
+    pub outline: Outline,
+    /// When it was received.
+    pub observed: UnixNanos,
+    /// Answers the client.
+    pub receipt: Receipt,
+    /// The share of the memory budget that the request occupies; given back when it is dropped.
+    pub permit: Option<OwnedSemaphorePermit>,
 }

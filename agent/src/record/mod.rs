@@ -8,13 +8,15 @@ pub mod batch;
 pub mod chunk;
 pub mod clock;
 pub mod origin;
+pub mod receipt;
 pub mod severity;
 pub mod tally;
 pub mod wire;
 
 pub use batch::{Batch, BatchMeta, PositionUpdate};
-pub use chunk::{Chunk, Ending, Event, Input, Mark};
+pub use chunk::{Chunk, Ending, Event, Input, Mark, Pushed};
 pub use clock::{Clock, SystemClock, UnixNanos};
 pub use origin::{Bookmark, Forgotten, NoBookmark, Origin, Resource, SourceKind};
+pub use receipt::{Kept, Receipt, receipt};
 pub use severity::Severity;
 pub use tally::{Ledger, Tally};

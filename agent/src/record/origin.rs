@@ -19,6 +19,8 @@ pub enum SourceKind {
     Docker,
     /// A process that runlog started, or standard input.
     Process,
+    /// A program that sends OTLP.
+    Otlp,
 }
 
 impl SourceKind {
@@ -29,6 +31,7 @@ impl SourceKind {
             Self::File => "file",
             Self::Docker => "docker",
             Self::Process => "process",
+            Self::Otlp => "otlp",
         }
     }
 }

@@ -1,12 +1,16 @@
-//! OTLP protobuf bytes, written and walked without building structs.
+//! OTLP protobuf bytes, written, walked and passed on without building structs.
 //!
 //! Field numbers: `opentelemetry/proto/{logs,common,resource}/v1/*.proto`, version 1.11. A property test
 //! decodes what is written here with `opentelemetry-proto`.
 
+mod check;
+mod pass;
 mod read;
 mod split;
 mod write;
 
+pub use check::{Seen, Unfit, check_record};
+pub use pass::{Above, NoOutline, Outline, ResourceOutline, ScopeOutline, resource_without};
 pub use read::{Malformed, RecordView, ResourceView, ScopeView, Value, attributes, requests_resources};
 pub use split::{Part, split};
 pub use write::{Fields, RequestWriter, Text, hex16, record_attribute, resource_attribute, scope_bytes, uid_prefix};

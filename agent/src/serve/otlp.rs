@@ -1,48 +1,34 @@
 //! Takes logs over OTLP/HTTP into the store, for `runlog serve`.
-//!
-//! Source: OpenTelemetry protocol specification, "OTLP/HTTP": requests, responses, failures. Protobuf alone;
-//! JSON is refused as an unsupported media type.
 
 use std::{
-    io::{self, Read},
+    io,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 
 use axum::{
     Router,
-    body::{Body, Bytes, to_bytes},
-    extract::State,
-    http::{HeaderMap, StatusCode, header},
-    response::{IntoResponse, Response},
+    body::Body,
+    extract::{Request, State},
+    response::Response,
     routing::post,
 };
-use flate2::read::MultiGzDecoder;
-use prost::{
-    Message,
-    encoding::{WireType, encode_key, encode_varint},
-};
-use tokio::{sync::Semaphore, time::timeout};
-use tonic_types::Status;
+use prost::encoding::{WireType, encode_key, encode_varint};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
+    receive::{End, LOGS_PATH, Refusal, answer},
     record::{
-        BatchMeta, Severity, batch,
+        BatchMeta, Kept, Severity, batch,
         wire::{Malformed, ResourceView, Value, requests_resources},
     },
     store::{Store, StoreError, Writer},
 };
-
-const PROTOBUF: &str = "application/x-protobuf";
 
 /// A request is refused that is larger, before or after decompression: the specification's recommendation.
 const MAX_REQUEST_BYTES: usize = 64 << 20;
 
 /// Requests that are in memory at the same time; the others wait.
 const MAX_REQUESTS: usize = 2;
-
-/// How long a request's body may take.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Stores what comes in. What a client sends twice is stored twice, as OTLP allows.
 #[derive(Debug, Clone)]
@@ -61,105 +47,62 @@ impl Receiver {
         Self { store, writer, next_seq: Arc::default(), places: Arc::new(Semaphore::new(MAX_REQUESTS)) }
     }
 
-    /// Stores a decompressed request, a block per run; all of it is durable when this returns, or nothing is stored.
+    /// Stores a request, a block per run; all of it is durable when this returns, or nothing is stored.
     fn store(&self, request: &[u8]) -> Result<(), Refusal> {
-        let mut compressor = batch::compressor()?;
+        let mut compressor = batch::compressor().map_err(|_| Refusal::Busy)?;
         let blocks: Vec<_> = split(request)?
             .into_iter()
             .map(|(meta, bytes)| Ok((meta, compressor.compress(&bytes)?)))
-            .collect::<io::Result<_>>()?;
+            .collect::<io::Result<_>>()
+            .map_err(|_| Refusal::Busy)?;
         // Held until they are stored: the store passes over a number that comes after a higher one.
         let mut next_seq = self.next_seq.lock().unwrap_or_else(PoisonError::into_inner);
         let batches: Vec<_> =
             (*next_seq..).zip(&blocks).map(|(seq, (meta, payload))| (seq, meta, &payload[..])).collect();
-        self.store.append(self.writer, &batches)?;
+        self.store.append(self.writer, &batches).map_err(busy)?;
         *next_seq += batches.len() as u64;
         Ok(())
     }
 }
 
-/// Why a request is not stored.
-#[derive(Debug, thiserror::Error)]
-enum Refusal {
-    #[error("send {PROTOBUF}")]
-    MediaType,
-    #[error("send the body as it is, or with Content-Encoding gzip or zstd")]
-    Encoding,
-    #[error("the request is larger than 64 MiB")]
-    TooLarge,
-    #[error("the body came too slowly")]
-    TooSlow,
-    #[error("the body cannot be read")]
-    Body(#[from] io::Error),
-    #[error("the body is no ExportLogsServiceRequest")]
-    Malformed(#[from] Malformed),
-    #[error("web pages may not send logs")]
-    WebPage,
-    #[error("the store cannot take it at the moment")]
-    Store(#[from] StoreError),
+fn busy(fault: StoreError) -> Refusal {
+    tracing::warn!(error = %fault, cause = std::error::Error::source(&fault), "received logs could not be stored");
+    Refusal::Busy
 }
 
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        let status = match &self {
-            Self::MediaType | Self::Encoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
-            Self::Body(_) | Self::Malformed(_) => StatusCode::BAD_REQUEST,
-            Self::WebPage => StatusCode::FORBIDDEN,
-            Self::Store(fault) => {
-                tracing::warn!(error = %fault, cause = std::error::Error::source(fault), "received logs could not be stored");
-                StatusCode::SERVICE_UNAVAILABLE
-            }
-        };
-        let message = Status { message: self.to_string(), ..Status::default() };
-        (status, [(header::CONTENT_TYPE, PROTOBUF)], message.encode_to_vec()).into_response()
+impl End for Receiver {
+    type Room = Option<OwnedSemaphorePermit>;
+
+    fn max_request_bytes(&self) -> usize {
+        MAX_REQUEST_BYTES
+    }
+
+    async fn grow(&self, room: &mut Self::Room, _bytes: usize) -> bool {
+        if room.is_none() {
+            *room = Arc::clone(&self.places).acquire_owned().await.ok();
+        }
+        room.is_some()
+    }
+
+    async fn take(&self, request: Vec<u8>, room: Self::Room) -> Result<Kept, Refusal> {
+        let receiver = self.clone();
+        let stored = tokio::task::spawn_blocking(move || {
+            let stored = receiver.store(&request);
+            drop(room);
+            stored
+        });
+        stored.await.map_err(|_| busy(StoreError::Interrupted))??;
+        Ok(Kept::default())
     }
 }
 
 /// Not behind the check of `Host`, since agents call this server by the name that their network has for it.
 pub(super) fn router(receiver: Receiver) -> Router {
-    Router::new().route("/v1/logs", post(receive)).with_state(receiver)
+    Router::new().route(LOGS_PATH, post(receive)).with_state(receiver)
 }
 
-async fn receive(State(receiver): State<Receiver>, headers: HeaderMap, body: Body) -> Result<Response, Refusal> {
-    let get = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    // Browsers alone send these.
-    if headers.contains_key(header::ORIGIN) || headers.contains_key("sec-fetch-site") {
-        return Err(Refusal::WebPage);
-    }
-    if get("content-type").split(';').next().map(str::trim) != Some(PROTOBUF) {
-        return Err(Refusal::MediaType);
-    }
-    let encoding = get("content-encoding").to_ascii_lowercase();
-    let interrupted = |_| Refusal::Store(StoreError::Interrupted);
-    let place = Arc::clone(&receiver.places).acquire_owned().await.map_err(|_| StoreError::Interrupted)?;
-    let body = timeout(BODY_TIMEOUT, to_bytes(body, MAX_REQUEST_BYTES))
-        .await
-        .map_err(|_| Refusal::TooSlow)?
-        .map_err(|_| Refusal::TooLarge)?;
-    let stored = tokio::task::spawn_blocking(move || {
-        let stored = decompress(body, &encoding).and_then(|request| receiver.store(&request));
-        drop(place);
-        stored
-    });
-    stored.await.map_err(interrupted)??;
-    // An empty body is an `ExportLogsServiceResponse` without partial success.
-    Ok(([(header::CONTENT_TYPE, PROTOBUF)], Bytes::new()).into_response())
-}
-
-fn decompress(body: Bytes, encoding: &str) -> Result<Bytes, Refusal> {
-    let unpack = |from: &mut dyn Read| {
-        let mut request = Vec::new();
-        from.take(MAX_REQUEST_BYTES as u64 + 1).read_to_end(&mut request)?;
-        if request.len() > MAX_REQUEST_BYTES { Err(Refusal::TooLarge) } else { Ok(request.into()) }
-    };
-    match encoding {
-        "" | "identity" => Ok(body),
-        "gzip" => unpack(&mut MultiGzDecoder::new(&body[..])),
-        "zstd" => unpack(&mut zstd::stream::read::Decoder::with_buffer(&body[..])?),
-        _ => Err(Refusal::Encoding),
-    }
+async fn receive(State(receiver): State<Receiver>, request: Request) -> Response {
+    answer(request, &receiver).await.map(Body::new)
 }
 
 /// A request per run, each with its description, in the order of their first records.

@@ -312,7 +312,7 @@ async fn what_is_not_otlp_is_refused_as_the_specification_says() {
     let protobuf = ("content-type", "application/x-protobuf");
     let bomb = zstd::bulk::compress(&vec![0; 65 << 20], 1).unwrap();
     let cases: [(&[_], Vec<u8>, StatusCode); 6] = [
-        (&[("content-type", "application/json")], b"{}".to_vec(), StatusCode::UNSUPPORTED_MEDIA_TYPE),
+        (&[("content-type", "text/plain")], b"{}".to_vec(), StatusCode::UNSUPPORTED_MEDIA_TYPE),
         (&[protobuf, ("content-encoding", "br")], vec![], StatusCode::UNSUPPORTED_MEDIA_TYPE),
         (&[protobuf, ("content-encoding", "zstd")], b"no frame".to_vec(), StatusCode::BAD_REQUEST),
         (&[protobuf], vec![0x0a, 0xff], StatusCode::BAD_REQUEST),

@@ -3,17 +3,18 @@
 use std::{
     sync::{
         Arc,
+        atomic::{AtomicBool, Ordering},
         mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
     time::{Duration, Instant},
 };
 
 use tokio::{
-    sync::{Semaphore, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::timeout,
 };
 
-use crate::record::{Chunk, Input};
+use crate::record::{Chunk, Input, Pushed};
 
 /// What a chunk occupies at least, so that the number of waiting inputs is bounded as well.
 const SMALLEST_SHARE: usize = 4 * 1024;
@@ -24,13 +25,30 @@ pub struct Intake {
     budget: Arc<Semaphore>,
     budget_bytes: usize,
     sender: SyncSender<Input>,
+    is_held_up: HeldUp,
 }
 
 /// The pipeline's end of the door.
 #[derive(Debug)]
 pub struct Outlet {
     receiver: Receiver<Input>,
+    is_held_up: HeldUp,
 }
+
+/// Whether the pipeline waits for room in a full queue.
+#[derive(Clone, Debug, Default)]
+pub struct HeldUp(Arc<AtomicBool>);
+
+impl HeldUp {
+    /// Says so to the sources that can send their clients away.
+    pub fn set(&self, is_held_up: bool) {
+        self.0.store(is_held_up, Ordering::Relaxed);
+    }
+}
+
+/// A share of the budget that is taken before there is anything to hand over.
+#[derive(Debug, Default)]
+pub struct Room(Option<OwnedSemaphorePermit>);
 
 /// The pipeline is gone; nothing more can be handed over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -63,7 +81,9 @@ pub fn intake(budget_bytes: usize) -> (Intake, Outlet) {
     let budget_bytes = budget_bytes.clamp(SMALLEST_SHARE, u32::MAX as usize);
     // Each waiting chunk holds at least the smallest share, so a sender with a permit finds a free place.
     let (sender, receiver) = sync_channel(budget_bytes / SMALLEST_SHARE + 64);
-    (Intake { budget: Arc::new(Semaphore::new(budget_bytes)), budget_bytes, sender }, Outlet { receiver })
+    let is_held_up = HeldUp::default();
+    let outlet = Outlet { receiver, is_held_up: is_held_up.clone() };
+    (Intake { budget: Arc::new(Semaphore::new(budget_bytes)), budget_bytes, sender, is_held_up }, outlet)
 }
 
 impl Intake {
@@ -96,13 +116,55 @@ impl Intake {
         }
     }
 
+    /// Makes the room fit so many bytes in all, waiting at most `patience` for others to give some back. Says whether
+    /// it does. Nobody takes more than the whole budget, so what is larger passes alone.
+    pub async fn grow(&self, room: &mut Room, bytes: usize, patience: Duration) -> bool {
+        let held = room.0.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let wanted = self.share_of(bytes);
+        let Some(more) = wanted.checked_sub(u32::try_from(held).unwrap_or(u32::MAX)).filter(|more| *more > 0) else {
+            return true;
+        };
+        match timeout(patience, Arc::clone(&self.budget).acquire_many_owned(more)).await {
+            Ok(Ok(permit)) => match &mut room.0 {
+                Some(held) => held.merge(permit),
+                none => *none = Some(permit),
+            },
+            Ok(Err(_)) | Err(_) => return false,
+        }
+        true
+    }
+
+    /// Hands over a request for which there is `room`.
+    ///
+    /// # Errors
+    /// [`Closed`] if the pipeline has ended.
+    pub fn push(&self, mut pushed: Pushed, room: Room) -> Result<(), Closed> {
+        pushed.permit = room.0;
+        self.sender.send(Input::Pushed(pushed)).map_err(|_| Closed)
+    }
+
+    /// Whether the queue is full, so that what is handed over now may wait for long.
+    #[must_use]
+    pub fn is_held_up(&self) -> bool {
+        self.is_held_up.0.load(Ordering::Relaxed)
+    }
+
     fn share(&self, chunk: &Chunk) -> u32 {
-        let bytes = chunk.data.capacity().max(SMALLEST_SHARE).min(self.budget_bytes);
-        u32::try_from(bytes).unwrap_or(u32::MAX)
+        self.share_of(chunk.data.capacity())
+    }
+
+    fn share_of(&self, bytes: usize) -> u32 {
+        u32::try_from(bytes.max(SMALLEST_SHARE).min(self.budget_bytes)).unwrap_or(u32::MAX)
     }
 }
 
 impl Outlet {
+    /// Where the pipeline says whether it is held up.
+    #[must_use]
+    pub const fn held_up(&self) -> &HeldUp {
+        &self.is_held_up
+    }
+
     /// Waits for the next input until `deadline`.
     #[must_use]
     pub fn receive(&self, deadline: Instant) -> Received {
@@ -153,7 +215,9 @@ impl Stop {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{Ending, NoBookmark, Origin, Resource, Severity, SourceKind, Tally, origin::Stream};
+    use crate::record::{
+        Ending, NoBookmark, Origin, Resource, Severity, SourceKind, Tally, origin::Stream, receipt, wire::Outline,
+    };
 
     fn chunk(length: usize) -> Chunk {
         let origin = Origin::new(Stream {
@@ -194,6 +258,31 @@ mod tests {
         let (intake, outlet) = intake(8 * 1024);
         assert!(intake.send(Input::Chunk(chunk(1024 * 1024))).await.is_ok());
         assert!(matches!(outlet.receive(Instant::now()), Received::Input(_)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn room_grows_with_a_request_and_no_further_than_the_budget() {
+        let (intake, outlet) = intake(16 * 1024);
+        let (mut first, mut second) = (Room::default(), Room::default());
+        assert!(intake.grow(&mut first, 5_000, Duration::ZERO).await);
+        assert!(intake.grow(&mut first, 12_000, Duration::ZERO).await);
+        assert!(!intake.grow(&mut second, 5_000, Duration::from_secs(1)).await);
+        assert!(intake.grow(&mut second, 4_100, Duration::ZERO).await);
+        drop(second);
+        assert!(intake.grow(&mut first, 1_000_000, Duration::ZERO).await);
+
+        let (receipt, _answered) = receipt();
+        let origin = chunk(0).origin;
+        intake
+            .push(
+                Pushed { origin, request: Vec::new(), outline: Outline::default(), observed: 0, receipt, permit: None },
+                first,
+            )
+            .unwrap();
+        let Received::Input(held) = outlet.receive(Instant::now()) else { panic!("the request is waiting") };
+        assert!(!intake.grow(&mut Room::default(), 1, Duration::ZERO).await);
+        drop(held);
+        assert!(intake.grow(&mut Room::default(), 1, Duration::ZERO).await);
     }
 
     #[tokio::test]

@@ -6,9 +6,10 @@
 pub mod docker;
 pub mod file;
 mod intake;
+pub mod otlp;
 pub mod process;
 
-pub use intake::{Closed, Intake, Offer, Outlet, Received, Stop, StopSwitch, intake, stop_switch};
+pub use intake::{Closed, HeldUp, Intake, Offer, Outlet, Received, Room, Stop, StopSwitch, intake, stop_switch};
 
 use std::{collections::BTreeMap, sync::Arc};
 

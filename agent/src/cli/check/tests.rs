@@ -124,6 +124,8 @@ fn the_settings_are_shown_with_their_origin() {
     docker.host                unix:///docker.sock  environment variable RUNLOG_DOCKER_HOST
     docker.labels                                   default
     docker.read_exited         true                 default
+    otlp.listen                                     default
+    otlp.max_request_bytes     16MiB                default
     process.max_wait           5s                   default
     parse.max_line_bytes       1MiB                 default
     batch.max_bytes            768KiB               default

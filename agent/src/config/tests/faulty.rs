@@ -14,6 +14,7 @@ fn all_faults_are_shown_at_once() {
             ("RUNLOG_BATCH_LINGER", "200"),
             ("RUNLOG_MEMORY_MAX_BYTES", "64MB"),
             ("RUNLOG_SERVE_LISTEN", "localhost:4319"),
+            ("RUNLOG_OTLP_LISTEN", "on,4318"),
             ("RUNLOG_FILES", "/var/log/***.log"),
             ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318"),
             ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"),
@@ -38,6 +39,9 @@ fn all_faults_are_shown_at_once() {
 
     docker.collect = "sometimes" is not a switch (/runlog.toml)
     use one of: auto, on, off
+
+    RUNLOG_OTLP_LISTEN=on,4318 holds 4318, which is not an address to listen on (environment)
+    use IP addresses and ports such as 127.0.0.1:4318, or on, or off
 
     RUNLOG_BATCH_LINGER=200 is not a duration (environment)
     write a number and a unit, from 1ms to 1m

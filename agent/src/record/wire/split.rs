@@ -9,7 +9,7 @@ use super::{
 };
 
 /// Field number of `ResourceLogs.scope_logs` and of `ScopeLogs.log_records`.
-const CHILDREN: u32 = 2;
+pub(super) const CHILDREN: u32 = 2;
 
 /// A piece of a request: an `ExportLogsServiceRequest` of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,7 +127,7 @@ impl Open {
     }
 }
 
-fn open_message(bytes: &mut Vec<u8>, tag: u8, head: &[u8]) -> usize {
+pub(super) fn open_message(bytes: &mut Vec<u8>, tag: u8, head: &[u8]) -> usize {
     bytes.push(tag);
     let len_at = bytes.len();
     bytes.extend_from_slice(&[0; PADDED]);
@@ -135,7 +135,7 @@ fn open_message(bytes: &mut Vec<u8>, tag: u8, head: &[u8]) -> usize {
     len_at
 }
 
-fn close_message(bytes: &mut [u8], len_at: Option<usize>) {
+pub(super) fn close_message(bytes: &mut [u8], len_at: Option<usize>) {
     if let Some(at) = len_at {
         let length = bytes.len() - at - PADDED;
         patch_length(bytes, at, length);

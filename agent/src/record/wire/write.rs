@@ -12,7 +12,7 @@ const LOG_SEVERITY_NUMBER: u8 = 2 << 3;
 const LOG_SEVERITY_TEXT: u8 = 3 << 3 | 2;
 const LOG_BODY: u8 = 5 << 3 | 2;
 const LOG_ATTRIBUTE: u8 = 6 << 3 | 2;
-const LOG_OBSERVED_TIME: u8 = 11 << 3 | 1;
+pub(super) const LOG_OBSERVED_TIME: u8 = 11 << 3 | 1;
 const LOG_EVENT_NAME: u8 = 12 << 3 | 2;
 const RESOURCE_ATTRIBUTE: u8 = 1 << 3 | 2;
 const ANY_STRING: u8 = 1 << 3 | 2;
@@ -23,7 +23,7 @@ const ANY_BYTES: u8 = 7 << 3 | 2;
 const KEY_VALUE_KEY: u8 = 1 << 3 | 2;
 const KEY_VALUE_VALUE: u8 = 2 << 3 | 2;
 pub(super) const REQUEST_RESOURCE_LOGS: u8 = 1 << 3 | 2;
-const RESOURCE_LOGS_RESOURCE: u8 = 1 << 3 | 2;
+pub(super) const RESOURCE_LOGS_RESOURCE: u8 = 1 << 3 | 2;
 pub(super) const RESOURCE_LOGS_SCOPE_LOGS: u8 = 2 << 3 | 2;
 const RESOURCE_LOGS_SCHEMA_URL: u8 = 3 << 3 | 2;
 const SCOPE_LOGS_SCOPE: u8 = 1 << 3 | 2;
@@ -79,14 +79,21 @@ pub struct Fields<'a> {
     pub event_name: &'a str,
 }
 
-/// Builds the request of one resource, records grouped by their scope.
+/// Builds a request, records grouped by their scope: of one resource, or of all that [`RequestWriter::pass`] is given.
 #[derive(Debug)]
 pub struct RequestWriter {
-    bytes: Vec<u8>,
-    head: usize,
-    scope: Vec<u8>,
-    scope_len_at: Option<usize>,
-    records: u32,
+    pub(super) bytes: Vec<u8>,
+    /// Where the records of the one resource begin; zero where they are passed on.
+    pub(super) head: usize,
+    /// The fields of the resource that is passed on, as long as its message is open.
+    pub(super) resource: Vec<u8>,
+    pub(super) resource_len_at: Option<usize>,
+    /// The scope's name, or its fields where it is passed on.
+    pub(super) scope: Vec<u8>,
+    pub(super) scope_len_at: Option<usize>,
+    /// [`super::Above::id`] of the last record that was passed on.
+    pub(super) above: u64,
+    pub(super) records: u32,
 }
 
 impl RequestWriter {
@@ -100,7 +107,16 @@ impl RequestWriter {
         if !schema_url.is_empty() {
             put_bytes(&mut bytes, RESOURCE_LOGS_SCHEMA_URL, schema_url.as_bytes());
         }
-        Self { head: bytes.len(), bytes, scope: Vec::new(), scope_len_at: None, records: 0 }
+        Self {
+            head: bytes.len(),
+            bytes,
+            resource: Vec::new(),
+            resource_len_at: Some(1),
+            scope: Vec::new(),
+            scope_len_at: None,
+            above: 0,
+            records: 0,
+        }
     }
 
     /// Appends one record under the scope of that name.
@@ -133,15 +149,19 @@ impl RequestWriter {
     /// The whole request.
     pub fn finish(&mut self) -> &[u8] {
         self.close_scope();
-        let length = self.bytes.len() - 1 - PADDED;
-        patch_length(&mut self.bytes, 1, length);
+        if let Some(at) = self.resource_len_at {
+            let length = self.bytes.len() - at - PADDED;
+            patch_length(&mut self.bytes, at, length);
+        }
         &self.bytes
     }
 
-    /// Starts again with the same resource and no records.
+    /// Starts again, with the same resource if it is for one, and no records.
     pub fn clear(&mut self) {
         self.bytes.truncate(self.head);
+        self.resource_len_at = self.resource_len_at.filter(|_| self.head > 0);
         self.scope_len_at = None;
+        self.above = 0;
         self.records = 0;
     }
 
@@ -162,7 +182,7 @@ impl RequestWriter {
         }
     }
 
-    fn close_scope(&mut self) {
+    pub(super) fn close_scope(&mut self) {
         if let Some(at) = self.scope_len_at.take() {
             let length = self.bytes.len() - at - PADDED;
             patch_length(&mut self.bytes, at, length);

@@ -91,7 +91,7 @@ impl Reading {
         match self.outlet.receive(Instant::now() + Duration::from_secs(20)) {
             Received::Finished => false,
             Received::Nothing => panic!("nothing came for 20 s, so far: {:?}", self.texts()),
-            Received::Input(Input::Event(_)) => true,
+            Received::Input(Input::Event(_) | Input::Pushed(_)) => true,
             Received::Input(Input::Chunk(chunk)) => {
                 let known = self.streams.iter().position(|(origin, _)| origin.id == chunk.origin.id);
                 let index = known.unwrap_or_else(|| {

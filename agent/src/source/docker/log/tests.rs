@@ -65,13 +65,16 @@ fn read(log: &mut Log, written: &[Written]) -> usize {
 fn receive(log: &mut Log) -> BTreeMap<Stdio, Received> {
     let mut streams: BTreeMap<Stdio, Received> = BTreeMap::new();
     for input in log.outgoing().drain(..) {
-        let (Input::Chunk(Chunk { origin, .. }) | Input::Event(Event { origin, .. })) = &input;
+        let (Input::Chunk(Chunk { origin, .. }) | Input::Event(Event { origin, .. })) = &input else {
+            panic!("a container pushes nothing")
+        };
         let stdio = if origin.key.ends_with("/stdout") { Stdio::Out } else { Stdio::Err };
         let received = streams.entry(stdio).or_default();
         if received.origins.last().is_none_or(|last| last.id != origin.id) {
             received.origins.push(Arc::clone(origin));
         }
         match input {
+            Input::Pushed(_) => {}
             Input::Event(event) => received.events.push(event.name),
             Input::Chunk(chunk) => {
                 assert!(chunk.data.len() <= CHUNK);

@@ -1,0 +1,126 @@
+//! Records that come encoded: looked through, filtered, put under the run's tags, and never decoded.
+
+use std::{
+    io,
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
+
+use tracing::warn;
+
+use crate::{
+    batch::{Due, Slot},
+    enrich::{adopt, is_kept},
+    record::{
+        Pushed, Severity,
+        wire::{Above, Malformed, Unfit, check_record},
+    },
+};
+
+use super::Stage;
+
+/// How often records that cannot be passed on are spoken of.
+const WARN_EVERY: Duration = Duration::from_secs(60);
+
+/// What passing on remembers from one request to the next.
+#[derive(Debug, Default)]
+pub(super) struct Passing {
+    /// The last [`Above::id`].
+    last_head: u64,
+    warned: Option<Instant>,
+}
+
+/// What one request held.
+#[derive(Debug, Default)]
+struct Count {
+    read: u64,
+    kept: u64,
+    rejected: u64,
+}
+
+impl Stage {
+    /// Passes the records of a request on. The client is answered when those that were kept are durable.
+    pub(super) fn pushed(&mut self, pushed: Pushed) -> io::Result<()> {
+        let tally = &pushed.origin.tally;
+        let mut count = Count::default();
+        let passed = self.pass_resources(&pushed, &mut count);
+        tally.bytes_read.fetch_add(pushed.request.len() as u64, Ordering::Relaxed);
+        tally.lines_read.fetch_add(count.read, Ordering::Relaxed);
+        tally.records_kept.fetch_add(count.kept, Ordering::Relaxed);
+        tally.lines_lost.fetch_add(count.rejected, Ordering::Relaxed);
+        if count.rejected > 0 && self.passing.warned.is_none_or(|at| at.elapsed() >= WARN_EVERY) {
+            self.passing.warned = Some(Instant::now());
+            warn!(
+                source = tally.name,
+                records = count.rejected,
+                "records were rejected, since no destination could decode them; their client was told"
+            );
+        }
+        passed?;
+        pushed.receipt.durable();
+        Ok(())
+    }
+
+    fn pass_resources(&mut self, pushed: &Pushed, count: &mut Count) -> io::Result<()> {
+        for resource in &pushed.outline.resources {
+            let adopted = resource.check().and_then(|()| Ok(adopt(&resource.resource, &pushed.origin.resource)?));
+            let head = adopted.as_ref().map_or_else(|_| Vec::new(), |adopted| resource.head(&adopted.encoded));
+            let mut slot = None;
+            for scope in &resource.scopes {
+                self.passing.last_head += 1;
+                let above = Above { id: self.passing.last_head, resource: &head, scope: &scope.head };
+                let run_and_above = match (&adopted, scope.check()) {
+                    (Ok(adopted), Ok(())) => Ok((&adopted.run_id[..], above)),
+                    (Err(unfit), _) => Err(*unfit),
+                    (_, Err(unfit)) => Err(unfit),
+                };
+                for record in scope.records(&pushed.request) {
+                    count.read += 1;
+                    self.pass_record(pushed, run_and_above, record, &mut slot, count)?;
+                }
+            }
+            if self.batcher.is_crowded() {
+                self.close_batches(Due::All)?;
+                self.batcher.forget_idle();
+            }
+        }
+        Ok(())
+    }
+
+    /// Passes a record on, into the batch of `slot`, or rejects it for its own fault or that of what stands above it.
+    fn pass_record(
+        &mut self,
+        pushed: &Pushed,
+        run_and_above: Result<(&str, Above<'_>), Unfit>,
+        record: Result<&[u8], Malformed>,
+        slot: &mut Option<Slot>,
+        count: &mut Count,
+    ) -> io::Result<()> {
+        let looked_through = run_and_above.and_then(|(run_id, above)| {
+            let record = record?;
+            Ok((run_id, above, record, check_record(record)?))
+        });
+        let (run_id, above, record, seen) = match looked_through {
+            Ok(found) => found,
+            Err(unfit) => {
+                pushed.receipt.reject(&unfit);
+                count.rejected += 1;
+                return Ok(());
+            }
+        };
+        let level = if seen.severity == Severity::UNSPECIFIED { Severity::INFO } else { seen.severity };
+        if !is_kept(level, &pushed.origin) {
+            return Ok(());
+        }
+        let into = *slot.get_or_insert_with(|| self.batcher.slot_of_run(run_id, &pushed.receipt, Instant::now()));
+        count.kept += 1;
+        if let Some(full) = self.batcher.pass(into, &above, record, &seen, pushed.observed) {
+            *slot = None;
+            self.close(full)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

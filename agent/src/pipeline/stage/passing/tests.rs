@@ -1,0 +1,213 @@
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, atomic::AtomicBool},
+    thread,
+};
+
+use opentelemetry_proto::tonic::{
+    collector::logs::v1::ExportLogsServiceRequest,
+    common::v1::{AnyValue, KeyValue, any_value},
+    logs::v1::{LogRecord, ResourceLogs, ScopeLogs},
+    resource::v1::Resource,
+};
+use prost::Message;
+use tokio::sync::mpsc;
+
+use super::*;
+use crate::{
+    batch::{self, Batcher},
+    parse,
+    pipeline::receipts::answer,
+    queue::{self, Disk, Queue},
+    record::{
+        BatchMeta, Kept, Ledger, NoBookmark, Origin, SourceKind,
+        origin::Stream,
+        receipt,
+        tally::Counts,
+        wire::{Outline, Value, resource_attribute},
+    },
+    source::{Room, intake},
+};
+
+const DESTINATION: &str = "d";
+
+/// What came of some requests: their answers, the batches, and what was counted.
+struct Passed {
+    answers: Vec<Option<Kept>>,
+    batches: Vec<(BatchMeta, ExportLogsServiceRequest)>,
+    counts: Counts,
+}
+
+impl Passed {
+    /// The bodies of a run's records, in the order of the batches.
+    fn bodies(&self, run: &str) -> Vec<String> {
+        let requests = self.batches.iter().filter(|(meta, _)| meta.run_id == run).map(|(_, request)| request);
+        let records = requests.flat_map(|request| &request.resource_logs).flat_map(|resource| &resource.scope_logs);
+        records.flat_map(|scope| &scope.log_records).map(body).collect()
+    }
+}
+
+/// Sends requests through a stage, as run `ours`, and waits for their answers.
+async fn pass(level: Severity, max_bytes: usize, requests: &[Vec<u8>]) -> Passed {
+    let dir = tempfile::tempdir().unwrap();
+    let config = queue::Config { max_bytes: 64 << 20, segment_bytes: 8 << 20 };
+    let linger = Duration::from_millis(5);
+    let (queue, _) = Queue::open(dir.path(), &config, &[DESTINATION], Arc::new(Disk), linger).unwrap();
+    let batcher = Batcher::new(batch::Config { max_bytes, linger }).unwrap();
+    let (awaited, awaiting) = mpsc::channel(1);
+    let (ledger, gave_up) = (Arc::new(Ledger::default()), Arc::new(AtomicBool::new(false)));
+    let parse = parse::Config { max_line_bytes: 1 << 20 };
+    let stage = Stage::new(parse, batcher, queue.clone(), Arc::clone(&ledger), awaited, gave_up);
+    let (door, outlet) = intake(16 << 20);
+    let stage = thread::spawn(move || stage.run(&outlet));
+    tokio::spawn(answer(queue.clone(), awaiting));
+
+    let mut encoded = Vec::new();
+    resource_attribute(&mut encoded, "ml.run.id", Value::String("ours"));
+    resource_attribute(&mut encoded, "host.name", Value::String("h"));
+    let tally = ledger.open(SourceKind::Otlp, "test");
+    let origin = Origin::new(Stream {
+        key: String::new(),
+        kind: SourceKind::Otlp,
+        identity: &[],
+        resource: Arc::new(crate::record::Resource { run_id: "ours".into(), encoded }),
+        attributes: Vec::new(),
+        level,
+        tally: Arc::clone(&tally),
+        bookmark: Arc::new(NoBookmark),
+    });
+    let mut answers = Vec::new();
+    let mut waiting = Vec::new();
+    for request in requests {
+        let (receipt, answered) = receipt();
+        let (origin, outline) = (Arc::clone(&origin), Outline::read(request).unwrap());
+        let pushed = Pushed { origin, request: request.clone(), outline, observed: 5, receipt, permit: None };
+        door.push(pushed, Room::default()).unwrap();
+        waiting.push(answered);
+    }
+    for answered in waiting {
+        answers.push(answered.await.ok());
+    }
+    let durable = queue.stats().durable;
+    let mut reader = queue.reader(DESTINATION).unwrap();
+    drop(door);
+    stage.join().unwrap().unwrap();
+    queue.close();
+    let mut batches = Vec::new();
+    while let Some(stored) = reader.next().await {
+        assert!(stored.seq <= durable, "a client was answered before its records were durable");
+        let meta = BatchMeta::decode(&stored.meta[..]).unwrap();
+        let bytes = zstd::decode_all(&stored.body[..]).unwrap();
+        assert_eq!(bytes.len(), meta.uncompressed_bytes as usize);
+        batches.push((meta, ExportLogsServiceRequest::decode(&bytes[..]).unwrap()));
+    }
+    Passed { answers, batches, counts: tally.counts() }
+}
+
+fn text(text: &str) -> Option<AnyValue> {
+    Some(AnyValue { value: Some(any_value::Value::StringValue(text.to_owned())) })
+}
+
+fn body(record: &LogRecord) -> String {
+    match record.body.as_ref().and_then(|body| body.value.as_ref()) {
+        Some(any_value::Value::StringValue(text)) => text.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn record(time: u64, severity: i32, body: &str) -> LogRecord {
+    LogRecord { time_unix_nano: time, severity_number: severity, body: text(body), ..LogRecord::default() }
+}
+
+/// A `ResourceLogs` whose client names that run, if any.
+fn resource(run: Option<&str>, records: Vec<LogRecord>) -> ResourceLogs {
+    let pair = |run| KeyValue { key: "ml.run.id".into(), value: text(run), ..KeyValue::default() };
+    ResourceLogs {
+        resource: run.map(|run| Resource { attributes: vec![pair(run)], ..Resource::default() }),
+        scope_logs: vec![ScopeLogs { log_records: records, ..ScopeLogs::default() }],
+        ..ResourceLogs::default()
+    }
+}
+
+fn request(resource_logs: Vec<ResourceLogs>) -> Vec<u8> {
+    ExportLogsServiceRequest { resource_logs }.encode_to_vec()
+}
+
+#[tokio::test]
+async fn records_are_filed_under_their_run_and_left_out_below_the_level() {
+    let event = LogRecord { event_name: "e".into(), ..record(9, 17, "event") };
+    let requests = [
+        request(vec![
+            resource(None, vec![record(7, 9, "info"), record(3, 5, "debug"), record(8, 0, "no level")]),
+            resource(Some("theirs"), vec![record(0, 13, "no time"), event]),
+        ]),
+        request(vec![resource(None, vec![record(1, 1, "trace")])]),
+        request(vec![resource(Some("ours"), vec![record(2, 9, "more")])]),
+    ];
+    let passed = pass(Severity::INFO, 1 << 20, &requests).await;
+
+    assert_eq!(passed.answers, vec![Some(Kept::default()); 3]);
+    assert_eq!(passed.bodies("ours"), ["info", "no level", "more"]);
+    assert_eq!(passed.bodies("theirs"), ["no time", "event"]);
+    assert_eq!(passed.counts.lines_filtered, [0, 1, 1, 0, 0, 0, 0]);
+    assert_eq!((passed.counts.lines_read, passed.counts.records_kept, passed.counts.lines_lost), (7, 5, 0));
+    assert_eq!(passed.counts.bytes_read, requests.iter().map(|request| request.len() as u64).sum::<u64>());
+    let (meta, theirs) = passed.batches.iter().find(|(meta, _)| meta.run_id == "theirs").unwrap();
+    assert_eq!((meta.records, meta.first_time_unix_nano, meta.last_time_unix_nano), (2, 5, 9));
+    assert_eq!((&meta.records_by_range[..], meta.has_events), (&[0, 0, 0, 0, 1, 1, 0][..], true));
+    let keys: Vec<_> = theirs.resource_logs[0].resource.iter().flat_map(|resource| &resource.attributes).collect();
+    assert_eq!(keys.iter().map(|pair| &pair.key[..]).collect::<Vec<_>>(), ["ml.run.id", "host.name"]);
+}
+
+#[tokio::test]
+async fn r4_r5_a_bad_record_is_rejected_alone_and_its_client_told() {
+    let good = resource(None, vec![record(1, 9, "good")]);
+    let mut bad = good.encode_to_vec();
+    // A resource with an attribute whose key is not UTF-8: none of its records can be passed on.
+    bad.splice(0..0, *b"\x0a\x05\x0a\x03\x0a\x01\xff");
+    let not_utf8 = b"\x1a\x01\xff";
+    let scope = [b"\x12\x05\x12\x03".as_slice(), not_utf8].concat();
+    let mixed = [good.encode_to_vec(), scope].concat();
+    let framed = |message: &[u8]| [&[0x0a, u8::try_from(message.len()).unwrap()], message].concat();
+    let requests = [[framed(&mixed), framed(&bad)].concat(), framed(&bad), request(vec![good])];
+    let passed = pass(Severity::INFO, 1 << 20, &requests).await;
+
+    let reason = "it has a string that is not UTF-8";
+    let rejected = |rejected| Some(Kept { rejected, reason: if rejected > 0 { reason.into() } else { String::new() } });
+    assert_eq!(passed.answers, [rejected(2), rejected(1), rejected(0)]);
+    assert_eq!(passed.bodies("ours"), ["good", "good"]);
+    assert_eq!((passed.counts.lines_read, passed.counts.records_kept, passed.counts.lines_lost), (5, 2, 3));
+}
+
+#[tokio::test]
+async fn a_large_request_becomes_batches_of_the_usual_size_and_is_answered_once() {
+    let bodies: Vec<String> = (0..2_000).map(|number| format!("line {number:0100}")).collect();
+    let records = bodies.iter().map(|body| record(1, 9, body)).collect();
+    let passed = pass(Severity::INFO, 64 * 1024, &[request(vec![resource(None, records)])]).await;
+
+    assert_eq!(passed.answers, [Some(Kept::default())]);
+    assert_eq!(passed.bodies("ours"), bodies);
+    assert_eq!(passed.batches.len(), 4);
+    for (meta, request) in &passed.batches {
+        assert!(meta.uncompressed_bytes < 65 * 1024, "{meta:?}");
+        assert_eq!(request.resource_logs.len(), 1, "each batch is whole by itself");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_names_many_runs_has_each_of_its_records_kept() {
+    let resources = (0..200).map(|run| resource(Some(&format!("run {run}")), vec![record(1, 9, "x")])).collect();
+    let passed = pass(Severity::INFO, 64 * 1024, &[request(resources)]).await;
+    assert_eq!(passed.answers, [Some(Kept::default())]);
+    let runs: BTreeSet<_> = passed.batches.iter().map(|(meta, _)| meta.run_id.clone()).collect();
+    assert_eq!((passed.batches.len(), runs.len()), (200, 200));
+}
+
+#[tokio::test]
+async fn a_record_that_the_queue_can_never_take_is_rejected_and_not_asked_for_again() {
+    let noise: String = std::iter::repeat_with(fastrand::alphanumeric).take(24 << 20).collect();
+    let passed = pass(Severity::INFO, 64 * 1024, &[request(vec![resource(None, vec![record(1, 9, &noise)])])]).await;
+    let Some(Kept { rejected: 1, reason }) = &passed.answers[0] else { panic!("{:?}", passed.answers) };
+    assert!(reason.contains("larger than"), "{reason}");
+    assert!(passed.batches.is_empty());
+}

@@ -1,0 +1,125 @@
+//! OTLP/gRPC: one unary call, framed here, as `export` frames its own.
+
+use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
+use bytes::{BufMut, Bytes};
+use http_body_util::{BodyExt, Empty, Full};
+use hyper::{
+    HeaderMap, Method, Request, Response,
+    body::Body,
+    header::{CONTENT_TYPE, HeaderValue},
+};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use prost::Message;
+use tonic_types::{Status, pb::RetryInfo};
+
+use crate::record::Kept;
+
+use super::{
+    AnswerBody, End, Refusal,
+    body::{self, ENCODINGS, Encoding},
+    http::{header, response},
+};
+
+const LOGS_PATH: &str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
+
+const MEDIA_TYPE: &str = "application/grpc";
+
+/// Whether the message is compressed, and its length in four bytes.
+const PREFIX: usize = 5;
+
+/// What `grpc-message` may not hold as it is.
+const ENCODED: &AsciiSet = &CONTROLS.add(b'%');
+
+/// Whether a request is meant for us.
+pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
+    header(headers, CONTENT_TYPE.as_str()).starts_with(MEDIA_TYPE)
+}
+
+/// Answers a request.
+pub(super) async fn answer<E, B>(request: Request<B>, end: &E) -> Response<AnswerBody>
+where
+    E: End,
+    B: Body<Data = Bytes> + Send,
+{
+    let mut response = match take(request, end).await {
+        Ok(kept) => accepted(&kept),
+        Err(refusal) => refused(&refusal),
+    };
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+    response
+}
+
+async fn take<E, B>(request: Request<B>, end: &E) -> Result<Kept, Refusal>
+where
+    E: End,
+    B: Body<Data = Bytes> + Send,
+{
+    let (head, body) = request.into_parts();
+    if head.method != Method::POST {
+        return Err(Refusal::Method);
+    }
+    if head.uri.path() != LOGS_PATH {
+        return Err(Refusal::Service);
+    }
+    let encoding = Encoding::named(header(&head.headers, "grpc-encoding"))?;
+    let limit = end.max_request_bytes();
+    let mut room = E::Room::default();
+    let mut message = body::read(body, limit + PREFIX, end, &mut room).await?;
+    let is_compressed = strip_frame(&mut message)?;
+    let encoding = if is_compressed { encoding } else { Encoding::Identity };
+    let request = body::decompress(message, encoding, limit, end, &mut room).await?;
+    end.take(request, room).await
+}
+
+/// Takes the frame off its message, and says whether the message is compressed.
+fn strip_frame(framed: &mut Vec<u8>) -> Result<bool, Refusal> {
+    let (is_compressed, length) = match framed[..] {
+        [flag @ (0 | 1), a, b, c, d, ..] => (flag == 1, u32::from_be_bytes([a, b, c, d])),
+        _ => return Err(Refusal::Frame),
+    };
+    if usize::try_from(length) != Ok(framed.len() - PREFIX) {
+        return Err(Refusal::Frame);
+    }
+    framed.drain(..PREFIX);
+    Ok(is_compressed)
+}
+
+fn accepted(kept: &Kept) -> Response<AnswerBody> {
+    let message = response(kept);
+    let mut framed = Vec::with_capacity(PREFIX + message.len());
+    framed.put_u8(0);
+    // An answer holds a number and a sentence.
+    framed.put_u32(u32::try_from(message.len()).unwrap_or(u32::MAX));
+    framed.extend_from_slice(&message);
+    let mut trailers = HeaderMap::new();
+    trailers.insert("grpc-status", HeaderValue::from(0));
+    Response::new(Full::from(framed).with_trailers(std::future::ready(Some(Ok(trailers)))).boxed_unsync())
+}
+
+/// The status stands in the head, since nothing else comes ("Trailers-Only").
+fn refused(refusal: &Refusal) -> Response<AnswerBody> {
+    let mut response = Response::new(Empty::new().boxed_unsync());
+    let headers = response.headers_mut();
+    headers.insert("grpc-status", HeaderValue::from(refusal.code()));
+    let words = refusal.to_string();
+    if let Ok(message) = HeaderValue::from_str(&utf8_percent_encode(&words, ENCODED).to_string()) {
+        headers.insert("grpc-message", message);
+    }
+    if let Some(after) = refusal.retry_after() {
+        let mut status = Status { code: refusal.code(), message: words, ..Status::default() };
+        let mut wish = RetryInfo::default();
+        wish.retry_delay.get_or_insert_default().seconds = i64::try_from(after.as_secs()).unwrap_or(i64::MAX);
+        status.details.push(Default::default());
+        if let Some(detail) = status.details.last_mut() {
+            detail.type_url = "type.googleapis.com/google.rpc.RetryInfo".to_owned();
+            detail.value = wish.encode_to_vec();
+        }
+        if let Ok(details) = HeaderValue::from_str(&STANDARD_NO_PAD.encode(status.encode_to_vec())) {
+            headers.insert("grpc-status-details-bin", details);
+        }
+    }
+    if matches!(refusal, Refusal::Encoding) {
+        headers.insert("grpc-accept-encoding", HeaderValue::from_static(ENCODINGS));
+    }
+    response
+}

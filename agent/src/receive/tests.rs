@@ -1,0 +1,254 @@
+use std::{
+    io::Write as _,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
+use flate2::{Compression, write::GzEncoder};
+use http_body_util::{BodyExt, Full};
+use hyper::{HeaderMap, StatusCode};
+use opentelemetry_proto::tonic::{
+    collector::logs::v1::{ExportLogsServiceRequest, ExportLogsServiceResponse},
+    logs::v1::{LogRecord, ResourceLogs, ScopeLogs},
+};
+use prost::Message;
+use serde_json::{Value as Json, json};
+use tonic_types::{RpcStatusExt, Status};
+
+use super::*;
+
+const LIMIT: usize = 100_000;
+const GRPC_PATH: &str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
+const PROTOBUF: (&str, &str) = ("content-type", "application/x-protobuf");
+const JSON: (&str, &str) = ("content-type", "application/json");
+const GRPC: (&str, &str) = ("content-type", "application/grpc");
+
+/// Remembers what it was given.
+struct Desk {
+    room: usize,
+    most: AtomicUsize,
+    taken: Mutex<Vec<Vec<u8>>>,
+    rejected: u64,
+}
+
+impl Desk {
+    fn new() -> Self {
+        Self { room: 10 * LIMIT, most: AtomicUsize::new(0), taken: Mutex::default(), rejected: 0 }
+    }
+
+    fn taken(&self) -> Vec<Vec<u8>> {
+        self.taken.lock().unwrap().clone()
+    }
+}
+
+impl End for Desk {
+    type Room = usize;
+
+    fn max_request_bytes(&self) -> usize {
+        LIMIT
+    }
+
+    async fn grow(&self, room: &mut usize, bytes: usize) -> bool {
+        *room = bytes.max(*room);
+        self.most.fetch_max(*room, Ordering::Relaxed);
+        *room <= self.room
+    }
+
+    async fn take(&self, request: Vec<u8>, room: usize) -> Result<Kept, Refusal> {
+        assert!(room >= request.len(), "there is room for what is handed over");
+        self.taken.lock().unwrap().push(request);
+        Ok(Kept { rejected: self.rejected, reason: "50 % is \u{fc}".repeat(usize::from(self.rejected > 0)) })
+    }
+}
+
+struct Answered {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Bytes,
+    trailers: HeaderMap,
+}
+
+impl Answered {
+    fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// The code of gRPC, wherever it stands.
+    fn code(&self) -> &str {
+        let status = self.trailers.get("grpc-status").or(self.headers.get("grpc-status"));
+        status.map_or("", |value| value.to_str().unwrap())
+    }
+}
+
+async fn send(desk: &Desk, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answered {
+    let mut request = Request::builder().method(method).uri(path);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let response = answer(request.body(Full::from(body.to_vec())).unwrap(), desk).await;
+    let (head, body) = response.into_parts();
+    let body = body.collect().await.unwrap();
+    let trailers = body.trailers().cloned().unwrap_or_default();
+    Answered { status: head.status, headers: head.headers, body: body.to_bytes(), trailers }
+}
+
+async fn post(desk: &Desk, headers: &[(&str, &str)], body: &[u8]) -> Answered {
+    send(desk, "POST", LOGS_PATH, headers, body).await
+}
+
+async fn call(desk: &Desk, encoding: &str, framed: &[u8]) -> Answered {
+    send(desk, "POST", GRPC_PATH, &[GRPC, ("te", "trailers"), ("grpc-encoding", encoding)], framed).await
+}
+
+fn request(records: usize) -> Vec<u8> {
+    let record = LogRecord { time_unix_nano: 1 << 60, trace_id: vec![0xab; 16], ..LogRecord::default() };
+    let scope = ScopeLogs { log_records: vec![record; records], ..ScopeLogs::default() };
+    let resource = ResourceLogs { scope_logs: vec![scope], ..ResourceLogs::default() };
+    ExportLogsServiceRequest { resource_logs: vec![resource] }.encode_to_vec()
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn zstd(bytes: &[u8]) -> Vec<u8> {
+    zstd::bulk::compress(bytes, 1).unwrap()
+}
+
+fn framed(flag: u8, message: &[u8]) -> Vec<u8> {
+    [&[flag][..], &u32::try_from(message.len()).unwrap().to_be_bytes(), message].concat()
+}
+
+#[tokio::test]
+async fn a_request_comes_out_as_it_was_encoded_however_it_was_wrapped() {
+    let desk = Desk::new();
+    let plain = request(1_000);
+    let text = json!({"resourceLogs": [{"scopeLogs": [{"logRecords": [
+        {"timeUnixNano": (1_u64 << 60).to_string(), "traceId": "ab".repeat(16), "unknown": 1},
+    ]}]}]})
+    .to_string();
+    let gzip = gzip(&plain);
+    for (encoding, body) in [("", &plain), ("identity", &plain), ("GZIP", &gzip), ("zstd", &zstd(&plain))] {
+        let answered = post(&desk, &[PROTOBUF, ("content-encoding", encoding)], body).await;
+        assert_eq!((answered.status, &answered.body[..]), (StatusCode::OK, &b""[..]), "{encoding:?}");
+        assert_eq!(answered.header("content-type"), "application/x-protobuf");
+    }
+    let answered = post(&desk, &[("content-type", "application/json; charset=utf-8")], text.as_bytes()).await;
+    assert_eq!((answered.status, &answered.body[..]), (StatusCode::OK, &b"{}"[..]));
+    assert_eq!(answered.header("content-type"), "application/json");
+    for (encoding, flag, body) in [("gzip", 1, &gzip), ("zstd", 1, &zstd(&plain)), ("gzip", 0, &plain), ("", 0, &plain)]
+    {
+        let answered = call(&desk, encoding, &framed(flag, body)).await;
+        assert_eq!((answered.status, answered.code(), &answered.body[..]), (StatusCode::OK, "0", &[0; 5][..]));
+        assert_eq!(answered.header("content-type"), "application/grpc");
+    }
+    let taken = desk.taken();
+    assert_eq!(taken.len(), 9);
+    for (number, taken) in taken.into_iter().enumerate() {
+        assert!(taken == if number == 4 { request(1) } else { plain.clone() }, "request {number}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_otlp_is_refused_as_the_specification_says() {
+    let desk = Desk::new();
+    let large = vec![0; LIMIT + 1];
+    let cases: [(&[_], &[u8], u16); 11] = [
+        (&[PROTOBUF, ("content-encoding", "br")], b"", 415),
+        (&[("content-type", "text/plain")], b"", 415),
+        (&[], b"", 415),
+        (&[PROTOBUF, ("content-encoding", "zstd")], b"no frame", 400),
+        (&[PROTOBUF, ("content-encoding", "gzip")], &gzip(b"torn")[..20], 400),
+        (&[JSON], b"{\"resourceLogs\": 5}", 400),
+        (&[PROTOBUF], &large, 413),
+        (&[PROTOBUF, ("content-encoding", "gzip")], &gzip(&large), 413),
+        (&[PROTOBUF, ("content-encoding", "zstd")], &zstd(&vec![0; 1 << 26]), 413),
+        (&[PROTOBUF, ("origin", "https://evil.example")], b"", 403),
+        (&[JSON, ("sec-fetch-site", "cross-site")], b"", 403),
+    ];
+    for (headers, body, status) in cases {
+        let answered = post(&desk, headers, body).await;
+        assert_eq!(answered.status, status, "{headers:?}");
+        if headers.contains(&JSON) {
+            let refusal: Json = serde_json::from_slice(&answered.body).unwrap();
+            assert!(!refusal["message"].as_str().unwrap().is_empty(), "{headers:?}");
+        } else {
+            assert!(!Status::decode(answered.body).unwrap().message.is_empty(), "{headers:?}");
+        }
+    }
+    for (method, path, status) in [("GET", LOGS_PATH, 405), ("POST", "/v1/profiles", 404), ("POST", "/", 404)] {
+        assert_eq!(send(&desk, method, path, &[PROTOBUF], b"").await.status, status, "{method} {path}");
+    }
+    assert!(desk.taken().is_empty());
+    assert!(desk.most.load(Ordering::Relaxed) < 4 * LIMIT, "a bomb has taken more than its limit");
+}
+
+#[tokio::test]
+async fn a_call_that_is_no_call_is_refused_with_a_status_of_grpc() {
+    let desk = Desk::new();
+    let large = framed(0, &vec![0; LIMIT + 1]);
+    let (invalid, exhausted, unimplemented) = ("3", "8", "12");
+    let two = [framed(0, b""), framed(0, b"")].concat();
+    let cases: [(&str, &[u8], &str); 8] = [
+        ("", b"", invalid),
+        ("", &framed(0, b"abc")[..7], invalid),
+        ("", &two, invalid),
+        ("", &framed(2, b""), invalid),
+        ("gzip", &framed(1, b"no gzip"), invalid),
+        ("br", &framed(1, b""), unimplemented),
+        ("", &large, exhausted),
+        ("zstd", &framed(1, &zstd(&vec![0; 1 << 26])), exhausted),
+    ];
+    for (encoding, body, code) in cases {
+        let answered = call(&desk, encoding, body).await;
+        assert_eq!((answered.status, answered.code()), (StatusCode::OK, code), "{encoding:?} {} bytes", body.len());
+        assert!(!answered.header("grpc-message").is_empty());
+        assert_eq!(answered.header("grpc-status-details-bin"), "", "it is not to be sent again");
+        assert_eq!(!answered.header("grpc-accept-encoding").is_empty(), code == unimplemented);
+    }
+    let traces = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+    assert_eq!(send(&desk, "POST", traces, &[GRPC], &framed(0, b"")).await.code(), unimplemented);
+    assert!(desk.taken().is_empty());
+}
+
+#[tokio::test]
+async fn r3_without_room_the_client_is_told_to_come_again() {
+    let desk = Desk { room: 1_000, ..Desk::new() };
+    let plain = request(100);
+    for (encoding, body) in [("", plain.clone()), ("gzip", gzip(&plain)), ("zstd", zstd(&plain))] {
+        let answered = post(&desk, &[PROTOBUF, ("content-encoding", encoding)], &body).await;
+        assert_eq!((answered.status.as_u16(), answered.header("retry-after")), (503, "1"), "{encoding:?}");
+        let flag = u8::from(!encoding.is_empty());
+        let answered = call(&desk, encoding, &framed(flag, &body)).await;
+        assert_eq!(answered.code(), "14", "{encoding:?}");
+        let details = STANDARD_NO_PAD.decode(answered.header("grpc-status-details-bin")).unwrap();
+        let wish = Status::decode(&details[..]).unwrap().get_details_retry_info().unwrap();
+        assert_eq!(wish.retry_delay, Some(std::time::Duration::from_secs(1)));
+    }
+    assert!(desk.taken().is_empty());
+}
+
+#[tokio::test]
+async fn r4_what_was_rejected_is_told_with_its_reason_and_the_rest_is_taken() {
+    let desk = Desk { rejected: 3, ..Desk::new() };
+    let reason = "50 % is \u{fc}";
+    let check = |message: &[u8]| {
+        let partial = ExportLogsServiceResponse::decode(message).unwrap().partial_success.unwrap();
+        assert_eq!((partial.rejected_log_records, &partial.error_message[..]), (3, reason));
+    };
+    let answered = post(&desk, &[PROTOBUF], &request(5)).await;
+    assert_eq!(answered.status, StatusCode::OK);
+    check(&answered.body);
+    let answered = call(&desk, "", &framed(0, &request(5))).await;
+    assert_eq!(answered.code(), "0");
+    check(&answered.body[5..]);
+    let answered = post(&desk, &[JSON], b"{}").await;
+    let said: Json = serde_json::from_slice(&answered.body).unwrap();
+    assert_eq!(said, json!({"partialSuccess": {"rejectedLogRecords": "3", "errorMessage": reason}}));
+    assert_eq!(desk.taken().len(), 3);
+}

@@ -1,0 +1,58 @@
+//! Programs that send OTLP: the logs of an SDK or a Collector pass through, with the run's tags added.
+//!
+//! Each address speaks gRPC and HTTP, told apart by the request, so that no client finds the wrong port. What a client
+//! sends is neither decoded nor written anew: the pipeline looks it through and puts it under another head. The
+//! client is answered when its records are durable; it sends again what was not answered, which may repeat records.
+//! While the queue is full or memory is short, clients are asked to come again.
+//!
+//! An address that is in use holds up nothing else: it is told, and tried again.
+
+mod end;
+mod listen;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+
+use tokio::{sync::watch, task::JoinSet};
+
+use crate::record::{Resource, Severity};
+
+use super::Context;
+
+/// How OTLP is received.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// The addresses; none to receive nothing.
+    pub listen: Vec<SocketAddr>,
+    /// The largest request, before and after decompression.
+    pub max_request_bytes: usize,
+}
+
+/// What is said of records that do not say it themselves.
+#[derive(Debug, Clone)]
+pub struct Tagging {
+    /// The run.
+    pub resource: Arc<Resource>,
+    /// Records below this level are left out.
+    pub level: Severity,
+}
+
+/// Addresses that cannot be listened on at the moment, and why.
+pub type Trouble = BTreeMap<SocketAddr, String>;
+
+/// Receives until the stop is thrown and what was taken is answered.
+pub async fn collect(config: Config, context: Context, tagging: Tagging, trouble: watch::Sender<Trouble>) {
+    let trouble = Arc::new(trouble);
+    let mut listeners = JoinSet::new();
+    for address in config.listen {
+        let end = end::Gate::new(address, config.max_request_bytes, &context, &tagging);
+        listeners.spawn(listen::listen(address, end, context.stop.clone(), Arc::clone(&trouble)));
+    }
+    drop(context);
+    while let Some(ended) = listeners.join_next().await {
+        if let Err(failure) = ended {
+            tracing::error!(error = %failure, "a receiver of OTLP failed");
+        }
+    }
+}

@@ -1,0 +1,174 @@
+use std::{
+    net::SocketAddr,
+    sync::{Arc, mpsc},
+    thread,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::{Request, Response, StatusCode, Version, body::Incoming};
+use hyper_util::{
+    client::legacy::{Client, Error},
+    rt::TokioExecutor,
+};
+use opentelemetry_proto::tonic::{
+    collector::logs::v1::ExportLogsServiceRequest,
+    logs::v1::{LogRecord, ResourceLogs, ScopeLogs},
+};
+use prost::Message;
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+
+use super::{
+    end::Gate,
+    listen::{bind, serve},
+    *,
+};
+use crate::{
+    record::{Input, Ledger, Pushed, Resource, SourceKind, SystemClock},
+    source::{Outlet, Received, StopSwitch, intake, stop_switch},
+};
+
+/// A receiver on a port of its own, and the pipeline's end of it.
+struct Site {
+    address: SocketAddr,
+    ledger: Arc<Ledger>,
+    switch: StopSwitch,
+    pushed: mpsc::Receiver<Pushed>,
+    serving: JoinHandle<()>,
+}
+
+impl Site {
+    async fn open(is_held_up: bool) -> Self {
+        let (intake, outlet) = intake(1 << 20);
+        outlet.held_up().set(is_held_up);
+        let (switch, stop) = stop_switch();
+        let ledger = Arc::new(Ledger::default());
+        let context = Context {
+            intake,
+            stop: stop.clone(),
+            ledger: Arc::clone(&ledger),
+            positions: Arc::default(),
+            clock: Arc::new(SystemClock),
+        };
+        let resource = Arc::new(Resource { run_id: "r".into(), encoded: Vec::new() });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let gate = Gate::new(address, 1 << 20, &context, &Tagging { resource, level: Severity::INFO });
+        let serving = tokio::spawn(serve(listener, Arc::new(gate), stop));
+        Self { address, ledger, switch, pushed: receive(outlet), serving }
+    }
+
+    /// The next request, which its client waits for.
+    async fn next(self) -> (Self, Pushed) {
+        tokio::task::spawn_blocking(move || {
+            let pushed = self.pushed.recv_timeout(Duration::from_secs(60)).unwrap();
+            (self, pushed)
+        })
+        .await
+        .unwrap()
+    }
+}
+
+/// What comes through the door, until all sources have finished.
+fn receive(outlet: Outlet) -> mpsc::Receiver<Pushed> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        loop {
+            match outlet.receive(Instant::now() + Duration::from_secs(60)) {
+                Received::Input(Input::Pushed(pushed)) => sender.send(pushed).unwrap(),
+                Received::Finished => return,
+                other => panic!("{other:?}"),
+            }
+        }
+    });
+    receiver
+}
+
+fn message() -> Vec<u8> {
+    let scope = ScopeLogs { log_records: vec![LogRecord::default()], ..ScopeLogs::default() };
+    let resource = ResourceLogs { scope_logs: vec![scope], ..ResourceLogs::default() };
+    ExportLogsServiceRequest { resource_logs: vec![resource] }.encode_to_vec()
+}
+
+async fn post(address: SocketAddr) -> Result<Response<Incoming>, Error> {
+    let request = Request::post(format!("http://{address}/v1/logs")).header("content-type", "application/x-protobuf");
+    let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
+    client.request(request.body(Full::from(message())).unwrap()).await
+}
+
+async fn call(address: SocketAddr) -> Response<Incoming> {
+    let path = "opentelemetry.proto.collector.logs.v1.LogsService/Export";
+    let request = Request::post(format!("http://{address}/{path}"))
+        .version(Version::HTTP_2)
+        .header("content-type", "application/grpc")
+        .header("te", "trailers");
+    let message = message();
+    let framed = [&[0][..], &u32::try_from(message.len()).unwrap().to_be_bytes(), &message].concat();
+    let client = Client::builder(TokioExecutor::new()).http2_only(true).build_http::<Full<Bytes>>();
+    client.request(request.body(Full::from(framed)).unwrap()).await.unwrap()
+}
+
+#[tokio::test]
+async fn r2_both_protocols_are_spoken_on_one_address_and_answered_when_the_records_are_durable() {
+    let mut site = Site::open(false).await;
+    for is_grpc in [false, true] {
+        let address = site.address;
+        let client =
+            tokio::spawn(async move { if is_grpc { call(address).await } else { post(address).await.unwrap() } });
+        let pushed;
+        (site, pushed) = site.next().await;
+        assert_eq!((&pushed.request, &pushed.origin.resource.run_id[..]), (&message(), "r"));
+        assert!(!client.is_finished(), "it was answered too soon");
+        pushed.receipt.durable();
+        let response = client.await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        let body = response.into_body().collect().await.unwrap();
+        assert_eq!(body.trailers().and_then(|trailers| trailers.get("grpc-status")).is_some(), is_grpc);
+    }
+    let names: Vec<_> = site.ledger.streams().iter().map(|tally| (tally.kind, tally.name.clone())).collect();
+    assert_eq!(names, [(SourceKind::Otlp, site.address.to_string())]);
+}
+
+#[tokio::test]
+async fn r3_clients_are_asked_to_come_again_when_the_queue_is_full_or_their_records_are_lost() {
+    let site = Site::open(true).await;
+    assert_eq!(post(site.address).await.unwrap().status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(call(site.address).await.headers()["grpc-status"], "14");
+    assert!(site.pushed.try_recv().is_err(), "what was refused is kept nevertheless");
+
+    let site = Site::open(false).await;
+    let client = tokio::spawn(post(site.address));
+    let (_site, pushed) = site.next().await;
+    drop(pushed);
+    assert_eq!(client.await.unwrap().unwrap().status(), StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[tokio::test]
+async fn a_stop_answers_what_is_under_way_and_then_nobody_listens() {
+    let site = Site::open(false).await;
+    let address = site.address;
+    let client = tokio::spawn(post(address));
+    let (site, pushed) = site.next().await;
+    site.switch.throw();
+    assert!(!client.is_finished() && !site.serving.is_finished());
+    pushed.receipt.durable();
+    assert_eq!(client.await.unwrap().unwrap().status(), StatusCode::OK);
+    site.serving.await.unwrap();
+    assert!(post(address).await.is_err());
+    assert!(site.ledger.streams().is_empty());
+    assert_eq!(site.pushed.recv_timeout(Duration::from_secs(60)).err(), Some(mpsc::RecvTimeoutError::Disconnected));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_address_in_use_is_told_and_taken_when_it_is_free() {
+    let other = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = other.local_addr().unwrap();
+    let (sender, mut trouble) = watch::channel(Trouble::new());
+    let binding = tokio::spawn(async move { bind(address, &sender).await });
+    let told = trouble.wait_for(|trouble| !trouble.is_empty()).await.unwrap()[&address].clone();
+    assert!(told.contains("in use"), "{told}");
+    drop(other);
+    assert_eq!(binding.await.unwrap().local_addr().unwrap(), address);
+    assert!(trouble.borrow().is_empty());
+}

@@ -1,0 +1,104 @@
+//! A program of Python that logs.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::{BufRead, BufReader},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
+    thread::{self, JoinHandle},
+};
+
+use runlog_tests::{Agent, eventually, tool};
+use serde_json::Value;
+
+/// A running client of one agent. Killed when dropped.
+pub struct Client {
+    child: Child,
+    acknowledged: Arc<Mutex<BTreeSet<u64>>>,
+    reader: Option<JoinHandle<()>>,
+    complaints: PathBuf,
+}
+
+impl Client {
+    /// Starts one that logs so many records, each with its number.
+    pub fn start(agent: &Agent, protocol: &str, compression: &str, records: u64) -> Self {
+        Self::start_with_padding(agent, protocol, compression, records, 0)
+    }
+
+    /// The same, with so many random bytes in each record.
+    pub fn start_with_padding(agent: &Agent, protocol: &str, compression: &str, records: u64, padding: u64) -> Self {
+        let python = tool("RUNLOG_TEST_OTEL_PYTHON", "otel-python");
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/otlp/client.py");
+        let complaints = agent.path("client");
+        let mut child = Command::new(python)
+            .args([script, protocol, compression, &address(agent), &records.to_string(), &padding.to_string()])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(fs::File::create(&complaints).unwrap())
+            .spawn()
+            .unwrap();
+        let acknowledged = Arc::<Mutex<BTreeSet<u64>>>::default();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let reader = thread::spawn({
+            let acknowledged = Arc::clone(&acknowledged);
+            move || {
+                let numbers = lines.map_while(Result::ok).filter_map(|line| line.parse().ok());
+                numbers.for_each(|number| _ = acknowledged.lock().unwrap().insert(number));
+            }
+        });
+        Self { child, acknowledged, reader: Some(reader), complaints }
+    }
+
+    /// Waits until so many records are acknowledged.
+    pub fn eventually_acknowledged(&self, count: usize) {
+        let what = format!("{count} records are acknowledged");
+        eventually(&what, || (self.acknowledged.lock().unwrap().len() >= count).then_some(()));
+    }
+
+    /// Waits until the SDK has said that.
+    pub fn eventually_complains_of(&self, text: &str) {
+        eventually(&format!("the SDK says {text:?}"), || self.complaints().contains(text).then_some(()));
+    }
+
+    /// Waits for its end. Gives the numbers of the records that were acknowledged.
+    pub fn finish(mut self) -> BTreeSet<u64> {
+        let status = eventually("the client ends", || self.child.try_wait().unwrap());
+        assert!(status.success(), "{status}: {}", self.complaints());
+        self.acknowledged()
+    }
+
+    /// Kills it. Gives the numbers of the records that were acknowledged.
+    pub fn kill(mut self) -> BTreeSet<u64> {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.acknowledged()
+    }
+
+    fn acknowledged(&mut self) -> BTreeSet<u64> {
+        self.reader.take().unwrap().join().unwrap();
+        self.acknowledged.lock().unwrap().clone()
+    }
+
+    fn complaints(&self) -> String {
+        fs::read_to_string(&self.complaints).unwrap()
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Where the agent receives OTLP, which it says once it does.
+fn address(agent: &Agent) -> String {
+    eventually("the agent receives OTLP", || {
+        let messages = agent.messages();
+        let mut messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let told = messages.find(|message| message["message"].as_str().is_some_and(|text| text.contains("OTLP")))?;
+        Some(format!("http://{}", told["address"].as_str()?))
+    })
+}
