@@ -9,7 +9,7 @@ use crate::{
     batch,
     export::{self, Compression, Headers, Protocol},
     parse, queue,
-    record::Severity,
+    record::{Format, Severity},
     run::RunId,
     serve,
     source::{docker, file, process},
@@ -46,6 +46,7 @@ pub(super) fn compose(reader: &mut Reader, standard: &Standard) -> Settings {
         poll: reader.read("file.poll", |v| values::duration(v, &(10 * MILLISECOND..=MINUTE))),
         scan: reader.read("file.scan", |v| values::duration(v, &(10 * MILLISECOND..=HOUR))),
         rotate_grace: reader.read("file.rotate_grace", |v| values::duration(v, &(Duration::ZERO..=HOUR))),
+        format: reader.read("file.format", format),
     };
     let docker = docker(reader);
     let process = process::Config {
@@ -107,6 +108,11 @@ fn run_id(value: &Value) -> Result<Option<RunId>, Rejected> {
     }
     let rejected = |_| Rejected::new("cannot be a run id", "use 1 to 256 characters without control characters");
     RunId::new(&text).map(Some).map_err(rejected)
+}
+
+fn format(value: &Value) -> Result<Format, Rejected> {
+    let words = [("auto", Format::Auto), ("plain", Format::Plain), ("docker", Format::Docker), ("cri", Format::Cri)];
+    values::choice(value, "a format", &words)
 }
 
 fn state_dir(reader: &mut Reader) -> PathBuf {

@@ -15,10 +15,10 @@ use tracing::{error, info, warn};
 use crate::{
     batch::{Batcher, Due, Slot},
     enrich::{Tags, is_kept},
-    parse::{self, Framer, Line, LocalZone, Traceback, detect, readable, timestamp},
+    parse::{self, Line, Lines, LocalZone, Traceback, detect, readable, timestamp},
     queue::{Appended, Entry, Full, Queue},
     record::{
-        Batch, Chunk, Ending, Event, Input, Ledger, Severity, SourceKind,
+        Batch, Chunk, Ending, Event, Input, Lane, Ledger, Severity, SourceKind,
         wire::{Fields, Text},
     },
     source::{Outlet, Received},
@@ -45,8 +45,8 @@ pub struct Stage {
 }
 
 struct Stream {
-    framer: Framer,
-    traceback: Traceback,
+    lines: Lines,
+    tracebacks: [Traceback; Lane::COUNT],
 }
 
 impl Stage {
@@ -93,19 +93,19 @@ impl Stage {
     fn chunk(&mut self, chunk: &Chunk) -> io::Result<()> {
         let origin = &chunk.origin;
         let mut stream = self.streams.remove(&origin.id).unwrap_or_else(|| Stream {
-            framer: Framer::new(self.parse.max_line_bytes, chunk.at),
-            traceback: Traceback::default(),
+            lines: Lines::new(self.parse.max_line_bytes, origin, chunk.at),
+            tracebacks: Default::default(),
         });
         let now = Instant::now();
         let mut slot = self.batcher.slot(origin, now);
         let mut outcome = Ok(());
         let (mut lines, mut kept) = (0, 0);
-        stream.framer.feed(chunk, |line| {
+        stream.lines.feed(chunk, |line| {
             if outcome.is_err() {
                 return;
             }
             lines += u64::from(line.part.is_none_or(|part| part.index == 0));
-            let Some(full) = self.line(chunk, &line, &mut stream.traceback, slot) else { return };
+            let Some(full) = self.line(chunk, &line, &mut stream.tracebacks[line.lane as usize], slot) else { return };
             kept += 1;
             if let Some(full) = full {
                 outcome = self.close(full);
@@ -113,7 +113,7 @@ impl Stage {
             }
         });
         outcome?;
-        self.batcher.advance(slot, stream.framer.consumed());
+        self.batcher.advance(slot, stream.lines.read_to());
         origin.tally.lines_read.fetch_add(lines, Ordering::Relaxed);
         origin.tally.records_kept.fetch_add(kept, Ordering::Relaxed);
         if chunk.ending == Ending::Open {
@@ -154,7 +154,7 @@ impl Stage {
             uid: (&origin.uid_prefix, line.at),
             event_name: "",
         };
-        Some(self.batcher.push(slot, logger, &fields, Some(line.end)))
+        Some(self.batcher.push(slot, logger, &fields, Some(line.read_to)))
     }
 
     fn event(&mut self, event: &Event) -> io::Result<()> {

@@ -7,6 +7,7 @@
 pub mod batch;
 pub mod chunk;
 pub mod clock;
+pub mod lane;
 pub mod origin;
 pub mod severity;
 pub mod tally;
@@ -15,6 +16,7 @@ pub mod wire;
 pub use batch::{Batch, BatchMeta, PositionUpdate};
 pub use chunk::{Chunk, Ending, Event, Input, Mark};
 pub use clock::{Clock, SystemClock, UnixNanos};
+pub use lane::{Format, Lane, ReadTo};
 pub use origin::{Bookmark, Forgotten, NoBookmark, Origin, Resource, SourceKind};
 pub use severity::Severity;
 pub use tally::{Ledger, Tally};

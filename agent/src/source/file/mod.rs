@@ -5,6 +5,7 @@
 
 mod bookmark;
 mod config;
+mod container;
 mod disk;
 mod identity;
 mod tail;
@@ -316,19 +317,24 @@ impl FileSource {
 
     fn tail(&self, id: FileId, path: PathBuf, handle: Arc<dyn Handle>, position: FilePosition) -> Tail {
         let has_hints = self.watch.works_for(&path);
-        let attributes = bookmark::attributes(&self.tagging.attributes, &path);
+        let mut attributes = bookmark::attributes(&self.tagging.attributes, &path);
+        container::attributes(&mut attributes, &path, &self.disk.resolve(&path));
         let tally = self.context.ledger.open(SourceKind::File, &path.display().to_string());
         let bookmark = Arc::new(bookmark::FileBookmark::new(position.clone(), Arc::clone(&handle)));
-        let origin = Origin::new(Stream {
-            key: id.key(),
-            kind: SourceKind::File,
-            identity: &[&self.tagging.agent_id, b"file", id.key().as_bytes(), &position.generation.to_le_bytes()],
-            resource: Arc::clone(&self.tagging.resource),
-            attributes,
-            level: self.tagging.level,
-            tally,
-            bookmark: Arc::clone(&bookmark) as _,
-        });
+        let origin = Origin::wrapped(
+            Stream {
+                key: id.key(),
+                kind: SourceKind::File,
+                identity: &[&self.tagging.agent_id, b"file", id.key().as_bytes(), &position.generation.to_le_bytes()],
+                resource: Arc::clone(&self.tagging.resource),
+                attributes,
+                level: self.tagging.level,
+                tally,
+                bookmark: Arc::clone(&bookmark) as _,
+            },
+            self.config.format,
+            position.read_to(),
+        );
         Tail::new(origin, bookmark, handle, path, position.offset, has_hints)
     }
 
