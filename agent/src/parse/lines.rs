@@ -31,9 +31,15 @@ impl Lines {
     pub fn feed(&mut self, chunk: &Chunk, mut each: impl FnMut(Line<'_>)) {
         let Some(unwrapper) = &mut self.unwrapper else { return self.framer.feed(chunk, each) };
         self.framer.feed(chunk, |line| unwrapper.line(&line, &mut each));
-        if chunk.ending == Ending::Closed {
-            unwrapper.close(self.framer.consumed(), &mut each);
+        if chunk.ending != Ending::Open {
+            unwrapper.flush(self.framer.consumed(), &mut each);
         }
+    }
+
+    /// Whether pieces of a line wait for more of it.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        self.unwrapper.as_ref().is_some_and(|unwrapper| unwrapper.is_waiting())
     }
 
     /// How far the stream is given out.

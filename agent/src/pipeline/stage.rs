@@ -18,7 +18,7 @@ use crate::{
     parse::{self, Line, Lines, LocalZone, Traceback, detect, readable, timestamp},
     queue::{Appended, Entry, Full, Queue},
     record::{
-        Batch, Chunk, Ending, Event, Input, Lane, Ledger, Severity, SourceKind,
+        Batch, Chunk, Ending, Event, Input, Lane, Ledger, Origin, Severity, SourceKind, UnixNanos,
         wire::{Fields, Text},
     },
     source::{Outlet, Received},
@@ -28,6 +28,8 @@ use crate::{
 const FULL_PAUSE: Duration = Duration::from_millis(50);
 /// How often batches of ended streams are looked for.
 const IDLE: Duration = Duration::from_secs(1);
+/// How long pieces of a line wait for its end, which may never come: a container that dies leaves none.
+const PIECE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The synchronous middle of the pipeline.
 pub struct Stage {
@@ -36,6 +38,8 @@ pub struct Stage {
     queue: Queue,
     ledger: Arc<Ledger>,
     streams: HashMap<u64, Stream>,
+    /// When pieces that wait are looked for.
+    next_flush: Instant,
     zone: LocalZone,
     tags: Tags,
     /// Set when there is no more time to wait for room in the queue.
@@ -47,6 +51,12 @@ pub struct Stage {
 struct Stream {
     lines: Lines,
     tracebacks: [Traceback; Lane::COUNT],
+    origin: Arc<Origin>,
+    /// Behind its last bytes.
+    end: u64,
+    /// When they came, by the clock and on the wall.
+    since: Instant,
+    observed: UnixNanos,
 }
 
 impl Stage {
@@ -64,6 +74,7 @@ impl Stage {
             queue,
             ledger,
             streams: HashMap::new(),
+            next_flush: Instant::now() + PIECE_PATIENCE,
             zone: LocalZone::system(),
             tags: Tags::default(),
             gave_up,
@@ -84,19 +95,26 @@ impl Stage {
                 Received::Nothing => self.batcher.forget_idle(),
                 Received::Finished => break,
             }
-            self.close_batches(Due::At(Instant::now()))?;
+            let now = Instant::now();
+            if self.next_flush <= now {
+                self.flush_silent(now)?;
+            }
+            self.close_batches(Due::At(now))?;
         }
         self.close_batches(Due::All)?;
         self.queue.sync().map(drop).map_err(io::Error::other)
     }
 
     fn chunk(&mut self, chunk: &Chunk) -> io::Result<()> {
-        let origin = &chunk.origin;
+        let (origin, now) = (&chunk.origin, Instant::now());
         let mut stream = self.streams.remove(&origin.id).unwrap_or_else(|| Stream {
             lines: Lines::new(self.parse.max_line_bytes, origin, chunk.at),
             tracebacks: Default::default(),
+            origin: Arc::clone(origin),
+            end: chunk.at,
+            since: now,
+            observed: chunk.observed,
         });
-        let now = Instant::now();
         let mut slot = self.batcher.slot(origin, now);
         let mut outcome = Ok(());
         let (mut lines, mut kept) = (0, 0);
@@ -116,10 +134,20 @@ impl Stage {
         self.batcher.advance(slot, stream.lines.read_to());
         origin.tally.lines_read.fetch_add(lines, Ordering::Relaxed);
         origin.tally.records_kept.fetch_add(kept, Ordering::Relaxed);
-        if chunk.ending == Ending::Open {
+        if chunk.ending != Ending::Closed {
+            (stream.end, stream.since, stream.observed) = (chunk.at + chunk.data.len() as u64, now, chunk.observed);
             self.streams.insert(origin.id, stream);
         }
         Ok(())
+    }
+
+    /// Gives out pieces of lines that have waited for more of them for too long.
+    fn flush_silent(&mut self, now: Instant) -> io::Result<()> {
+        self.next_flush = now + IDLE;
+        let is_silent = |stream: &&Stream| stream.lines.is_waiting() && stream.since + PIECE_PATIENCE <= now;
+        let silence = |stream: &Stream| Chunk::silent(Arc::clone(&stream.origin), stream.end, stream.observed);
+        let silent: Vec<Chunk> = self.streams.values().filter(is_silent).map(silence).collect();
+        silent.iter().try_for_each(|chunk| self.chunk(chunk))
     }
 
     /// Writes a line into its batch. `None` if it is left out, else the batch that is full now, if one is.

@@ -95,6 +95,11 @@ impl Joiner {
         read_to
     }
 
+    /// Whether there are beginnings of lines.
+    pub fn is_waiting(&self) -> bool {
+        self.lanes.iter().any(Option::is_some)
+    }
+
     /// Takes the next piece and gives out what is complete with it.
     pub fn take(&mut self, piece: Piece<'_>, each: &mut impl FnMut(Line<'_>)) {
         let left_at = self.left_at.lanes[piece.lane as usize];
@@ -146,8 +151,8 @@ impl Joiner {
         }
     }
 
-    /// Gives out the beginnings, first come first. `consumed` is where the stream ended.
-    pub fn close<'a>(&mut self, consumed: u64, attributes: impl Fn(Lane) -> &'a [u8], each: &mut impl FnMut(Line<'_>)) {
+    /// Gives out the beginnings, first come first, the stream having been read up to `consumed`.
+    pub fn flush<'a>(&mut self, consumed: u64, attributes: impl Fn(Lane) -> &'a [u8], each: &mut impl FnMut(Line<'_>)) {
         let mut lanes = [Lane::Bare, Lane::Stdout, Lane::Stderr];
         lanes.sort_by_key(|lane| self.lanes[*lane as usize].as_ref().map(|beginning| beginning.at));
         for lane in lanes {

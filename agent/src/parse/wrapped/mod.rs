@@ -43,9 +43,14 @@ impl Unwrapper {
         self.joiner.take(self.reader.read(line), each);
     }
 
-    /// Gives out the beginnings of lines, since nothing follows. `consumed` is where the stream ended.
-    pub fn close(&mut self, consumed: u64, each: &mut impl FnMut(Line<'_>)) {
-        self.joiner.close(consumed, |lane| self.reader.attributes(lane), each);
+    /// Gives out the beginnings of lines as they are, the stream having been read up to `consumed`.
+    pub fn flush(&mut self, consumed: u64, each: &mut impl FnMut(Line<'_>)) {
+        self.joiner.flush(consumed, |lane| self.reader.attributes(lane), each);
+    }
+
+    /// Whether there are beginnings of lines.
+    pub fn is_waiting(&self) -> bool {
+        self.joiner.is_waiting()
     }
 
     /// How far the stream is given out if wrapped lines were read up to `consumed`.

@@ -140,6 +140,26 @@ fn a_last_piece_is_given_out_when_the_stream_closes() {
 }
 
 #[test]
+fn a_last_piece_is_given_out_after_a_silence_and_what_follows_is_a_line_of_its_own() {
+    let (first, second) = (cri("stdout", "P", "prompt"), cri("stdout", "F", "answer"));
+    let origin = origin(Format::Auto, ReadTo::default());
+    let mut lines = Lines::new(100, &origin, 0);
+    let (mut seen, end) = (Vec::new(), first.len() as u64);
+    let mut feed = |lines: &mut Lines, mut chunk: Chunk, text: &str| {
+        chunk.data = text.as_bytes().to_vec();
+        lines.feed(&chunk, |line| seen.push((line.at, String::from_utf8(line.bytes.to_vec()).unwrap())));
+    };
+    let open = |at| Chunk { ending: Ending::Open, ..Chunk::silent(Arc::clone(&origin), at, 0) };
+    feed(&mut lines, open(0), &first);
+    assert!(lines.is_waiting());
+    feed(&mut lines, Chunk::silent(Arc::clone(&origin), end, 0), "");
+    assert!(!lines.is_waiting());
+    assert_eq!(lines.read_to(), ReadTo::whole(end));
+    feed(&mut lines, open(end), &second);
+    assert_eq!(seen, [(0, "prompt".to_owned()), (end, "answer".to_owned())]);
+}
+
+#[test]
 fn a_character_that_a_runtime_cut_is_whole_again() {
     let mut text = Vec::new();
     for (tag, piece) in [("P", &b"loss \xe2"[..]), ("P", b"\x82"), ("F", b"\xac")] {
