@@ -25,6 +25,8 @@ pub struct Piece<'a> {
     pub time: UnixNanos,
     /// Whether the printed line ends with it.
     pub ends_line: bool,
+    /// Whether all pieces of a line have the same time, so that another time begins another line.
+    pub has_line_time: bool,
     /// See [`Line::attributes`].
     pub attributes: &'a [u8],
 }
@@ -40,6 +42,7 @@ impl<'a> Piece<'a> {
             is_utf8: line.is_utf8,
             time: line.time,
             ends_line: line.part.is_none_or(|part| part.is_last),
+            has_line_time: false,
             attributes: &[],
         }
     }
@@ -107,6 +110,10 @@ impl Joiner {
             // Given out before the stream was opened; it is read again for another lane.
             return;
         }
+        let waits_in_vain = |beginning: &Beginning| piece.has_line_time && beginning.time != piece.time;
+        if self.lanes[piece.lane as usize].as_ref().is_some_and(waits_in_vain) {
+            self.give_out(piece.lane, piece.at, piece.attributes, each);
+        }
         let is_whole = piece.ends_line && piece.bytes.len() <= self.max_line_bytes && piece.at >= left_at;
         if is_whole && self.lanes[piece.lane as usize].is_none() {
             let Piece { at, end, lane, bytes, is_utf8, time, attributes, .. } = piece;
@@ -156,10 +163,15 @@ impl Joiner {
         let mut lanes = [Lane::Bare, Lane::Stdout, Lane::Stderr];
         lanes.sort_by_key(|lane| self.lanes[*lane as usize].as_ref().map(|beginning| beginning.at));
         for lane in lanes {
-            let Some(beginning) = self.lanes[lane as usize].take() else { continue };
-            if !beginning.bytes.is_empty() {
-                each(beginning.line(lane, attributes(lane), End::Line, self.read_to(consumed)));
-            }
+            self.give_out(lane, consumed, attributes(lane), each);
+        }
+    }
+
+    /// Gives out the beginning in that lane as it is, if there is one.
+    fn give_out(&mut self, lane: Lane, consumed: u64, attributes: &[u8], each: &mut impl FnMut(Line<'_>)) {
+        let beginning = self.lanes[lane as usize].take().filter(|beginning| !beginning.bytes.is_empty());
+        if let Some(beginning) = beginning {
+            each(beginning.line(lane, attributes, End::Line, self.read_to(consumed)));
         }
     }
 }

@@ -58,7 +58,8 @@ impl Reader {
             let bytes = docker.text.unwrap_or(&self.text);
             let is_utf8 = line.is_utf8 || simdutf8::basic::from_utf8(bytes).is_ok();
             let (lane, ends_line) = (docker.lane, docker.ends_line);
-            return Piece { lane, bytes, is_utf8, time, ends_line, attributes, ..Piece::bare(line) };
+            let has_line_time = true;
+            return Piece { lane, bytes, is_utf8, time, ends_line, has_line_time, attributes, ..Piece::bare(line) };
         }
         if matches!(self.format, Format::Auto | Format::Cri)
             && let Some(cri) = cri::split(line.bytes)

@@ -139,6 +139,16 @@ fn a_last_piece_is_given_out_when_the_stream_closes() {
     assert_eq!(seen[1].read_to, ReadTo::whole(text.len() as u64));
 }
 
+// A container that is restarted goes on in the same file, and what it left unfinished is not the start of a new line.
+#[test]
+fn a_piece_of_docker_with_another_time_begins_another_line() {
+    let later = docker("stdout", "life\n").replace("23.5Z", "24.5Z");
+    let text = docker("stdout", "ha") + &docker("stdout", "lf") + &docker("stderr", "other ") + &later;
+    let seen = whole(Format::Auto, &(text + &docker("stderr", "stream\n")));
+    let shown: Vec<_> = seen.iter().map(|seen| (seen.text(), seen.time - TIME)).collect();
+    assert_eq!(shown, [("half", 0), ("life", 1_000_000_000), ("other stream", 0)]);
+}
+
 #[test]
 fn a_last_piece_is_given_out_after_a_silence_and_what_follows_is_a_line_of_its_own() {
     let (first, second) = (cri("stdout", "P", "prompt"), cri("stdout", "F", "answer"));
