@@ -129,6 +129,7 @@ fn docker(reader: &mut Reader) -> docker::Config {
     let mut collect = reader.read("docker.collect", values::switch);
     let labels = reader.read("docker.labels", labels);
     let read_exited = reader.read("docker.read_exited", values::truth);
+    let files = reader.read("docker.files", values::path);
     // DOCKER_HOST may be meant for the docker command; only who asked for containers gets a fault for it.
     let is_tolerated = reader.origin("docker.host") == Origin::Variable("DOCKER_HOST".to_owned());
     let is_tolerated = is_tolerated && collect != Switch::On;
@@ -141,7 +142,7 @@ fn docker(reader: &mut Reader) -> docker::Config {
         }
         collect = Switch::Off;
     }
-    docker::Config { collect, socket: socket.unwrap_or_default(), labels, read_exited }
+    docker::Config { collect, socket: socket.unwrap_or_default(), labels, read_exited, files }
 }
 
 fn socket(value: &Value, is_tolerated: bool) -> Result<Option<PathBuf>, Rejected> {

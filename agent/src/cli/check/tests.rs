@@ -125,6 +125,7 @@ fn the_settings_are_shown_with_their_origin() {
     docker.host                unix:///docker.sock  environment variable RUNLOG_DOCKER_HOST
     docker.labels                                   default
     docker.read_exited         true                 default
+    docker.files                                    default
     process.max_wait           5s                   default
     parse.max_line_bytes       1MiB                 default
     batch.max_bytes            768KiB               default
