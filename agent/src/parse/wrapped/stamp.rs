@@ -13,6 +13,8 @@ const SECOND_BYTES: usize = 19;
 pub const SHORTEST: usize = SECOND_BYTES + 1;
 /// Bytes of the longest stamp: nine decimals, and a zone such as `+01:00`.
 pub const LONGEST: usize = SECOND_BYTES + 10 + 6;
+/// Nanoseconds in the last of so many decimals, less one.
+const UNITS: [u64; 9] = [100_000_000, 10_000_000, 1_000_000, 100_000, 10_000, 1_000, 100, 10, 1];
 
 /// Reads stamps. Most lines share their second with the one before, so it is looked up only when it changes.
 #[derive(Debug)]
@@ -35,16 +37,13 @@ impl Stamps {
         let (second, rest) = text.split_first_chunk::<SECOND_BYTES>()?;
         let (mut nanos, mut zone) = (0, rest);
         if let [b'.', decimals @ ..] = rest {
-            let mut unit = 1_000_000_000;
-            zone = decimals;
-            while let [digit @ b'0'..=b'9', later @ ..] = zone {
-                unit /= 10;
-                nanos += u64::from(digit - b'0') * unit;
-                zone = later;
+            let mut length = 0;
+            while let Some(digit @ b'0'..=b'9') = decimals.get(length).filter(|_| length < UNITS.len()) {
+                nanos = nanos * 10 + u64::from(digit - b'0');
+                length += 1;
             }
-            if unit == 0 || unit == 1_000_000_000 {
-                return None;
-            }
+            nanos *= UNITS[length.checked_sub(1)?];
+            zone = &decimals[length..];
         }
         if *second != self.second || zone != self.zone {
             self.look_up(second, zone)?;
