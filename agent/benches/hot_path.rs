@@ -112,7 +112,7 @@ fn encode(group: &mut BenchmarkGroup<'_, WallTime>, lines: &[&[u8]], origin: &Or
         bencher.iter(|| {
             writer.clear();
             for (at, line) in (0..).zip(lines) {
-                writer.record(b"train.loop", &fields(origin, line, at));
+                writer.record(Text::new("train.loop"), &fields(origin, line, at));
             }
             black_box(writer.finish().len())
         });
@@ -136,7 +136,8 @@ fn batch(group: &mut BenchmarkGroup<'_, WallTime>, lines: &[&[u8]], origin: &Arc
         bencher.iter(|| {
             let mut slot = batcher.slot(origin, Instant::now());
             for (at, line) in (0..).zip(lines) {
-                if let Some(full) = batcher.push(slot, "train.loop", &fields(origin, line, at), Some(ReadTo::whole(at)))
+                if let Some(full) =
+                    batcher.push(slot, Text::new("train.loop"), &fields(origin, line, at), Some(ReadTo::whole(at)))
                 {
                     black_box(batcher.close(full).unwrap());
                     slot = batcher.slot(origin, Instant::now());
@@ -160,7 +161,7 @@ fn fields<'a>(origin: &'a Origin, line: &'a [u8], at: u64) -> Fields<'a> {
         time: 1_795_500_000_000_000_000,
         observed: 1_795_500_000_000_000_001,
         severity: Severity::DEBUG,
-        severity_text: "DEBUG",
+        severity_text: Text::new("DEBUG"),
         body: Text::from_validated(line),
         attributes: [&origin.attributes, b""],
         uid: (&origin.uid_prefix, at),

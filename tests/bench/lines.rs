@@ -150,7 +150,7 @@ mod tests {
     fn runlog_finds_level_and_logger_in_every_line() {
         for line in text(5000).split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             let found = runlog::parse::detect(line).unwrap();
-            assert!(found.logger.starts_with("train."), "{}", String::from_utf8_lossy(line));
+            assert!(found.logger.starts_with(b"train."), "{}", String::from_utf8_lossy(line));
         }
     }
 }

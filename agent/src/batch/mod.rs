@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 use crate::record::{
     Batch, BatchMeta, Origin, PositionUpdate, ReadTo, Resource, Severity, batch,
-    wire::{Fields, RequestWriter},
+    wire::{Fields, RequestWriter, Text},
 };
 
 /// Names the version of the attributes that are written. Documented in `docs/attributes.md`.
@@ -67,13 +67,7 @@ impl Batcher {
     /// # Errors
     /// If zstd has no memory.
     pub fn new(config: Config) -> io::Result<Self> {
-        Ok(Self {
-            config,
-            open: Vec::new(),
-            open_bytes: 0,
-            compressor: zstd::bulk::Compressor::new(batch::ZSTD_LEVEL)?,
-            compressed: Vec::new(),
-        })
+        Ok(Self { config, open: Vec::new(), open_bytes: 0, compressor: batch::compressor()?, compressed: Vec::new() })
     }
 
     /// The open batch for records of that stream.
@@ -94,10 +88,10 @@ impl Batcher {
 
     /// Writes a record of the stream that the slot was asked for; `read_to` is how far the stream is read with it.
     /// Says which batch has to be closed now, if any.
-    pub fn push(&mut self, slot: Slot, scope: &str, fields: &Fields<'_>, read_to: Option<ReadTo>) -> Option<Slot> {
+    pub fn push(&mut self, slot: Slot, scope: Text<'_>, fields: &Fields<'_>, read_to: Option<ReadTo>) -> Option<Slot> {
         let open = &mut self.open[slot.0];
         let before = open.writer.len();
-        open.writer.record(scope.as_bytes(), fields);
+        open.writer.record(scope, fields);
         self.open_bytes += open.writer.len() - before;
         open.ranges[fields.severity.range()] += 1;
         let time = if fields.time == 0 { fields.observed } else { fields.time };

@@ -39,7 +39,7 @@ fn fields(body: &str, severity: Severity, time: u64) -> Fields<'_> {
         time,
         observed: 99,
         severity,
-        severity_text: "",
+        severity_text: Text::EMPTY,
         body: Text::new(body),
         attributes: [b"", b""],
         uid: (b"", 0),
@@ -67,8 +67,8 @@ fn a_batch_says_what_is_in_it_and_how_far_its_streams_were_read() {
     let now = Instant::now();
 
     let slot = batcher.slot(&a, now);
-    assert_eq!(batcher.push(slot, "", &fields("one", Severity::DEBUG, 20), Some(ReadTo::whole(4))), None);
-    assert_eq!(batcher.push(slot, "log", &fields("two", Severity::ERROR, 10), Some(ReadTo::whole(8))), None);
+    assert_eq!(batcher.push(slot, Text::new(""), &fields("one", Severity::DEBUG, 20), Some(ReadTo::whole(4))), None);
+    assert_eq!(batcher.push(slot, Text::new("log"), &fields("two", Severity::ERROR, 10), Some(ReadTo::whole(8))), None);
     let slot_b = batcher.slot(&b, now);
     assert_eq!(slot, slot_b, "streams of one run share a batch");
     batcher.advance(slot_b, ReadTo::whole(100));
@@ -122,17 +122,20 @@ fn the_full_batch_is_named_and_of_many_open_ones_the_largest() {
     let now = Instant::now();
     let long = "x".repeat(1000);
     let slot = batcher.slot(&origin("a", &resource("full")), now);
-    assert_eq!(batcher.push(slot, "", &fields(&long, Severity::INFO, 1), Some(ReadTo::whole(1))), Some(slot));
+    assert_eq!(
+        batcher.push(slot, Text::new(""), &fields(&long, Severity::INFO, 1), Some(ReadTo::whole(1))),
+        Some(slot)
+    );
     batcher.close(slot).unwrap().unwrap();
 
     let short = "x".repeat(900);
     let shorter = "x".repeat(600);
     let largest = batcher.slot(&origin("b", &resource("largest")), now);
-    assert_eq!(batcher.push(largest, "", &fields(&short, Severity::INFO, 1), Some(ReadTo::whole(1))), None);
+    assert_eq!(batcher.push(largest, Text::new(""), &fields(&short, Severity::INFO, 1), Some(ReadTo::whole(1))), None);
     let mut named = None;
     for n in 0..20 {
         let slot = batcher.slot(&origin("c", &resource(&n.to_string())), now);
-        named = batcher.push(slot, "", &fields(&shorter, Severity::INFO, 1), Some(ReadTo::whole(1)));
+        named = batcher.push(slot, Text::new(""), &fields(&shorter, Severity::INFO, 1), Some(ReadTo::whole(1)));
         if named.is_some() {
             break;
         }

@@ -38,8 +38,9 @@ use exit::{Exit, Failure};
 use setup::State;
 use terminal::unless_closed;
 
-/// Threads that sources, destinations and the server share. The pipeline and the files have their own.
-const WORKERS: usize = 2;
+/// Threads that sources, destinations and the server share. The pipeline and the files have their own. With a second
+/// one, each batch wakes both.
+const WORKERS: usize = 1;
 
 /// Runs the program.
 #[must_use]

@@ -1,12 +1,11 @@
 //! From the queue's bytes to the bytes of a request.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 
 use bytes::Bytes;
 use flate2::write::GzEncoder;
-use zstd::stream::read::Decoder;
 
-use crate::record::{BatchMeta, batch::ZSTD_LEVEL, wire};
+use crate::record::{BatchMeta, batch, wire};
 
 use super::Compression;
 
@@ -15,7 +14,9 @@ use super::Compression;
 pub(super) enum Unreadable {
     #[error("the stored batch cannot be decompressed")]
     Zstd(#[source] io::Error),
-    #[error("the stored batch holds {found} bytes or more and should hold {expected}")]
+    #[error("the batch cannot be compressed with gzip")]
+    Gzip(#[source] io::Error),
+    #[error("the stored batch holds {found} bytes and should hold {expected}")]
     Size { found: u64, expected: u32 },
     #[error("the stored batch is no OTLP request")]
     Otlp(#[from] wire::Malformed),
@@ -34,9 +35,10 @@ pub(super) fn transcode(meta: &BatchMeta, body: &Bytes, to: Compression) -> Resu
         Compression::Zstd => Ok(body.clone()),
         Compression::None => Ok(open(meta, body)?.into()),
         Compression::Gzip => {
-            let encoder = GzEncoder::new(Vec::with_capacity(body.len() * 2), flate2::Compression::fast());
-            let encoder = decompress(meta, body, encoder)?;
-            Ok(encoder.finish().map_err(Unreadable::Zstd)?.into())
+            let request = open(meta, body)?;
+            let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() * 2), flate2::Compression::fast());
+            encoder.write_all(&request).map_err(Unreadable::Gzip)?;
+            Ok(encoder.finish().map_err(Unreadable::Gzip)?.into())
         }
     }
 }
@@ -46,7 +48,7 @@ pub(super) fn transcode(meta: &BatchMeta, body: &Bytes, to: Compression) -> Resu
 /// # Errors
 /// If zstd has no memory.
 pub(super) fn pack(message: &[u8], meta: BatchMeta) -> io::Result<Part> {
-    let body = zstd::bulk::compress(message, ZSTD_LEVEL)?.into();
+    let body = batch::compressor()?.compress(message)?.into();
     // No message of ours comes near this size.
     let uncompressed_bytes = u32::try_from(message.len()).unwrap_or(u32::MAX);
     Ok(Part { meta: BatchMeta { uncompressed_bytes, ..meta }, body })
@@ -66,16 +68,19 @@ pub(super) fn cut(part: &Part, max_bytes: usize) -> Result<Vec<Part>, Unreadable
         .collect()
 }
 
+/// Opens a batch: as many bytes as it should hold, else it is refused. At once, since in pieces it takes 70 ns a line
+/// more.
 fn open(meta: &BatchMeta, body: &Bytes) -> Result<Vec<u8>, Unreadable> {
-    decompress(meta, body, Vec::with_capacity(meta.uncompressed_bytes as usize))
-}
-
-/// Streams a batch into `out`: as many bytes as it should hold, else it is refused.
-fn decompress<W: Write>(meta: &BatchMeta, body: &Bytes, mut out: W) -> Result<W, Unreadable> {
-    let expected = u64::from(meta.uncompressed_bytes);
-    let decoder = Decoder::with_buffer(&body[..]).map_err(Unreadable::Zstd)?;
-    let found = io::copy(&mut decoder.take(expected + 1), &mut out).map_err(Unreadable::Zstd)?;
-    if found == expected { Ok(out) } else { Err(Unreadable::Size { found, expected: meta.uncompressed_bytes }) }
+    let expected = meta.uncompressed_bytes;
+    let refused = |found| Unreadable::Size { found, expected };
+    if let Ok(Some(stated)) = zstd::zstd_safe::get_frame_content_size(body)
+        && stated != u64::from(expected)
+    {
+        return Err(refused(stated));
+    }
+    // What the frame itself says may be wrong; more than expected is not unpacked.
+    let request = zstd::bulk::decompress(body, expected as usize).map_err(Unreadable::Zstd)?;
+    if request.len() == expected as usize { Ok(request) } else { Err(refused(request.len() as u64)) }
 }
 
 #[cfg(test)]
@@ -85,7 +90,7 @@ mod tests {
     fn stored(request: &[u8]) -> (BatchMeta, Bytes) {
         let meta =
             BatchMeta { uncompressed_bytes: u32::try_from(request.len()).unwrap(), records: 1, ..BatchMeta::default() };
-        (meta, zstd::bulk::compress(request, ZSTD_LEVEL).unwrap().into())
+        (meta, batch::compressor().unwrap().compress(request).unwrap().into())
     }
 
     #[test]
@@ -111,7 +116,7 @@ mod tests {
             Err(Unreadable::Size { found, .. }) => found,
             other => panic!("{other:?}"),
         };
-        assert_eq!((size(&smaller), size(&larger)), (11, 100_000));
+        assert_eq!((size(&smaller), size(&larger)), (100_000, 100_000));
 
         let torn = body.slice(..body.len() - 1);
         assert!(matches!(transcode(&meta, &torn, Compression::Gzip), Err(Unreadable::Zstd(_))));

@@ -37,13 +37,13 @@ fn batch(bodies: &[String]) -> (BatchMeta, Bytes) {
             time: number,
             observed: number,
             severity: Severity::INFO,
-            severity_text: "INFO",
+            severity_text: Text::new("INFO"),
             body: Text::new(body),
             attributes: [&[], &[]],
             uid: (&[], 0),
             event_name: "",
         };
-        writer.record(b"train", &fields);
+        writer.record(Text::new("train"), &fields);
     }
     let request = writer.finish();
     let meta = BatchMeta {

@@ -17,19 +17,18 @@ const HEAD_TOKENS: usize = 10;
 pub struct Found<'a> {
     /// The level.
     pub severity: Severity,
-    /// The source's own word for it.
-    pub text: &'a str,
-    /// The logger's name; empty if the line does not state one.
-    pub logger: &'a str,
+    /// The source's own word for it, in UTF-8.
+    pub text: &'a [u8],
+    /// The logger's name in UTF-8; empty if the line does not state one.
+    pub logger: &'a [u8],
 }
 
 /// Looks for a level. `None` if the line does not state one.
 #[must_use]
 pub fn detect(line: &[u8]) -> Option<Found<'_>> {
     let line = without_escapes(line);
-    let first = line.iter().position(|byte| !byte.is_ascii_whitespace())?;
-    let line = &line[first..];
-    if line[0] == b'{' {
+    let line = line.trim_ascii_start();
+    if *line.first()? == b'{' {
         return in_json(line);
     }
     glog(line).or_else(|| at_head(line)).or_else(|| in_logfmt(line)).or_else(|| python_warning(line))
@@ -75,13 +74,33 @@ fn word_any_case(token: &[u8]) -> Option<Severity> {
     })
 }
 
-const fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'/' | b'+' | b'@' | b'#' | b'%') || byte >= 0x80
+/// Bytes of tokens and of logger names, looked up since they are asked about for each byte of a head.
+const TOKEN: u8 = 1;
+const NAME: u8 = 2;
+const CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let is_word = (byte as u8).is_ascii_alphanumeric() || matches!(byte as u8, b'_' | b'.');
+        if is_word || byte >= 0x80 || matches!(byte as u8, b'/' | b'+' | b'@' | b'#' | b'%') {
+            classes[byte] |= TOKEN;
+        }
+        if is_word || byte as u8 == b'-' {
+            classes[byte] |= NAME;
+        }
+        byte += 1;
+    }
+    classes
+};
+
+const fn is_in(class: u8, byte: u8) -> bool {
+    CLASSES[byte as usize] & class != 0
 }
 
 /// A hyphen belongs to a token if a digit follows: `2026-11-24`, `node-1`.
 fn token_length(text: &[u8]) -> usize {
-    let is_inside = |i: usize| is_token(text[i]) || text[i] == b'-' && text.get(i + 1).is_some_and(u8::is_ascii_digit);
+    let is_inside =
+        |i: usize| is_in(TOKEN, text[i]) || text[i] == b'-' && text.get(i + 1).is_some_and(u8::is_ascii_digit);
     (0..text.len()).find(|i| !is_inside(*i)).unwrap_or(text.len())
 }
 
@@ -93,7 +112,7 @@ fn at_head(line: &[u8]) -> Option<Found<'_>> {
     let mut words = 0;
     let mut has_time = at > 0;
     for nth in 0..HEAD_TOKENS {
-        let start = at + head[at..].iter().position(|byte| is_token(*byte))?;
+        let start = at + head[at..].iter().position(|byte| is_in(TOKEN, *byte))?;
         let length = token_length(&head[start..]);
         let token = &head[start..start + length];
         let end = start + length;
@@ -163,8 +182,12 @@ fn time_length(head: &[u8]) -> usize {
 }
 
 fn found<'a>(severity: Severity, text: &'a [u8], logger: &'a [u8]) -> Found<'a> {
-    let text = std::str::from_utf8(text).unwrap_or_default();
-    Found { severity, text, logger: std::str::from_utf8(logger).unwrap_or_default() }
+    Found { severity, text: in_utf8(text), logger: in_utf8(logger) }
+}
+
+/// Nothing, if it is not. Names are ASCII, which is seen sooner than that they are UTF-8.
+fn in_utf8(text: &[u8]) -> &[u8] {
+    if text.is_ascii() || std::str::from_utf8(text).is_ok() { text } else { b"" }
 }
 
 /// The name in `LEVEL:name:message` and, where a time stood before, in `LEVEL name: message`.
@@ -177,11 +200,12 @@ fn logger_after(line: &[u8], level_end: usize, has_time: bool) -> Option<&[u8]> 
     let rest = &rest[rest.iter().position(|byte| !matches!(byte, b' ' | b':' | b']' | b'|' | b'-' | b'['))?..];
     let mut length = 0;
     while let Some(byte) = rest.get(length) {
-        match byte {
-            b'_' | b'.' | b'-' => length += 1,
-            b':' if rest[length..].starts_with(b"::") => length += 2,
-            _ if byte.is_ascii_alphanumeric() => length += 1,
-            _ => break,
+        if is_in(NAME, *byte) {
+            length += 1;
+        } else if *byte == b':' && rest.get(length + 1) == Some(&b':') {
+            length += 2;
+        } else {
+            break;
         }
     }
     let (name, after) = rest.split_at(length);
@@ -223,52 +247,72 @@ fn glog(line: &[u8]) -> Option<Found<'_>> {
     is_head.then(|| found(severity, &rest[..1], b""))
 }
 
-/// A field of a JSON object. The object is searched, not parsed: an escaped quote never looks like a key.
+/// A field of a JSON object. The object is searched, not parsed: an escaped quote never ends a key.
 fn in_json(line: &[u8]) -> Option<Found<'_>> {
-    const KEYS: [&[u8]; 6] =
-        [b"\"level\"", b"\"levelname\"", b"\"severity\"", b"\"severity_text\"", b"\"log.level\"", b"\"lvl\""];
-    KEYS.iter().find_map(|key| {
-        let value =
-            line[memmem::find(line, key)? + key.len()..].trim_ascii_start().strip_prefix(b":")?.trim_ascii_start();
-        if let Some(text) = value.strip_prefix(b"\"") {
-            let text = &text[..memchr::memchr(b'"', text)?];
-            return Some(found(word_any_case(text)?, text, json_logger(line)));
+    let mut level = None;
+    let (mut logger, mut name): (&[u8], &[u8]) = (b"", b"");
+    for quote in memchr::memchr_iter(b'"', line) {
+        let Some((key, value)) = json_member(&line[quote + 1..]) else { continue };
+        match key {
+            b"level" | b"levelname" | b"severity" | b"severity_text" | b"log.level" | b"lvl" => {
+                level = level.or_else(|| json_level(value));
+            }
+            b"logger" | b"logger_name" if logger.is_empty() => logger = json_text(value).unwrap_or_default(),
+            b"name" if name.is_empty() => name = json_text(value).unwrap_or_default(),
+            _ => {}
         }
-        // pino and bunyan write numbers: 10 trace, 20 debug, … 60 fatal.
-        let digits = digits_at(value, 0);
-        let severity = match digits {
-            b"10" => Severity::TRACE,
-            b"20" => Severity::DEBUG,
-            b"30" => Severity::INFO,
-            b"40" => Severity::WARN,
-            b"50" => Severity::ERROR,
-            b"60" => Severity::FATAL,
-            _ => return None,
-        };
-        Some(found(severity, digits, json_logger(line)))
-    })
+        if level.is_some() && !logger.is_empty() {
+            break;
+        }
+    }
+    let (severity, text) = level?;
+    Some(found(severity, text, if logger.is_empty() { name } else { logger }))
 }
 
-fn json_logger(line: &[u8]) -> &[u8] {
-    [b"\"logger\"".as_slice(), b"\"logger_name\"", b"\"name\""]
-        .iter()
-        .find_map(|key| {
-            let value = line[memmem::find(line, key)? + key.len()..].trim_ascii_start().strip_prefix(b":")?;
-            let text = value.trim_ascii_start().strip_prefix(b"\"")?;
-            Some(&text[..memchr::memchr2(b'"', b'\\', text)?])
-        })
-        .unwrap_or_default()
+/// A key that may be one of ours, and what stands behind its colon; given what stands behind the key's first quote.
+fn json_member(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    const LONGEST: usize = b"severity_text".len();
+    // Most strings are passed over by their first letter.
+    if !matches!(text.first()?, b'l' | b's' | b'n') {
+        return None;
+    }
+    let end = text.iter().take(LONGEST + 1).position(|byte| *byte == b'"')?;
+    let value = text[end + 1..].trim_ascii_start().strip_prefix(b":")?;
+    Some((&text[..end], value.trim_ascii_start()))
+}
+
+fn json_text(value: &[u8]) -> Option<&[u8]> {
+    let text = value.strip_prefix(b"\"")?;
+    Some(&text[..memchr::memchr2(b'"', b'\\', text)?])
+}
+
+fn json_level(value: &[u8]) -> Option<(Severity, &[u8])> {
+    if let Some(text) = json_text(value) {
+        return Some((word_any_case(text)?, text));
+    }
+    // pino and bunyan write numbers: 10 trace, 20 debug, … 60 fatal.
+    let digits = digits_at(value, 0);
+    let severity = match digits {
+        b"10" => Severity::TRACE,
+        b"20" => Severity::DEBUG,
+        b"30" => Severity::INFO,
+        b"40" => Severity::WARN,
+        b"50" => Severity::ERROR,
+        b"60" => Severity::FATAL,
+        _ => return None,
+    };
+    Some((severity, digits))
 }
 
 /// `level=info` and the like near the head.
 fn in_logfmt(line: &[u8]) -> Option<Found<'_>> {
     let head = &line[..line.len().min(HEAD_BYTES)];
-    [b"level=".as_slice(), b"lvl=", b"severity="].iter().find_map(|key| {
-        let at = memmem::find(head, key)?;
-        if at > 0 && head[at - 1] != b' ' {
+    memchr::memchr_iter(b'=', head).find_map(|equals| {
+        let key_at = head[..equals].iter().rposition(|byte| *byte == b' ').map_or(0, |space| space + 1);
+        if !matches!(&head[key_at..equals], b"level" | b"lvl" | b"severity") {
             return None;
         }
-        let value = &head[at + key.len()..];
+        let value = &head[equals + 1..];
         let value = value.strip_prefix(b"\"").unwrap_or(value);
         let length = value.iter().position(|byte| !byte.is_ascii_alphabetic()).unwrap_or(value.len());
         Some(found(word_any_case(&value[..length])?, &value[..length], b""))
@@ -278,13 +322,13 @@ fn in_logfmt(line: &[u8]) -> Option<Found<'_>> {
 /// Python's `warnings`: `path/file.py:12: UserWarning: message`.
 fn python_warning(line: &[u8]) -> Option<Found<'_>> {
     let head = &line[..line.len().min(2 * HEAD_BYTES)];
-    let at = memmem::find(head, b"Warning: ")?;
-    let start = memchr::memrchr(b' ', &head[..at])? + 1;
-    let place = head[..start].strip_suffix(b": ")?;
-    let colon = memchr::memrchr(b':', place)?;
-    let digits = &place[colon + 1..];
-    let is_place = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
-    is_place.then(|| found(Severity::WARN, &head[start..at + b"Warning".len()], b"py.warnings"))
+    memchr::memchr_iter(b':', head).find_map(|colon| {
+        let digits = digits_at(head, colon + 1).len();
+        let category = head[colon + 1 + digits..].strip_prefix(b": ").filter(|_| digits > 0)?;
+        let end = category.iter().position(|byte| !is_in(NAME, *byte))?;
+        let is_warning = category[..end].ends_with(b"Warning") && category[end..].starts_with(b": ");
+        is_warning.then(|| found(Severity::WARN, &category[..end], b"py.warnings"))
+    })
 }
 
 #[cfg(test)]

@@ -9,15 +9,23 @@ use crate::record::UnixNanos;
 
 const SECOND: i64 = 1_000_000_000;
 const DAY_SECONDS: i64 = 86_400;
+/// Length of `2026-11-24 05:44:23`.
+const HEAD_BYTES: usize = 19;
+/// What a fraction of so many digits is multiplied with to be nanoseconds.
+const FRACTION: [i64; 10] = [SECOND, 100_000_000, 10_000_000, 1_000_000, 100_000, 10_000, 1000, 100, 10, 1];
 
 /// The zone of times that state none: the machine's own.
 ///
-/// Its offset is looked up once an hour of the lines' time, since most lines share theirs.
+/// Its offset is looked up once an hour of the lines' time, since most lines share theirs. The last date and time is
+/// kept as it was written: of a thousand lines most have that of the line before, and only their fraction is read
+/// (7 instead of 21 ns a line).
 #[derive(Debug)]
 pub struct LocalZone {
     zone: TimeZone,
     hour: i64,
     offset_seconds: i64,
+    head: [u8; HEAD_BYTES],
+    head_seconds: i64,
 }
 
 impl LocalZone {
@@ -30,7 +38,7 @@ impl LocalZone {
     /// A certain zone.
     #[must_use]
     pub const fn new(zone: TimeZone) -> Self {
-        Self { zone, hour: i64::MIN, offset_seconds: 0 }
+        Self { zone, hour: i64::MIN, offset_seconds: 0, head: *b"1970-01-01 00:00:00", head_seconds: 0 }
     }
 
     fn offset_at(&mut self, local_seconds: i64) -> i64 {
@@ -49,23 +57,24 @@ impl LocalZone {
 #[must_use]
 pub fn timestamp(line: &[u8], zone: &mut LocalZone) -> Option<UnixNanos> {
     let line = line.strip_prefix(b"[").unwrap_or(line);
-    let head = line.first_chunk::<19>()?;
-    if !matches!(head, [_, _, _, _, b'-', _, _, b'-', _, _, b' ' | b'T', _, _, b':', _, _, b':', _, _]) {
-        return None;
+    let head = line.first_chunk::<HEAD_BYTES>()?;
+    if *head != zone.head {
+        zone.head_seconds = civil_seconds(head)?;
+        zone.head = *head;
     }
-    let number = |from: usize, to: usize| digits(&head[from..to]);
-    let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
-    let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
-    if !(1..=12).contains(&month) || !(1..=31).contains(&day) || hour > 23 || minute > 59 || second > 60 {
-        return None;
-    }
-    let seconds = days_from_civil(year, month, day) * DAY_SECONDS + hour * 3600 + minute * 60 + second;
+    let seconds = zone.head_seconds;
 
-    let mut rest = &line[19..];
+    let mut rest = &line[HEAD_BYTES..];
     let mut nanos = 0;
     if let [b'.' | b',', fraction @ ..] = rest {
-        let length = fraction.iter().take(9).take_while(|byte| byte.is_ascii_digit()).count();
-        nanos = digits(&fraction[..length]).unwrap_or(0) * 10_i64.pow(9 - u32::try_from(length).ok()?);
+        let mut length = 0;
+        while let Some(digit @ b'0'..=b'9') = fraction.get(length)
+            && length < 9
+        {
+            nanos = nanos * 10 + i64::from(digit - b'0');
+            length += 1;
+        }
+        nanos *= FRACTION[length];
         rest = &fraction[length..];
     }
     let offset = match rest {
@@ -81,6 +90,20 @@ pub fn timestamp(line: &[u8], zone: &mut LocalZone) -> Option<UnixNanos> {
         _ => zone.offset_at(seconds),
     };
     u64::try_from((seconds - offset).checked_mul(SECOND)?.checked_add(nanos)?).ok()
+}
+
+/// Seconds from 1970 to a date and time, as if it were UTC.
+fn civil_seconds(head: &[u8; HEAD_BYTES]) -> Option<i64> {
+    if !matches!(head, [_, _, _, _, b'-', _, _, b'-', _, _, b' ' | b'T', _, _, b':', _, _, b':', _, _]) {
+        return None;
+    }
+    let number = |from: usize, to: usize| digits(&head[from..to]);
+    let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
+    let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
+    if !(1..=12).contains(&month) || !(1..=31).contains(&day) || hour > 23 || minute > 59 || second > 60 {
+        return None;
+    }
+    Some(days_from_civil(year, month, day) * DAY_SECONDS + hour * 3600 + minute * 60 + second)
 }
 
 fn digits(bytes: &[u8]) -> Option<i64> {
@@ -140,6 +163,24 @@ mod tests {
         ] {
             assert_eq!(read(line, TimeZone::UTC), None, "{line}");
         }
+    }
+
+    #[test]
+    fn the_line_before_changes_nothing() {
+        let heads = ["2026-11-24 05:44:23", "2026-11-24 05:44:24", "2026-13-24 05:44:23", "1970-01-01 00:00:00"];
+        let rests = ["", ",123", ".5Z", "+01:00", " INFO"];
+        let mut zone = LocalZone::new(TimeZone::fixed(jiff::tz::offset(-1)));
+        for (nth, before) in heads.iter().enumerate() {
+            for head in heads.iter().skip(nth) {
+                for rest in rests {
+                    let line = format!("{head}{rest}");
+                    let alone = timestamp(line.as_bytes(), &mut LocalZone::new(TimeZone::fixed(jiff::tz::offset(-1))));
+                    let _ = timestamp(before.as_bytes(), &mut zone);
+                    assert_eq!(timestamp(line.as_bytes(), &mut zone), alone, "{before} before {line}");
+                }
+            }
+        }
+        assert_eq!(timestamp(&[0; 30], &mut zone), None);
     }
 
     proptest::proptest! {

@@ -156,10 +156,10 @@ impl Stage {
         let (severity, severity_text, logger) = match detect(line.bytes) {
             Some(found) => {
                 traceback.interrupt();
-                (found.severity, found.text, found.logger)
+                (found.severity, Text::from_validated(found.text), Text::from_validated(found.logger))
             }
-            None if traceback.covers(line.bytes) => (Severity::ERROR, "", ""),
-            None => (Severity::INFO, "", ""),
+            None if traceback.covers(line.bytes) => (Severity::ERROR, Text::EMPTY, Text::EMPTY),
+            None => (Severity::INFO, Text::EMPTY, Text::EMPTY),
         };
         if !is_kept(severity, origin) {
             return None;
@@ -192,13 +192,13 @@ impl Stage {
             time: event.time,
             observed: event.time,
             severity: event.severity,
-            severity_text: "",
+            severity_text: Text::EMPTY,
             body: Text::new(&event.body),
             attributes: [&origin.attributes, &event.attributes],
             uid: (b"", 0),
             event_name: event.name,
         };
-        match self.batcher.push(slot, "runlog", &fields, None) {
+        match self.batcher.push(slot, Text::new("runlog"), &fields, None) {
             Some(full) => self.close(full),
             None => Ok(()),
         }

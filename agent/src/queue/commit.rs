@@ -22,6 +22,8 @@ use super::{
 
 /// The pause after a commit that failed.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// How long a cursor may wait for an entry to be committed with.
+const CURSOR_PAUSE: Duration = Duration::from_secs(1);
 
 /// What one sync makes durable.
 struct Target {
@@ -43,9 +45,18 @@ pub(super) fn run(log: &Log, linger: Duration) {
     loop {
         let mut state = lock(&log.state);
         while !state.dirty && !state.ended {
-            state = log.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+            if !state.awaits_cursors() {
+                state = log.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            state = wait(log, state, CURSOR_PAUSE, |state| state.dirty || state.ended);
+            if state.acknowledging {
+                break;
+            }
         }
-        state = wait(log, state, linger, |state| state.urgent || state.ended);
+        if state.dirty {
+            state = wait(log, state, linger, |state| state.urgent || state.ended);
+        }
         let ended = state.ended;
         drop(state);
         let committed = log.commit();
@@ -83,6 +94,7 @@ impl Log {
         {
             let mut state = lock(&self.state);
             state.dirty = false;
+            state.acknowledging = false;
             state.urgent = false;
         }
         // A sync that failed is not tried again on its file: the second attempt begins another segment.
@@ -159,6 +171,8 @@ impl Log {
     fn publish(&self, writer: &mut Writer, frames: usize, segment: u64, offset: u64) {
         let mut state = lock(&self.state);
         let mut last_body = None;
+        let known = state.segments.iter().rev().find(|known| known.number == segment);
+        let from = known.map_or(FIRST_FRAME, |known| known.readable_to);
         for frame in writer.unsynced.drain(..frames) {
             writer.image.take(&frame);
             state.unsynced_bytes -= frame.bytes();
@@ -168,6 +182,7 @@ impl Log {
             if frame.kind == Kind::Entry {
                 last_body = Some(frame.seq);
             }
+            state.fresh.add(frame, segment, from);
         }
         if let Some(known) = state.segments.iter_mut().rev().find(|known| known.number == segment) {
             known.readable_to = offset;
@@ -197,7 +212,7 @@ impl Log {
         let offset = active.place.offset;
         lock(&self.state).segments.push_back(Segment {
             number,
-            readable_to: offset,
+            readable_to: FIRST_FRAME,
             file_bytes: offset,
             last_body: None,
         });

@@ -10,7 +10,7 @@
 //! - Only what is durable is given to a destination, so that it is the same, byte for byte, when given again.
 //! - A destination that is down holds up no other; space is given back when all have acknowledged.
 //! - What is damaged costs itself alone. It is counted and passed by, and never given out as if it were whole.
-//! - Memory does not grow with the backlog: nothing durable is kept in memory.
+//! - Memory does not grow with the backlog: of what is durable, only the newest few entries are kept (`fresh.rs`).
 //!
 //! # Not goals
 //!
@@ -29,7 +29,8 @@
 //! # What survives a crash
 //!
 //! Everything up to the last group commit (one `fdatasync` a linger), wherever the process is killed or the power
-//! cut, recovery itself included. Of what came after it, a prefix: an entry with its positions, or neither, and none
+//! cut, recovery itself included. A cursor alone is in no such hurry: it goes with the next commit, or after
+//! `CURSOR_PAUSE`, since what it proves is only that something need not be sent again. Of what came after it, a prefix: an entry with its positions, or neither, and none
 //! without those before it. What a start finds and cannot prove to be durable it writes again (`replay.rs`).
 //! If a sync fails, its file is never synced again (the kernel may have dropped the pages and would report success);
 //! the frames since the last good sync are still in memory and are written to a new segment.
@@ -37,6 +38,7 @@
 mod commit;
 mod entry;
 mod frame;
+mod fresh;
 mod image;
 mod log;
 mod payload;

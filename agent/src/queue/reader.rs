@@ -73,6 +73,9 @@ impl Reader {
     pub async fn next(&mut self) -> Option<Stored> {
         loop {
             self.progress.mark_unchanged();
+            if let Some(stored) = self.take_fresh() {
+                return Some(stored);
+            }
             let step = match self.ahead() {
                 Ahead::End => return None,
                 Ahead::Nothing => {
@@ -109,7 +112,15 @@ impl Reader {
             known.acknowledge(given.seq, given.frame_bytes, next_time);
             moved = true;
         }
-        if moved && !state.dirty {
+        if !moved {
+            return;
+        }
+        state.acknowledging = true;
+        if let Some(oldest) = state.destinations.values().map(|known| known.acknowledged).min() {
+            state.fresh.forget(oldest);
+        }
+        // Otherwise the committer, which has published what is acknowledged, comes back for it by itself.
+        if state.full.is_some() && !state.dirty {
             state.dirty = true;
             log.wake.notify_one();
         }
@@ -127,6 +138,9 @@ impl Reader {
     /// What [`Reader::next`] gives, if it is there already. For tests that decide themselves when things happen.
     #[cfg(test)]
     pub(super) fn next_now(&mut self) -> Option<Stored> {
+        if let Some(stored) = self.take_fresh() {
+            return Some(stored);
+        }
         while let Ahead::Frames { segment, offset, end } = self.ahead() {
             let fetch = self.fetch(segment, offset, end);
             if let Step::Given(stored) = self.take(fetch.run()) {
@@ -151,6 +165,25 @@ impl Reader {
         ahead
     }
 
+    /// The next entry, if it is still in memory.
+    fn take_fresh(&mut self) -> Option<Stored> {
+        let entry = lock(&self.handle.log.state).fresh.next_after(self.last)?.clone();
+        let file = self.at.file.take_if(|_| self.at.segment == entry.segment);
+        self.at = At { segment: entry.segment, offset: entry.offset, file };
+        Some(self.give(entry.stored, entry.frame_bytes, entry.time))
+    }
+
+    fn give(&mut self, stored: Stored, frame_bytes: u64, time: u64) -> Stored {
+        if self.given.is_empty()
+            && let Some(known) = lock(&self.handle.log.state).destinations.get_mut(&self.destination)
+        {
+            known.oldest = time;
+        }
+        self.last = stored.seq;
+        self.given.push_back(Given { seq: stored.seq, frame_bytes, time });
+        stored
+    }
+
     fn fetch(&self, segment: u64, offset: u64, end: u64) -> Fetch {
         let file = self.at.file.clone().filter(|_| self.at.segment == segment);
         Fetch { log: Arc::clone(&self.handle.log), at: At { segment, offset, file }, end, last: self.last }
@@ -161,16 +194,7 @@ impl Reader {
         let failures = std::mem::take(&mut self.failures);
         match read {
             Ok(None) => Step::Further,
-            Ok(Some(Read { stored, frame_bytes, time })) => {
-                if self.given.is_empty()
-                    && let Some(known) = lock(&self.handle.log.state).destinations.get_mut(&self.destination)
-                {
-                    known.oldest = time;
-                }
-                self.last = stored.seq;
-                self.given.push_back(Given { seq: stored.seq, frame_bytes, time });
-                Step::Given(stored)
-            }
+            Ok(Some(Read { stored, frame_bytes, time })) => Step::Given(self.give(stored, frame_bytes, time)),
             Err(error) => {
                 let is_gone = self.at.file.is_none() && error.kind() == io::ErrorKind::NotFound;
                 let is_unreadable = self.at.file.is_some() && failures + 1 >= MAX_READ_FAILURES;

@@ -8,6 +8,7 @@ use std::{
 use super::{
     Full, Pending, Seq, Stats,
     frame::{Header, Kind},
+    fresh::Fresh,
     segment::FIRST_FRAME,
 };
 
@@ -43,8 +44,12 @@ pub(super) struct State {
     pub appended: Seq,
     pub durable: Seq,
     pub unsynced_bytes: u64,
+    /// Of the durable entries, the newest.
+    pub fresh: Fresh,
     /// There is something to commit.
     pub dirty: bool,
+    /// Something was acknowledged since the last commit.
+    pub acknowledging: bool,
     /// It should be committed without lingering.
     pub urgent: bool,
     /// No more appends.
@@ -121,6 +126,11 @@ impl State {
         if self.damage.insert((segment, offset)) {
             self.damaged_frames += 1;
         }
+    }
+
+    /// Whether a commit is due even if nothing more is appended: a cursor has moved, or will.
+    pub(super) fn awaits_cursors(&self) -> bool {
+        self.acknowledging || self.destinations.values().any(|known| known.pending_entries > 0)
     }
 
     /// Asks the committer for a commit that does not linger.

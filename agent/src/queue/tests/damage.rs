@@ -114,6 +114,7 @@ fn damage_that_comes_while_the_queue_is_open_is_passed_by_and_counted_once() {
     let at = bytes.windows(10).position(|window| window == [2; 10]).unwrap();
     bytes[at] ^= 1;
     std::fs::write(&path, bytes).unwrap();
+    forget_fresh(&queue);
     for destination in ["left", "right"] {
         let mut reader = queue.reader(destination).unwrap();
         assert_eq!(bodies(&mut reader), [body(1), body(3)]);

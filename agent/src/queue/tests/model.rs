@@ -18,6 +18,7 @@ enum Operation {
         forget: bool,
     },
     Sync,
+    ForgetFresh,
     Read {
         destination: usize,
     },
@@ -50,6 +51,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         12 => (1..700_usize, 0..4_u8).prop_map(|(bytes, key)| Operation::Append { bytes, key }),
         3 => (0..4_u8, any::<bool>()).prop_map(|(key, forget)| Operation::Positions { key, forget }),
         6 => Just(Operation::Sync),
+        3 => Just(Operation::ForgetFresh),
         6 => destination.clone().prop_map(|destination| Operation::Read { destination }),
         6 => (destination.clone(), 1..4_usize)
             .prop_map(|(destination, count)| Operation::Acknowledge { destination, count }),
@@ -129,6 +131,7 @@ impl Subject {
             Operation::Append { bytes, key } => self.append(bytes, key, false),
             Operation::Positions { key, forget } => self.append(0, key, forget),
             Operation::Sync => self.sync(),
+            Operation::ForgetFresh => forget_fresh(&self.queue),
             Operation::Read { destination } => self.read(destination),
             Operation::Acknowledge { destination, count } => self.acknowledge(destination, count),
             Operation::NewReader { destination } => {

@@ -99,13 +99,13 @@ fn write(cases: &[Case], writer: &mut RequestWriter) -> Vec<u8> {
             time: case.time,
             observed: case.observed,
             severity: Severity::from_number(case.severity.into()),
-            severity_text: &case.severity_text,
+            severity_text: Text::new(&case.severity_text),
             body: Text::new(&case.body),
             attributes: [&attributes, b""],
             uid: (&uid, case.offset),
             event_name: &case.event_name,
         };
-        writer.record(case.scope.as_bytes(), &fields);
+        writer.record(Text::new(&case.scope), &fields);
     }
     assert_eq!(writer.records() as usize, cases.len());
     writer.finish().to_vec()
@@ -192,6 +192,11 @@ proptest! {
             let wanted: Vec<_> = case.attributes.iter().map(|(key, _)| key.as_str()).chain(["log.record.uid"]).collect();
             prop_assert_eq!(attributes, wanted);
         }
+    }
+
+    #[test]
+    fn sixteen_digits_are_those_of_the_number(number in any::<u64>()) {
+        prop_assert_eq!(hex16(number).to_vec(), format!("{number:016x}").into_bytes());
     }
 
     #[test]

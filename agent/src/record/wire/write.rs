@@ -42,6 +42,9 @@ const UID_HEX: usize = 32;
 pub struct Text<'a>(&'a [u8]);
 
 impl<'a> Text<'a> {
+    /// No text.
+    pub const EMPTY: Self = Self(b"");
+
     /// Takes text as it is.
     #[must_use]
     pub const fn new(text: &'a str) -> Self {
@@ -65,7 +68,7 @@ pub struct Fields<'a> {
     /// `severity_number`.
     pub severity: Severity,
     /// `severity_text`, the source's own word; empty if there is none.
-    pub severity_text: &'a str,
+    pub severity_text: Text<'a>,
     /// `body`, always a string.
     pub body: Text<'a>,
     /// Attributes that were encoded before, by [`record_attribute`].
@@ -101,9 +104,9 @@ impl RequestWriter {
     }
 
     /// Appends one record under the scope of that name.
-    pub fn record(&mut self, scope: &[u8], fields: &Fields<'_>) {
-        if self.scope_len_at.is_none() || self.scope != scope {
-            self.open_scope(scope);
+    pub fn record(&mut self, scope: Text<'_>, fields: &Fields<'_>) {
+        if self.scope_len_at.is_none() || self.scope != scope.0 {
+            self.open_scope(scope.0);
         }
         put_record(&mut self.bytes, fields);
         self.records += 1;
@@ -211,15 +214,27 @@ pub fn uid_prefix(identity: &[&[u8]]) -> Vec<u8> {
 
 /// Sixteen lower-case hexadecimal digits, most significant first.
 #[must_use]
-pub fn hex16(number: u64) -> [u8; 16] {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut digits = [0; 16];
-    for (i, digit) in digits.iter_mut().enumerate() {
-        *digit = DIGITS[(number >> (60 - 4 * i)) as usize & 15];
-    }
-    digits
+pub const fn hex16(number: u64) -> [u8; 16] {
+    let (high, low) = (hex8((number >> 32) as u32), hex8(number as u32));
+    ((high as u128) << 64 | low as u128).to_be_bytes()
 }
 
+/// Eight digits as the bytes of a number, made at once: each half byte in a byte of its own, `0` added, and the way
+/// from `9` to `a` where it is above nine.
+const fn hex8(number: u32) -> u64 {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    let mut halves = number as u64;
+    halves = (halves << 16 | halves) & 0x0000_ffff_0000_ffff;
+    halves = (halves << 8 | halves) & 0x00ff_00ff_00ff_00ff;
+    halves = (halves << 4 | halves) & (0x0f * EACH);
+    let is_letter = (halves + 6 * EACH) >> 4 & EACH;
+    halves + b'0' as u64 * EACH + is_letter * (b'a' - b'9' - 1) as u64
+}
+
+/// Writes a record, its fields in an order of their own, which protobuf leaves to the writer.
+///
+/// What is the same in neighbouring records stands together, and so do the end of the uid and the time, which differ
+/// in each: so zstd has fewer places to find (7 % of its time).
 fn put_record(out: &mut Vec<u8>, fields: &Fields<'_>) {
     let body = fields.body.0;
     let body_value = 1 + varint_len(body.len()) + body.len();
@@ -230,8 +245,9 @@ fn put_record(out: &mut Vec<u8>, fields: &Fields<'_>) {
     if fields.severity != Severity::UNSPECIFIED {
         length += 2;
     }
-    if !fields.severity_text.is_empty() {
-        length += 1 + varint_len(fields.severity_text.len()) + fields.severity_text.len();
+    let word = fields.severity_text.0;
+    if !word.is_empty() {
+        length += 1 + varint_len(word.len()) + word.len();
     }
     length += fields.attributes.iter().map(|encoded| encoded.len()).sum::<usize>();
     if !fields.uid.0.is_empty() {
@@ -244,19 +260,19 @@ fn put_record(out: &mut Vec<u8>, fields: &Fields<'_>) {
     out.reserve(1 + 10 + length);
     out.push(SCOPE_LOGS_RECORD);
     put_varint(out, length as u64);
-    if fields.time != 0 {
-        out.push(LOG_TIME);
-        out.extend_from_slice(&fields.time.to_le_bytes());
-    }
     if fields.severity != Severity::UNSPECIFIED {
         out.extend_from_slice(&[LOG_SEVERITY_NUMBER, fields.severity.number()]);
     }
-    if !fields.severity_text.is_empty() {
-        put_bytes(out, LOG_SEVERITY_TEXT, fields.severity_text.as_bytes());
+    if !word.is_empty() {
+        put_bytes(out, LOG_SEVERITY_TEXT, word);
     }
     out.push(LOG_BODY);
     put_varint(out, body_value as u64);
     put_bytes(out, ANY_STRING, body);
+    put_fixed(out, LOG_OBSERVED_TIME, fields.observed);
+    if !fields.event_name.is_empty() {
+        put_bytes(out, LOG_EVENT_NAME, fields.event_name.as_bytes());
+    }
     for encoded in fields.attributes {
         out.extend_from_slice(encoded);
     }
@@ -264,11 +280,15 @@ fn put_record(out: &mut Vec<u8>, fields: &Fields<'_>) {
         out.extend_from_slice(fields.uid.0);
         out.extend_from_slice(&hex16(fields.uid.1));
     }
-    out.push(LOG_OBSERVED_TIME);
-    out.extend_from_slice(&fields.observed.to_le_bytes());
-    if !fields.event_name.is_empty() {
-        put_bytes(out, LOG_EVENT_NAME, fields.event_name.as_bytes());
+    if fields.time != 0 {
+        put_fixed(out, LOG_TIME, fields.time);
     }
+}
+
+fn put_fixed(out: &mut Vec<u8>, tag: u8, number: u64) {
+    let mut field = [tag; 9];
+    field[1..].copy_from_slice(&number.to_le_bytes());
+    out.extend_from_slice(&field);
 }
 
 fn put_key_value(out: &mut Vec<u8>, tag: u8, key: &str, value: Value<'_>) {
