@@ -17,9 +17,9 @@ use std::{
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime};
 use runlog::{
     batch::{Batcher, Config, Due},
-    parse::{Framer, LocalZone, detect, timestamp},
+    parse::{Framer, Lines, LocalZone, detect, timestamp},
     record::{
-        Chunk, Ending, NoBookmark, Origin, Resource, Severity, SourceKind, Tally,
+        Chunk, Ending, Format, NoBookmark, Origin, ReadTo, Resource, Severity, SourceKind, Tally,
         origin::Stream,
         wire::{Fields, RequestWriter, Text, Value, record_attribute, resource_attribute},
     },
@@ -35,7 +35,7 @@ fn hot_path(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(LINES));
     let text = text();
     let lines: Vec<&[u8]> = text.split_inclusive(|byte| *byte == b'\n').map(|line| &line[..line.len() - 1]).collect();
-    let origin = origin();
+    let origin = origin(Format::Plain);
     parse(&mut group, &text, &lines, &origin);
     encode(&mut group, &lines, &origin);
     batch(&mut group, &lines, &origin);
@@ -59,6 +59,7 @@ fn parse(group: &mut BenchmarkGroup<'_, WallTime>, text: &[u8], lines: &[&[u8]],
             bytes
         });
     });
+    unwrap(group, lines);
     group.bench_function("level", |bencher| {
         bencher.iter(|| lines.iter().filter(|line| black_box(detect(line)).is_some()).count());
     });
@@ -66,6 +67,43 @@ fn parse(group: &mut BenchmarkGroup<'_, WallTime>, text: &[u8], lines: &[&[u8]],
     group.bench_function("time", |bencher| {
         bencher.iter(|| lines.iter().filter_map(|line| black_box(timestamp(line, &mut zone))).count());
     });
+}
+
+/// The same lines as files of a container runtime have them: whole, with quotes in each, in pieces.
+fn unwrap(group: &mut BenchmarkGroup<'_, WallTime>, lines: &[&[u8]]) {
+    let stamp = "2026-11-24T05:44:23.123456789Z";
+    let docker = |log: String| {
+        let log = serde_json::Value::from(log);
+        format!("{{\"log\":{log},\"stream\":\"stdout\",\"time\":\"{stamp}\"}}\n")
+    };
+    let texts = || lines.iter().map(|line| String::from_utf8_lossy(line));
+    let quoted = texts().map(|text| docker(text.replace(' ', "\"") + "\n"));
+    let pieces = texts().map(|text| {
+        let (head, tail) = text.split_at(text.len() / 2);
+        format!("{stamp} stdout P {head}\n{stamp} stdout F {tail}\n")
+    });
+    let files: [(&str, String); 5] = [
+        ("plain", texts().map(|text| text.into_owned() + "\n").collect()),
+        ("docker", texts().map(|text| docker(text.into_owned() + "\n")).collect()),
+        ("docker_escaped", quoted.collect()),
+        ("cri", texts().map(|text| format!("{stamp} stdout F {text}\n")).collect()),
+        ("cri_pieces", pieces.collect()),
+    ];
+    for (name, text) in files {
+        let origin = origin(Format::Auto);
+        let data = text.into_bytes();
+        let mut chunk =
+            Chunk { origin, at: 0, data, observed: 1, marks: Vec::new(), ending: Ending::Open, permit: None };
+        let mut found = Lines::new(MAX_LINE_BYTES, &chunk.origin, 0);
+        group.bench_function(format!("unwrap/{name}"), |bencher| {
+            bencher.iter(|| {
+                let mut bytes = 0;
+                found.feed(&chunk, |line| bytes += black_box(line).bytes.len());
+                chunk.at += chunk.data.len() as u64;
+                bytes
+            });
+        });
+    }
 }
 
 fn encode(group: &mut BenchmarkGroup<'_, WallTime>, lines: &[&[u8]], origin: &Origin) {
@@ -98,7 +136,9 @@ fn batch(group: &mut BenchmarkGroup<'_, WallTime>, lines: &[&[u8]], origin: &Arc
         bencher.iter(|| {
             let mut slot = batcher.slot(origin, Instant::now());
             for (at, line) in (0..).zip(lines) {
-                if let Some(full) = batcher.push(slot, Text::new("train.loop"), &fields(origin, line, at), Some(at)) {
+                if let Some(full) =
+                    batcher.push(slot, Text::new("train.loop"), &fields(origin, line, at), Some(ReadTo::whole(at)))
+                {
                     black_box(batcher.close(full).unwrap());
                     slot = batcher.slot(origin, Instant::now());
                 }
@@ -130,7 +170,7 @@ fn fields<'a>(origin: &'a Origin, line: &'a [u8], at: u64) -> Fields<'a> {
 }
 
 /// A file of a run, with the attributes that such lines carry.
-fn origin() -> Arc<Origin> {
+fn origin(format: Format) -> Arc<Origin> {
     let mut resource = Vec::new();
     for (key, value) in [("service.name", "runlog"), ("ml.run.id", "bench"), ("host.name", "node-17")] {
         resource_attribute(&mut resource, key, Value::String(value));
@@ -138,7 +178,7 @@ fn origin() -> Arc<Origin> {
     let mut attributes = Vec::new();
     record_attribute(&mut attributes, "log.file.path", Value::String("/logs/train.log"));
     record_attribute(&mut attributes, "log.file.name", Value::String("train.log"));
-    Origin::new(Stream {
+    let stream = Stream {
         key: "file:/logs/train.log".to_owned(),
         kind: SourceKind::File,
         identity: &[b"bench"],
@@ -147,7 +187,8 @@ fn origin() -> Arc<Origin> {
         level: Severity::TRACE,
         tally: Tally::detached(SourceKind::File, "train.log"),
         bookmark: Arc::new(NoBookmark),
-    })
+    };
+    Origin::wrapped(stream, format, ReadTo::default())
 }
 
 criterion_group!(benches, hot_path);

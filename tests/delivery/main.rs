@@ -10,6 +10,7 @@ mod level;
 mod rotation;
 mod stop;
 mod trainer;
+mod woven;
 
 use std::collections::{BTreeMap, BTreeSet};
 

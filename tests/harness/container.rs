@@ -73,6 +73,13 @@ impl Containers {
             .set("RUNLOG_FILES", "")
     }
 
+    /// The folder where the engine keeps its containers.
+    #[must_use]
+    pub fn folder(&self) -> String {
+        let output = docker(&self.host, &["info", "--format", "{{.DockerRootDir}}/containers"]);
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
     /// Runs `sh -c script` in a container, in the background, with these further flags of `docker run`.
     #[must_use]
     pub fn run(&self, flags: &[&str], script: &str) -> Container {

@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 
 use crate::record::{
-    Batch, BatchMeta, Origin, PositionUpdate, Receipt, Resource, Severity, UnixNanos, batch,
+    Batch, BatchMeta, Origin, PositionUpdate, ReadTo, Receipt, Resource, Severity, UnixNanos, batch,
     wire::{Above, Fields, RequestWriter, Seen, Text},
 };
 
@@ -64,7 +64,7 @@ struct Open {
     since: Option<Instant>,
     /// How far each stream has been read, if it was; the stream that was asked for last stands last. Two
     /// generations of a file share a key, and the later one must come later in the positions.
-    read_to: Vec<(Arc<Origin>, Option<u64>)>,
+    read_to: Vec<(Arc<Origin>, Option<ReadTo>)>,
     /// Of the requests whose records were passed on.
     receipts: Vec<Receipt>,
 }
@@ -133,7 +133,7 @@ impl Batcher {
 
     /// Writes a record of the stream that the slot was asked for; `read_to` is how far the stream is read with it.
     /// Says which batch has to be closed now, if any.
-    pub fn push(&mut self, slot: Slot, scope: Text<'_>, fields: &Fields<'_>, read_to: Option<u64>) -> Option<Slot> {
+    pub fn push(&mut self, slot: Slot, scope: Text<'_>, fields: &Fields<'_>, read_to: Option<ReadTo>) -> Option<Slot> {
         let open = &mut self.open[slot.0];
         let before = open.writer.len();
         open.writer.record(scope, fields);
@@ -158,7 +158,7 @@ impl Batcher {
     }
 
     /// Notes how far the stream that the slot was asked for has been read, whatever was kept of it.
-    pub fn advance(&mut self, slot: Slot, read_to: u64) {
+    pub fn advance(&mut self, slot: Slot, read_to: ReadTo) {
         self.open[slot.0].read_to(read_to);
     }
 
@@ -277,14 +277,14 @@ impl Open {
         self.read_to.push(entry);
     }
 
-    fn read_to(&mut self, read_to: u64) {
+    fn read_to(&mut self, read_to: ReadTo) {
         if let Some((_, known)) = self.read_to.last_mut() {
             *known = Some(read_to);
         }
     }
 
     fn positions(&self) -> Vec<PositionUpdate> {
-        let describe = |(origin, read_to): &(Arc<Origin>, Option<u64>)| {
+        let describe = |(origin, read_to): &(Arc<Origin>, Option<ReadTo>)| {
             let bookmark = origin.bookmark.at((*read_to)?)?;
             Some(PositionUpdate { key: origin.key.clone(), bookmark })
         };

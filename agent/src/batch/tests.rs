@@ -11,9 +11,9 @@ use crate::record::{
 struct Asked(Mutex<Vec<u64>>);
 
 impl Bookmark for Asked {
-    fn at(&self, consumed: u64) -> Option<Vec<u8>> {
-        self.0.lock().unwrap().push(consumed);
-        Some(consumed.to_string().into_bytes())
+    fn at(&self, read_to: ReadTo) -> Option<Vec<u8>> {
+        self.0.lock().unwrap().push(read_to.offset);
+        Some(read_to.offset.to_string().into_bytes())
     }
 }
 
@@ -67,11 +67,11 @@ fn a_batch_says_what_is_in_it_and_how_far_its_streams_were_read() {
     let now = Instant::now();
 
     let slot = batcher.slot(&a, now);
-    assert_eq!(batcher.push(slot, Text::new(""), &fields("one", Severity::DEBUG, 20), Some(4)), None);
-    assert_eq!(batcher.push(slot, Text::new("log"), &fields("two", Severity::ERROR, 10), Some(8)), None);
+    assert_eq!(batcher.push(slot, Text::new(""), &fields("one", Severity::DEBUG, 20), Some(ReadTo::whole(4))), None);
+    assert_eq!(batcher.push(slot, Text::new("log"), &fields("two", Severity::ERROR, 10), Some(ReadTo::whole(8))), None);
     let slot_b = batcher.slot(&b, now);
     assert_eq!(slot, slot_b, "streams of one run share a batch");
-    batcher.advance(slot_b, 100);
+    batcher.advance(slot_b, ReadTo::whole(100));
 
     let batch = batcher.close(slot).unwrap().unwrap();
     assert_eq!(bodies(&batch), 2);
@@ -89,7 +89,7 @@ fn filtered_lines_move_positions_without_a_record() {
     let mut batcher = batcher(1 << 20);
     let a = origin("a", &resource("run"));
     let slot = batcher.slot(&a, Instant::now());
-    batcher.advance(slot, 50);
+    batcher.advance(slot, ReadTo::whole(50));
     let batch = batcher.close(slot).unwrap().unwrap();
     assert!(batch.payload.is_empty());
     assert_eq!(batch.positions[0].bookmark, b"50");
@@ -122,17 +122,20 @@ fn the_full_batch_is_named_and_of_many_open_ones_the_largest() {
     let now = Instant::now();
     let long = "x".repeat(1000);
     let slot = batcher.slot(&origin("a", &resource("full")), now);
-    assert_eq!(batcher.push(slot, Text::new(""), &fields(&long, Severity::INFO, 1), Some(1)), Some(slot));
+    assert_eq!(
+        batcher.push(slot, Text::new(""), &fields(&long, Severity::INFO, 1), Some(ReadTo::whole(1))),
+        Some(slot)
+    );
     batcher.close(slot).unwrap().unwrap();
 
     let short = "x".repeat(900);
     let shorter = "x".repeat(600);
     let largest = batcher.slot(&origin("b", &resource("largest")), now);
-    assert_eq!(batcher.push(largest, Text::new(""), &fields(&short, Severity::INFO, 1), Some(1)), None);
+    assert_eq!(batcher.push(largest, Text::new(""), &fields(&short, Severity::INFO, 1), Some(ReadTo::whole(1))), None);
     let mut named = None;
     for n in 0..20 {
         let slot = batcher.slot(&origin("c", &resource(&n.to_string())), now);
-        named = batcher.push(slot, Text::new(""), &fields(&shorter, Severity::INFO, 1), Some(1));
+        named = batcher.push(slot, Text::new(""), &fields(&shorter, Severity::INFO, 1), Some(ReadTo::whole(1)));
         if named.is_some() {
             break;
         }
@@ -145,7 +148,7 @@ fn an_emptied_batch_of_an_ended_stream_is_forgotten() {
     let mut batcher = batcher(1000);
     let run = resource("run");
     let slot = batcher.slot(&origin("a", &run), Instant::now());
-    batcher.advance(slot, 1);
+    batcher.advance(slot, ReadTo::whole(1));
     batcher.close(slot).unwrap();
     batcher.forget_idle();
     assert_eq!(batcher.open.len(), 1, "the run's resource is still in use");

@@ -124,7 +124,16 @@ fn start_sources(
     if settings.file.paths.is_empty() && settings.docker.collect == Switch::Off && !is_receiving {
         warn!("there is nothing to collect; set RUNLOG_FILES to paths or globs, or RUNLOG_DOCKER_COLLECT=auto");
     }
-    if !settings.file.paths.is_empty() {
+    let containers = docker::Tagging {
+        run_id: run.id.clone(),
+        identity: run.identity.clone(),
+        facts: run.facts.clone(),
+        level: settings.level,
+    };
+    let collects = settings.docker.collect != Switch::Off;
+    let positions = &pipeline.context().positions;
+    let logs = docker::Files::new(&settings.docker, containers.clone(), positions).filter(|_| collects);
+    if !settings.file.paths.is_empty() || logs.is_some() {
         let tagging = file::Tagging {
             resource: run::resource(&run.id, &run.identity, &run.facts),
             attributes: run::record_attributes(&run.identity),
@@ -132,24 +141,21 @@ fn start_sources(
             state_dir: state.dir().to_owned(),
             agent_id: pipeline.queue().id(),
         };
-        let source = file::FileSource::new(
+        let mut source = file::FileSource::new(
             settings.file.clone(),
             pipeline.context().clone(),
             tagging,
             Arc::new(file::RealDisk),
             Handle::current(),
         );
+        if let Some(logs) = logs {
+            source = source.with_containers(logs);
+        }
         let thread = thread::Builder::new().name("runlog-files".into()).spawn(move || source.run());
         sources.files = Some(thread.map_err(|error| Failure::new(Exit::Bug, error))?);
     }
-    if settings.docker.collect != Switch::Off {
-        let tagging = docker::Tagging {
-            run_id: run.id.clone(),
-            identity: run.identity.clone(),
-            facts: run.facts.clone(),
-            level: settings.level,
-        };
-        let collecting = docker::collect(settings.docker.clone(), pipeline.context().clone(), tagging, health);
+    if collects {
+        let collecting = docker::collect(settings.docker.clone(), pipeline.context().clone(), containers, health);
         sources.docker = Some(tokio::spawn(collecting));
     }
     if is_receiving {

@@ -13,7 +13,7 @@ use crate::{
     batch,
     export::{self, Compression, Headers, Protocol},
     parse, queue,
-    record::Severity,
+    record::{Format, Severity},
     run::RunId,
     serve,
     source::{docker, file, otlp, process},
@@ -50,6 +50,7 @@ pub(super) fn compose(reader: &mut Reader, standard: &Standard) -> Settings {
         poll: reader.read("file.poll", |v| values::duration(v, &(10 * MILLISECOND..=MINUTE))),
         scan: reader.read("file.scan", |v| values::duration(v, &(10 * MILLISECOND..=HOUR))),
         rotate_grace: reader.read("file.rotate_grace", |v| values::duration(v, &(Duration::ZERO..=HOUR))),
+        format: reader.read("file.format", format),
     };
     let docker = docker(reader);
     let otlp = otlp::Config {
@@ -122,6 +123,11 @@ fn run_id(value: &Value) -> Result<Option<RunId>, Rejected> {
     RunId::new(&text).map(Some).map_err(rejected)
 }
 
+fn format(value: &Value) -> Result<Format, Rejected> {
+    let words = [("auto", Format::Auto), ("plain", Format::Plain), ("docker", Format::Docker), ("cri", Format::Cri)];
+    values::choice(value, "a format", &words)
+}
+
 fn state_dir(reader: &mut Reader) -> PathBuf {
     let faults = reader.faults.len();
     let found = reader.read("state_dir", values::path);
@@ -136,6 +142,7 @@ fn docker(reader: &mut Reader) -> docker::Config {
     let mut collect = reader.read("docker.collect", values::switch);
     let labels = reader.read("docker.labels", labels);
     let read_exited = reader.read("docker.read_exited", values::truth);
+    let files = reader.read("docker.files", values::path);
     // DOCKER_HOST may be meant for the docker command; only who asked for containers gets a fault for it.
     let is_tolerated = reader.origin("docker.host") == Origin::Variable("DOCKER_HOST".to_owned());
     let is_tolerated = is_tolerated && collect != Switch::On;
@@ -148,7 +155,7 @@ fn docker(reader: &mut Reader) -> docker::Config {
         }
         collect = Switch::Off;
     }
-    docker::Config { collect, socket: socket.unwrap_or_default(), labels, read_exited }
+    docker::Config { collect, socket: socket.unwrap_or_default(), labels, read_exited, files }
 }
 
 fn socket(value: &Value, is_tolerated: bool) -> Result<Option<PathBuf>, Rejected> {

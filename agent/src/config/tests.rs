@@ -3,6 +3,7 @@ use std::{fs, net::SocketAddr, path::Path};
 use insta::assert_snapshot;
 
 use super::*;
+use crate::record::Format;
 
 mod faulty;
 mod standard;
@@ -211,6 +212,20 @@ fn the_docker_host_is_a_unix_socket() {
     let own = from(&[remote, on, ("RUNLOG_DOCKER_HOST", "unix:///a.sock")]);
     assert_eq!(own.settings.docker.socket, Path::new("/a.sock"));
     assert!(from(&[remote, ("RUNLOG_DOCKER_COLLECT", "off")]).warnings.is_empty());
+}
+
+#[test]
+fn the_engines_files_are_read_where_it_is_said_where_they_are() {
+    assert_eq!(from(&[]).settings.docker.files, None);
+    let folder = "/var/lib/docker/containers";
+    assert_eq!(from(&[("RUNLOG_DOCKER_FILES", folder)]).settings.docker.files.as_deref(), Some(Path::new(folder)));
+}
+
+#[test]
+fn the_format_of_files_is_one_of_those_that_are_read() {
+    assert_eq!(from(&[]).settings.file.format, Format::Auto);
+    assert_eq!(from(&[("RUNLOG_FILE_FORMAT", "CRI")]).settings.file.format, Format::Cri);
+    assert_eq!(faults(&[("RUNLOG_FILE_FORMAT", "json")]).0.len(), 1);
 }
 
 #[test]

@@ -18,6 +18,7 @@ impl Tags {
     /// The attributes of that line beside those of its origin. `readable` is given if its bytes were not UTF-8.
     pub fn of(&mut self, origin: &Origin, line: &Line<'_>, readable: Option<&Readable>) -> &[u8] {
         self.encoded.clear();
+        self.encoded.extend_from_slice(line.attributes);
         if let Some(part) = line.part {
             let stream = &origin.uid_prefix[origin.uid_prefix.len().saturating_sub(16)..];
             let mut id = String::from_utf8_lossy(stream).into_owned();
@@ -79,7 +80,7 @@ mod tests {
     }
 
     fn line(bytes: &[u8], part: Option<Part>) -> Line<'_> {
-        Line { at: 7, end: 9, bytes, is_utf8: true, time: 0, part }
+        Line { part, ..Line::bare(7, 9, bytes) }
     }
 
     #[test]

@@ -2,15 +2,15 @@
 
 use memchr::memchr;
 
-use crate::record::{Chunk, Ending, UnixNanos};
+use crate::record::{Chunk, Ending, Lane, ReadTo, UnixNanos};
 
 /// One line, or one part of a line that is too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Line<'a> {
     /// Offset of the first byte in the stream.
     pub at: u64,
-    /// Offset behind the line's end: where the next one starts.
-    pub end: u64,
+    /// How far the stream is given out with this line.
+    pub read_to: ReadTo,
     /// The bytes without the line's end: `\n` or `\r\n`.
     pub bytes: &'a [u8],
     /// Whether the bytes are known to be UTF-8.
@@ -19,6 +19,18 @@ pub struct Line<'a> {
     pub time: UnixNanos,
     /// Set if this is a part of a longer line.
     pub part: Option<Part>,
+    /// Which lines it goes on from.
+    pub lane: Lane,
+    /// Record attributes that what was wrapped around the line states, encoded.
+    pub attributes: &'a [u8],
+}
+
+impl<'a> Line<'a> {
+    /// A line of UTF-8 that nothing is wrapped around; the next one starts at offset `end`.
+    pub(crate) const fn bare(at: u64, end: u64, bytes: &'a [u8]) -> Self {
+        let read_to = ReadTo::whole(end);
+        Self { at, read_to, bytes, is_utf8: true, time: 0, part: None, lane: Lane::Bare, attributes: &[] }
+    }
 }
 
 /// The place of a part in its line.
@@ -84,7 +96,7 @@ impl Framer {
                 let is_utf8 = all_utf8 || simdutf8::basic::from_utf8(bytes).is_ok();
                 let at = self.consumed;
                 self.consumed += length as u64 + 1;
-                each(Line { at, end: self.consumed, bytes, is_utf8, time, part: None });
+                each(Line { is_utf8, time, ..Line::bare(at, self.consumed, bytes) });
             }
             start += length + 1;
         }
@@ -143,7 +155,7 @@ impl Framer {
         let is_utf8 = simdutf8::basic::from_utf8(bytes).is_ok();
         let at = self.consumed;
         self.consumed += self.held.len() as u64 + u64::from(cut == Cut::Newline);
-        each(Line { at, end: self.consumed, bytes, is_utf8, time: self.held_time, part });
+        each(Line { is_utf8, time: self.held_time, part, ..Line::bare(at, self.consumed, bytes) });
         self.held.clear();
         if ends_line {
             self.parts = None;
@@ -178,7 +190,7 @@ impl Marks<'_> {
     }
 }
 
-fn without_cr(line: &[u8]) -> &[u8] {
+pub(super) fn without_cr(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r").unwrap_or(line)
 }
 

@@ -3,12 +3,15 @@
 //! Plain synchronous code on slices of the chunk: nothing is allocated for a line that lies whole in it.
 
 mod frame;
+mod lines;
 mod severity;
 mod text;
 mod time;
 mod traceback;
+mod wrapped;
 
 pub use frame::{Framer, Line, Part};
+pub use lines::Lines;
 pub use severity::{Found, detect};
 pub use text::{Readable, readable};
 pub use time::{LocalZone, timestamp};

@@ -18,10 +18,10 @@ use tracing::{error, info, warn};
 use crate::{
     batch::{Batcher, Due, Slot},
     enrich::{Tags, is_kept},
-    parse::{self, Framer, Line, LocalZone, Traceback, detect, readable, timestamp},
+    parse::{self, Line, Lines, LocalZone, Traceback, detect, readable, timestamp},
     queue::{AppendError, Appended, Entry, Full, Queue, Seq},
     record::{
-        Batch, Chunk, Ending, Event, Input, Ledger, Receipt, Severity, SourceKind,
+        Batch, Chunk, Ending, Event, Input, Lane, Ledger, Origin, Receipt, Severity, SourceKind, UnixNanos,
         wire::{Fields, Text},
     },
     source::{HeldUp, Outlet, Received},
@@ -31,6 +31,8 @@ use crate::{
 const FULL_PAUSE: Duration = Duration::from_millis(50);
 /// How often batches of ended streams are looked for.
 const IDLE: Duration = Duration::from_secs(1);
+/// How long pieces of a line wait for its end, which may never come: a container that dies leaves none.
+const PIECE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// An entry that is in the queue, and who waits until it is durable.
 pub type Awaited = (Seq, Vec<Receipt>);
@@ -42,6 +44,8 @@ pub struct Stage {
     queue: Queue,
     ledger: Arc<Ledger>,
     streams: HashMap<u64, Stream>,
+    /// When pieces that wait are looked for.
+    next_flush: Instant,
     zone: LocalZone,
     tags: Tags,
     /// Whose task answers the clients.
@@ -55,8 +59,14 @@ pub struct Stage {
 }
 
 struct Stream {
-    framer: Framer,
-    traceback: Traceback,
+    lines: Lines,
+    tracebacks: [Traceback; Lane::COUNT],
+    origin: Arc<Origin>,
+    /// Behind its last bytes.
+    end: u64,
+    /// When they came, by the clock and on the wall.
+    since: Instant,
+    observed: UnixNanos,
 }
 
 impl Stage {
@@ -75,6 +85,7 @@ impl Stage {
             queue,
             ledger,
             streams: HashMap::new(),
+            next_flush: Instant::now() + PIECE_PATIENCE,
             zone: LocalZone::system(),
             tags: Tags::default(),
             awaited,
@@ -100,28 +111,35 @@ impl Stage {
                 Received::Nothing => self.batcher.forget_idle(),
                 Received::Finished => break,
             }
-            self.close_batches(Due::At(Instant::now()))?;
+            let now = Instant::now();
+            if self.next_flush <= now {
+                self.flush_silent(now)?;
+            }
+            self.close_batches(Due::At(now))?;
         }
         self.close_batches(Due::All)?;
         self.queue.sync().map(drop).map_err(io::Error::other)
     }
 
     fn chunk(&mut self, chunk: &Chunk) -> io::Result<()> {
-        let origin = &chunk.origin;
+        let (origin, now) = (&chunk.origin, Instant::now());
         let mut stream = self.streams.remove(&origin.id).unwrap_or_else(|| Stream {
-            framer: Framer::new(self.parse.max_line_bytes, chunk.at),
-            traceback: Traceback::default(),
+            lines: Lines::new(self.parse.max_line_bytes, origin, chunk.at),
+            tracebacks: Default::default(),
+            origin: Arc::clone(origin),
+            end: chunk.at,
+            since: now,
+            observed: chunk.observed,
         });
-        let now = Instant::now();
         let mut slot = self.batcher.slot(origin, now);
         let mut outcome = Ok(());
         let (mut lines, mut kept) = (0, 0);
-        stream.framer.feed(chunk, |line| {
+        stream.lines.feed(chunk, |line| {
             if outcome.is_err() {
                 return;
             }
             lines += u64::from(line.part.is_none_or(|part| part.index == 0));
-            let Some(full) = self.line(chunk, &line, &mut stream.traceback, slot) else { return };
+            let Some(full) = self.line(chunk, &line, &mut stream.tracebacks[line.lane as usize], slot) else { return };
             kept += 1;
             if let Some(full) = full {
                 outcome = self.close(full);
@@ -129,13 +147,23 @@ impl Stage {
             }
         });
         outcome?;
-        self.batcher.advance(slot, stream.framer.consumed());
+        self.batcher.advance(slot, stream.lines.read_to());
         origin.tally.lines_read.fetch_add(lines, Ordering::Relaxed);
         origin.tally.records_kept.fetch_add(kept, Ordering::Relaxed);
-        if chunk.ending == Ending::Open {
+        if chunk.ending != Ending::Closed {
+            (stream.end, stream.since, stream.observed) = (chunk.at + chunk.data.len() as u64, now, chunk.observed);
             self.streams.insert(origin.id, stream);
         }
         Ok(())
+    }
+
+    /// Gives out pieces of lines that have waited for more of them for too long.
+    fn flush_silent(&mut self, now: Instant) -> io::Result<()> {
+        self.next_flush = now + IDLE;
+        let is_silent = |stream: &&Stream| stream.lines.is_waiting() && stream.since + PIECE_PATIENCE <= now;
+        let silence = |stream: &Stream| Chunk::silent(Arc::clone(&stream.origin), stream.end, stream.observed);
+        let silent: Vec<Chunk> = self.streams.values().filter(is_silent).map(silence).collect();
+        silent.iter().try_for_each(|chunk| self.chunk(chunk))
     }
 
     /// Writes a line into its batch. `None` if it is left out, else the batch that is full now, if one is.
@@ -170,7 +198,7 @@ impl Stage {
             uid: (&origin.uid_prefix, line.at),
             event_name: "",
         };
-        Some(self.batcher.push(slot, logger, &fields, Some(line.end)))
+        Some(self.batcher.push(slot, logger, &fields, Some(line.read_to)))
     }
 
     fn event(&mut self, event: &Event) -> io::Result<()> {

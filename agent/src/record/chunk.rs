@@ -46,6 +46,12 @@ impl Chunk {
         Self { origin, at, data: Vec::new(), observed, marks: Vec::new(), ending: Ending::Closed, permit: None }
     }
 
+    /// Tells of a stream that was read up to offset `at` that nothing has come for long.
+    #[must_use]
+    pub fn silent(origin: Arc<Origin>, at: u64, observed: UnixNanos) -> Self {
+        Self { ending: Ending::Silent, ..Self::closing(origin, at, observed) }
+    }
+
     /// Lets the queue drop the position of a stream that is gone and was not read by this process.
     #[must_use]
     pub fn forgetting(key: String, kind: SourceKind, observed: UnixNanos) -> Self {
@@ -77,6 +83,8 @@ pub struct Mark {
 pub enum Ending {
     /// More may come; an unterminated last line is held back.
     Open,
+    /// More may come, but nothing has for long: pieces that a container runtime cut are complete as they are.
+    Silent,
     /// Nothing will be added: an unterminated last line is complete.
     Closed,
 }

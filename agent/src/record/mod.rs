@@ -7,6 +7,7 @@
 pub mod batch;
 pub mod chunk;
 pub mod clock;
+pub mod lane;
 pub mod origin;
 pub mod receipt;
 pub mod severity;
@@ -16,6 +17,7 @@ pub mod wire;
 pub use batch::{Batch, BatchMeta, PositionUpdate};
 pub use chunk::{Chunk, Ending, Event, Input, Mark, Pushed};
 pub use clock::{Clock, SystemClock, UnixNanos};
+pub use lane::{Format, Lane, ReadTo};
 pub use origin::{Bookmark, Forgotten, NoBookmark, Origin, Resource, SourceKind};
 pub use receipt::{Kept, Receipt, receipt};
 pub use severity::Severity;

@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use super::{Severity, Tally, wire};
+use super::{Format, ReadTo, Severity, Tally, wire};
 
 /// The kinds of source, as `runlog.source.kind` and in metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -49,11 +49,11 @@ pub struct Resource {
 ///
 /// The queue stores the answer beside the batch, so that a stream's position and its lines cannot disagree.
 pub trait Bookmark: Send + Sync + fmt::Debug {
-    /// The source's own description of offset `consumed`, all before it being in the queue.
+    /// The source's own description of how far the stream is in the queue.
     ///
     /// Called once a batch, with offsets that only grow. `None` if the stream cannot be read again; nothing in it
     /// if the position is to be forgotten.
-    fn at(&self, consumed: u64) -> Option<Vec<u8>>;
+    fn at(&self, read_to: ReadTo) -> Option<Vec<u8>>;
 }
 
 /// For streams that cannot be read twice, such as a pipe.
@@ -61,7 +61,7 @@ pub trait Bookmark: Send + Sync + fmt::Debug {
 pub struct NoBookmark;
 
 impl Bookmark for NoBookmark {
-    fn at(&self, _consumed: u64) -> Option<Vec<u8>> {
+    fn at(&self, _: ReadTo) -> Option<Vec<u8>> {
         None
     }
 }
@@ -71,7 +71,7 @@ impl Bookmark for NoBookmark {
 pub struct Forgotten;
 
 impl Bookmark for Forgotten {
-    fn at(&self, _consumed: u64) -> Option<Vec<u8>> {
+    fn at(&self, _: ReadTo) -> Option<Vec<u8>> {
         Some(Vec::new())
     }
 }
@@ -97,6 +97,10 @@ pub struct Origin {
     pub tally: Arc<Tally>,
     /// Where to read on after a restart.
     pub bookmark: Arc<dyn Bookmark>,
+    /// What is wrapped around its lines.
+    pub format: Format,
+    /// How far it was given out before it was opened.
+    pub read_to: ReadTo,
 }
 
 /// What a source knows when it opens a stream; [`Origin::new`] derives the rest.
@@ -123,9 +127,15 @@ pub struct Stream<'a> {
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 impl Origin {
-    /// Opens a stream.
+    /// Opens a stream of plain lines.
     #[must_use]
     pub fn new(stream: Stream<'_>) -> Arc<Self> {
+        Self::wrapped(stream, Format::Plain, ReadTo::default())
+    }
+
+    /// Opens a stream of lines that may be wrapped, where `read_to` says that it was left.
+    #[must_use]
+    pub fn wrapped(stream: Stream<'_>, format: Format, read_to: ReadTo) -> Arc<Self> {
         Arc::new(Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             uid_prefix: wire::uid_prefix(stream.identity),
@@ -136,6 +146,8 @@ impl Origin {
             level: stream.level,
             tally: stream.tally,
             bookmark: stream.bookmark,
+            format,
+            read_to,
         })
     }
 }

@@ -120,10 +120,12 @@ fn the_settings_are_shown_with_their_origin() {
     file.poll                  500ms                default
     file.scan                  2s                   default
     file.rotate_grace          5s                   default
+    file.format                auto                 default
     docker.collect             auto                 default
     docker.host                unix:///docker.sock  environment variable RUNLOG_DOCKER_HOST
     docker.labels                                   default
     docker.read_exited         true                 default
+    docker.files                                    default
     otlp.listen                                     default
     otlp.max_request_bytes     16MiB                default
     process.max_wait           5s                   default

@@ -15,6 +15,8 @@ pub struct Config {
     pub labels: Vec<Label>,
     /// Whether containers that ended before they were first seen are read.
     pub read_exited: bool,
+    /// The folder of the engine's containers, to read their files there; `None` to ask the engine.
+    pub files: Option<PathBuf>,
 }
 
 /// A label that a container must have.

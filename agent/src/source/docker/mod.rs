@@ -2,11 +2,13 @@
 //!
 //! The [`fleet`] finds containers and gives each a [`reader`]. A reader asks the [`engine`] for the container's logs,
 //! which [`frame`] decodes into entries; [`log`] decides which of them are new and makes chunks of those. Where
-//! reading has to go on is a [`place`], found again by content through a [`ring`].
+//! reading has to go on is a [`place`], found again by content through a [`ring`]. Where the engine's own [`files`] can
+//! be read, the file source follows those instead.
 
 mod backoff;
 mod config;
 mod engine;
+mod files;
 mod fleet;
 mod frame;
 mod health;
@@ -21,8 +23,9 @@ mod tagging;
 mod tests;
 
 pub use config::{Config, Label};
+pub use files::Files;
 pub use health::{Health, State, health};
-pub use tagging::Tagging;
+pub use tagging::{Tagging, Tags};
 
 use tokio::sync::watch;
 

@@ -21,7 +21,7 @@ use super::{
     frame::Seam,
     ring::{Print, Ring, Run},
 };
-use crate::record::{Bookmark, UnixNanos};
+use crate::record::{Bookmark, ReadTo, UnixNanos};
 
 /// How many entries between the reader and the queue are remembered one by one.
 ///
@@ -231,12 +231,12 @@ impl Tail {
 
 impl Bookmark for Place {
     /// An offset before one that was asked for earlier is answered with that one: what is in the queue stays there.
-    fn at(&self, consumed: u64) -> Option<Vec<u8>> {
+    fn at(&self, read_to: ReadTo) -> Option<Vec<u8>> {
         let inner = &mut *self.lock();
         if inner.forgotten {
             return Some(Vec::new());
         }
-        inner.consumed = inner.consumed.max(consumed);
+        inner.consumed = inner.consumed.max(read_to.offset);
         while let Some(&step) = inner.outstanding.front() {
             // Without an entry after it, nothing would be left to align by.
             let bare = step.print.is_none() && inner.outstanding.get(1).is_none_or(|next| next.end > inner.consumed);

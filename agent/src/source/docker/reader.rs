@@ -9,6 +9,7 @@ use super::{
     Config,
     backoff::Backoff,
     engine::{Body, Engine, Failure},
+    files::are_read,
     frame::{DecodeError, Decoder, Stdio},
     log::{Log, Taken, key},
     own::OwnContainer,
@@ -223,6 +224,9 @@ impl Reader {
     fn first_seen(&self, container: &Container) -> Result<Remains, Outcome> {
         let Shared { config, context, tagger, own } = &*self.shared;
         if !container.is_wanted(&config.labels, own) {
+            return Err(Outcome::LeftOut);
+        }
+        if are_read(config, &self.id, &context.positions) {
             return Err(Outcome::LeftOut);
         }
         let stored = Stdio::BOTH.map(|stdio| context.positions.get(&key(&self.id, stdio)).map(Vec::as_slice));

@@ -51,11 +51,14 @@ pub(super) struct Container {
 
 /// What all lines of a container carry.
 #[derive(Debug, Clone)]
-pub(super) struct Tags {
+pub struct Tags {
+    /// The container's name.
     pub name: String,
+    /// Its run.
     pub resource: Arc<Resource>,
     /// Record attributes, encoded.
     pub attributes: Vec<u8>,
+    /// The level asked for.
     pub level: Severity,
 }
 

@@ -25,7 +25,7 @@ struct Source {
 }
 
 fn config(socket: &Path) -> Config {
-    Config { collect: Switch::On, socket: socket.to_owned(), labels: Vec::new(), read_exited: true }
+    Config { collect: Switch::On, socket: socket.to_owned(), labels: Vec::new(), read_exited: true, files: None }
 }
 
 impl Source {

@@ -12,7 +12,7 @@ use prost::Message;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::record::{
-    Bookmark,
+    Bookmark, Lane, ReadTo,
     wire::{Value, record_attribute},
 };
 
@@ -46,10 +46,13 @@ pub struct FilePosition {
     head_bytes: u32,
     #[prost(fixed64, tag = "8")]
     head_hash: u64,
-    /// Hash of the last bytes before `offset`. Training scripts print the same banner at each start, so heads alone
-    /// would be mistaken for each other.
+    /// Hash of the last bytes that were given out. Training scripts print the same banner at each start, so heads
+    /// alone would be mistaken for each other.
     #[prost(fixed64, tag = "9")]
     anchor_hash: u64,
+    /// For each lane, how many bytes from `offset` on were given out of it already. Empty if none.
+    #[prost(uint64, repeated, tag = "10")]
+    given_out: Vec<u64>,
 }
 
 impl FilePosition {
@@ -86,12 +89,23 @@ impl FilePosition {
         PathBuf::from(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(&self.path))
     }
 
+    /// How far the file was given out.
+    #[must_use]
+    pub fn read_to(&self) -> ReadTo {
+        let mut read_to = ReadTo::whole(self.offset);
+        for (lane, bytes) in read_to.lanes.iter_mut().zip(&self.given_out) {
+            *lane = lane.saturating_add(*bytes);
+        }
+        read_to
+    }
+
     /// Whether the file has the same start, and the same bytes before the position.
     #[must_use]
     pub fn matches(&self, handle: &dyn Handle) -> bool {
         let head_bytes = self.head_bytes as usize;
-        hash(handle, 0, head_bytes) == Some(self.head_hash) && anchor(handle, self.offset) == Some(self.anchor_hash)
-            || self.offset == 0
+        hash(handle, 0, head_bytes) == Some(self.head_hash)
+            && anchor(handle, self.read_to().furthest()) == Some(self.anchor_hash)
+            || self.read_to() == ReadTo::default()
     }
 }
 
@@ -117,16 +131,20 @@ impl FileBookmark {
 }
 
 impl Bookmark for FileBookmark {
-    fn at(&self, consumed: u64) -> Option<Vec<u8>> {
+    fn at(&self, read_to: ReadTo) -> Option<Vec<u8>> {
         if self.is_forgotten.load(Ordering::Acquire) {
             return Some(Vec::new());
         }
-        let head_bytes = usize::try_from(consumed).unwrap_or(usize::MAX).min(COMPARED_BYTES);
+        let furthest = read_to.furthest();
+        let head_bytes = usize::try_from(furthest).unwrap_or(usize::MAX).min(COMPARED_BYTES);
+        let is_woven = read_to != ReadTo::whole(read_to.offset);
         let position = FilePosition {
-            offset: consumed,
+            offset: read_to.offset,
             head_bytes: u32::try_from(head_bytes).unwrap_or(0),
             head_hash: hash(self.handle.as_ref(), 0, head_bytes)?,
-            anchor_hash: anchor(self.handle.as_ref(), consumed)?,
+            anchor_hash: anchor(self.handle.as_ref(), furthest)?,
+            given_out: read_to.lanes.map(|lane| lane - read_to.offset)[..if is_woven { Lane::COUNT } else { 0 }]
+                .to_vec(),
             ..self.start.clone()
         };
         Some(position.encode_to_vec())
@@ -156,4 +174,30 @@ fn hash(handle: &dyn Handle, from: u64, length: usize) -> Option<u64> {
         bytes.truncate(length);
     }
     (bytes.len() == length).then(|| xxh3_64(&bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::source::file::{Disk, RealDisk};
+
+    #[test]
+    fn a_place_in_woven_streams_is_found_again_and_told_from_another_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.log");
+        fs::write(&path, "0123456789 a line of stdout inside one of stderr").unwrap();
+        let open = || RealDisk.open(&path).unwrap().unwrap();
+        let (handle, id) = open();
+        let bookmark = FileBookmark::new(FilePosition::start(id, &path, 7), Arc::from(handle));
+        for read_to in [ReadTo::whole(30), ReadTo { offset: 11, lanes: [30, 30, 13] }] {
+            let position = FilePosition::read(&bookmark.at(read_to).unwrap()).unwrap();
+            assert_eq!((position.read_to(), position.generation), (read_to, 7));
+            assert!(position.matches(&*open().0));
+        }
+        let position = FilePosition::read(&bookmark.at(ReadTo { offset: 0, lanes: [30, 30, 2] }).unwrap()).unwrap();
+        fs::write(&path, "0123456789 A line of stdout inside one of stderr").unwrap();
+        assert!(!position.matches(&*open().0), "bytes that were given out already are others now");
+    }
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::record::Format;
+
 /// Which files are followed, and how closely.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -15,4 +17,6 @@ pub struct Config {
     pub scan: Duration,
     /// How long a renamed or deleted file is still read after its last byte came.
     pub rotate_grace: Duration,
+    /// What a container runtime wrapped around each line.
+    pub format: Format,
 }

@@ -32,6 +32,8 @@ pub trait Disk: Send + Sync {
     /// # Errors
     /// What the file system says.
     fn identify(&self, path: &Path) -> io::Result<Option<FileId>>;
+    /// Where that path leads to, all links followed; the path itself if that cannot be told.
+    fn resolve(&self, path: &Path) -> PathBuf;
     /// Opens a file for reading; `None` if it is not a regular file. Never blocks on a pipe or device.
     ///
     /// # Errors
@@ -95,6 +97,10 @@ impl Disk for RealDisk {
 
     fn identify(&self, path: &Path) -> io::Result<Option<FileId>> {
         Ok(id_of(&fs::metadata(path)?))
+    }
+
+    fn resolve(&self, path: &Path) -> PathBuf {
+        fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
     }
 
     fn open(&self, path: &Path) -> io::Result<Option<(Box<dyn Handle>, FileId)>> {

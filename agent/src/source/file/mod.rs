@@ -5,6 +5,7 @@
 
 mod bookmark;
 mod config;
+mod container;
 mod disk;
 mod identity;
 mod tail;
@@ -24,9 +25,9 @@ use std::{
 use tokio::runtime;
 use tracing::{debug, info, warn};
 
-use crate::record::{Chunk, Input, Origin, Resource, Severity, SourceKind, origin::Stream};
+use crate::record::{Chunk, Format, Input, Origin, Resource, Severity, SourceKind, origin::Stream};
 
-use super::{Closed, Context};
+use super::{Closed, Context, docker};
 use bookmark::FilePosition;
 use identity::FileId;
 use tail::{Tail, Turn};
@@ -59,6 +60,8 @@ pub struct FileSource {
     config: Config,
     context: Context,
     tagging: Tagging,
+    /// Those of a Docker engine, which say themselves what they are tagged with.
+    containers: Option<docker::Files>,
     disk: Arc<dyn Disk>,
     runtime: runtime::Handle,
     tails: HashMap<FileId, Tail>,
@@ -96,6 +99,7 @@ impl FileSource {
             config,
             context,
             tagging,
+            containers: None,
             disk,
             runtime,
             tails: HashMap::new(),
@@ -104,6 +108,15 @@ impl FileSource {
             complained: HashSet::new(),
             next_scan: Instant::now(),
         }
+    }
+
+    /// Follows the logs of a Docker engine's containers as well.
+    #[must_use]
+    pub fn with_containers(mut self, mut containers: docker::Files) -> Self {
+        self.config.paths.extend(containers.patterns());
+        self.unclaimed.values().for_each(|position| containers.was_read(&position.path()));
+        self.containers = Some(containers);
+        self
     }
 
     /// Follows the files. Blocks; meant for a thread of its own. Ends when the stop is thrown and all is read, or
@@ -205,6 +218,10 @@ impl FileSource {
     /// Finds new files, and files that are no longer where they were.
     fn scan(&mut self) -> Result<(), Closed> {
         let mut present = HashSet::new();
+        // Watched before they are looked through: a container may live no longer than until the next look.
+        for folder in self.containers.as_mut().map(docker::Files::look).unwrap_or_default() {
+            self.watch.add(&folder);
+        }
         for path in self.disk.find(&self.config.paths, &self.config.exclude) {
             if path.starts_with(&self.tagging.state_dir) {
                 continue;
@@ -229,6 +246,9 @@ impl FileSource {
         for (id, tail) in &mut self.tails {
             tail.set_present(present.contains(id));
         }
+        if let Some(containers) = &mut self.containers {
+            containers.looked();
+        }
         // From the end on, so that a slow look leaves time for reading.
         self.next_scan = Instant::now() + self.config.scan;
         Ok(())
@@ -243,6 +263,9 @@ impl FileSource {
                 tail.set_path(path);
             }
             return Ok(Some(id));
+        }
+        if self.is_left_out(path) {
+            return Ok(None);
         }
         let Some((handle, id)) = self.disk.open(path)? else { return Ok(None) };
         if self.tails.contains_key(&id) {
@@ -280,6 +303,10 @@ impl FileSource {
                 Err(error) => Err(error),
             };
             match opened {
+                // Its container is not known yet, or is not wanted any more.
+                Ok(Some((path, _))) if self.is_left_out(&path) => {
+                    self.unclaimed.insert(key, position);
+                }
                 Ok(Some((path, handle))) if position.matches(handle.as_ref()) => {
                     info!(path = %path.display(), at = position.offset, "reading the rest of a rotated file");
                     let mut tail = self.tail(id, path, Arc::from(handle), position);
@@ -287,6 +314,9 @@ impl FileSource {
                     self.tails.insert(id, tail);
                 }
                 Ok(_) => self.forget(key)?,
+                Err(_) if self.containers.as_ref().is_some_and(|all| all.is_removed(&position.path())) => {
+                    self.forget(key)?;
+                }
                 Err(error) => {
                     debug!(path = %position.path().display(), error = %error, "cannot look for a file read before");
                     self.unclaimed.insert(key, position);
@@ -314,22 +344,44 @@ impl FileSource {
         Ok(())
     }
 
-    fn tail(&self, id: FileId, path: PathBuf, handle: Arc<dyn Handle>, position: FilePosition) -> Tail {
+    /// Whether it is the log of a container that is not to be read.
+    fn is_left_out(&mut self, path: &Path) -> bool {
+        let containers = self.containers.as_mut().filter(|containers| containers.has(path));
+        containers.is_some_and(|containers| containers.tags(path).is_none())
+    }
+
+    fn tail(&mut self, id: FileId, path: PathBuf, handle: Arc<dyn Handle>, position: FilePosition) -> Tail {
         let has_hints = self.watch.works_for(&path);
-        let attributes = bookmark::attributes(&self.tagging.attributes, &path);
-        let tally = self.context.ledger.open(SourceKind::File, &path.display().to_string());
+        let tags = self.containers.as_mut().filter(|containers| containers.has(&path));
+        let (kind, format, tags) = match tags.and_then(|containers| containers.tags(&path)) {
+            Some(tags) => (SourceKind::Docker, Format::Docker, tags),
+            None => (SourceKind::File, self.config.format, self.tags(&path)),
+        };
+        let tally = self.context.ledger.open(kind, &tags.name);
         let bookmark = Arc::new(bookmark::FileBookmark::new(position.clone(), Arc::clone(&handle)));
-        let origin = Origin::new(Stream {
-            key: id.key(),
-            kind: SourceKind::File,
-            identity: &[&self.tagging.agent_id, b"file", id.key().as_bytes(), &position.generation.to_le_bytes()],
-            resource: Arc::clone(&self.tagging.resource),
-            attributes,
-            level: self.tagging.level,
-            tally,
-            bookmark: Arc::clone(&bookmark) as _,
-        });
+        let origin = Origin::wrapped(
+            Stream {
+                key: id.key(),
+                kind,
+                identity: &[&self.tagging.agent_id, b"file", id.key().as_bytes(), &position.generation.to_le_bytes()],
+                resource: tags.resource,
+                attributes: tags.attributes,
+                level: tags.level,
+                tally,
+                bookmark: Arc::clone(&bookmark) as _,
+            },
+            format,
+            position.read_to(),
+        );
         Tail::new(origin, bookmark, handle, path, position.offset, has_hints)
+    }
+
+    /// What the lines of an ordinary file are tagged with.
+    fn tags(&self, path: &Path) -> docker::Tags {
+        let mut attributes = bookmark::attributes(&self.tagging.attributes, path);
+        container::attributes(&mut attributes, path, &self.disk.resolve(path));
+        let (resource, level) = (Arc::clone(&self.tagging.resource), self.tagging.level);
+        docker::Tags { name: path.display().to_string(), resource, attributes, level }
     }
 
     fn close(&self, tail: &Tail, rest: Rest) -> Result<(), Closed> {

@@ -1,7 +1,7 @@
 use std::{fs, io::Write, thread::JoinHandle};
 
 use crate::{
-    record::{Ledger, SystemClock},
+    record::{Format, Ledger, ReadTo, SystemClock},
     source::{Outlet, Received, StopSwitch, intake, stop_switch},
 };
 
@@ -58,6 +58,7 @@ impl Reading {
             poll: Duration::from_millis(20),
             scan: Duration::from_millis(40),
             rotate_grace: Duration::from_millis(100),
+            format: Format::Auto,
         };
         let context = Context {
             intake,
@@ -100,7 +101,7 @@ impl Reading {
                 });
                 self.streams[index].1.extend_from_slice(&chunk.data);
                 let end = chunk.at + chunk.data.len() as u64;
-                if let Some(bookmark) = chunk.origin.bookmark.at(end) {
+                if let Some(bookmark) = chunk.origin.bookmark.at(ReadTo::whole(end)) {
                     if bookmark.is_empty() {
                         self.positions.remove(&chunk.origin.key);
                     } else {

@@ -3,7 +3,10 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::{record::Resource, source::docker::frame::Decoder};
+use crate::{
+    record::{ReadTo, Resource},
+    source::docker::frame::Decoder,
+};
 
 const SECOND: u64 = 1_000_000_000;
 const START: u64 = 1_700_000_000 * SECOND;
@@ -114,7 +117,7 @@ fn restart(
     let received = receive(&mut before);
     let stored = Stdio::BOTH.map(|stdio| {
         let origin = received.get(&stdio)?.origins.last()?;
-        origin.bookmark.at(consumed[stdio as usize]? as u64)
+        origin.bookmark.at(ReadTo::whole(consumed[stdio as usize]? as u64))
     });
     let mut after = new_log(Framing::Multiplexed, [0, 1].map(|i| stored[i].as_deref()));
     let connections = read(&mut after, kept);
@@ -208,7 +211,7 @@ fn a_recent_place_is_found_without_reading_the_whole_log() {
     let length = payload(&written[..900], Stdio::Out).len();
     let mut log = fresh();
     read(&mut log, &written[..900]);
-    receive(&mut log)[&Stdio::Out].origins[0].bookmark.at(length as u64);
+    receive(&mut log)[&Stdio::Out].origins[0].bookmark.at(ReadTo::whole(length as u64));
 
     let request = log.begin(true, NOW);
 
@@ -224,8 +227,10 @@ fn a_quiet_stream_does_not_send_the_reading_back_to_its_last_line() {
     let mut log = fresh();
     read(&mut log, &written);
     let received = receive(&mut log);
-    let stored =
-        [received[&Stdio::Out].origins[0].bookmark.at(length as u64), received[&Stdio::Err].origins[0].bookmark.at(8)];
+    let stored = [
+        received[&Stdio::Out].origins[0].bookmark.at(ReadTo::whole(length as u64)),
+        received[&Stdio::Err].origins[0].bookmark.at(ReadTo::whole(8)),
+    ];
 
     let mut after = new_log(Framing::Multiplexed, [0, 1].map(|i| stored[i].as_deref()));
 
@@ -274,7 +279,7 @@ fn after_a_gap_both_streams_resume_where_they_were() {
 
     for (out, err) in [(0, 0), (3, 1), (12, 3), (20, 8)] {
         let stored = [(Stdio::Out, out), (Stdio::Err, err)]
-            .map(|(stdio, consumed)| received[&stdio].origins.last().unwrap().bookmark.at(consumed));
+            .map(|(stdio, consumed)| received[&stdio].origins.last().unwrap().bookmark.at(ReadTo::whole(consumed)));
         let mut after = new_log(Framing::Multiplexed, [0, 1].map(|i| stored[i].as_deref()));
         read(&mut after, &written);
         let again = receive(&mut after);

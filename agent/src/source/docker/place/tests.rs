@@ -15,7 +15,7 @@ fn a_position_says_all_about_the_newest_entry_before_the_offset() {
     (0..3).for_each(|number| place.read(Step { beside: number, ..step(number) }));
     place.seam(Seam { time: 7, length: 8 });
 
-    let stored = position(place.at(25));
+    let stored = position(place.at(ReadTo::whole(25)));
 
     let tail = Place::resumed(&stored).tail();
     assert_eq!((stored.epoch, stored.generation, stored.consumed), (3, 4, 25));
@@ -30,15 +30,15 @@ fn a_position_says_all_about_the_newest_entry_before_the_offset() {
 fn the_position_of_a_long_log_is_small() {
     let place = Place::new(0, 1);
     (0..1000).for_each(|number| place.read(step(number)));
-    assert!(place.at(10_000).unwrap().len() < 512);
+    assert!(place.at(ReadTo::whole(10_000)).unwrap().len() < 512);
 }
 
 #[test]
 fn an_earlier_offset_does_not_take_the_position_back() {
     let place = Place::new(0, 1);
     (0..3).for_each(|number| place.read(step(number)));
-    let later = place.at(20);
-    assert_eq!(place.at(10), later);
+    let later = place.at(ReadTo::whole(20));
+    assert_eq!(place.at(ReadTo::whole(10)), later);
 }
 
 #[test]
@@ -48,11 +48,11 @@ fn entries_that_were_passed_over_leave_a_position_before_or_after_them() {
     (0..many).for_each(|number| place.read(step(number)));
     assert!(place.lock().outstanding.len() <= MAX_OUTSTANDING + 1);
 
-    let inside = position(place.at(many * 10 - 35));
+    let inside = position(place.at(ReadTo::whole(many * 10 - 35)));
     assert_eq!((inside.end, inside.consumed), (MAX_OUTSTANDING as u64 * 10, many * 10 - 35));
     (many..many + 3).for_each(|number| place.read(step(number)));
 
-    let behind = position(place.at(many * 10 + 20));
+    let behind = position(place.at(ReadTo::whole(many * 10 + 20)));
     assert_eq!((behind.end, behind.digests.len()), (many * 10 + 20, 2));
 }
 
@@ -61,5 +61,5 @@ fn a_forgotten_place_leaves_nothing() {
     let place = Place::new(0, 1);
     place.read(step(0));
     place.forget();
-    assert_eq!(place.at(10), Some(Vec::new()));
+    assert_eq!(place.at(ReadTo::whole(10)), Some(Vec::new()));
 }

@@ -10,7 +10,7 @@ use std::{
 use tokio::sync::watch;
 
 use crate::{
-    record::{Ending, Input, Origin},
+    record::{Ending, Input, Origin, ReadTo},
     source::{Outlet, Received},
 };
 
@@ -95,7 +95,7 @@ impl Seen {
             *self.closed.entry(stream.clone()).or_default() += 1;
         }
         if let Some(complete) = complete {
-            if let Some(bookmark) = chunk.origin.bookmark.at(complete) {
+            if let Some(bookmark) = chunk.origin.bookmark.at(ReadTo::whole(complete)) {
                 self.positions.insert(chunk.origin.key.clone(), bookmark);
             }
             self.lines_to.insert(stream, (chunk.origin, complete));

@@ -1,0 +1,229 @@
+//! Puts the pieces of lines together again, those of each lane apart.
+
+use crate::{
+    parse::{Line, Part, frame::without_cr},
+    record::{Lane, ReadTo, UnixNanos},
+};
+
+/// An emptied buffer of at most this size is kept.
+const KEPT_BYTES: usize = 64 * 1024;
+
+/// What a wrapped line held: a printed line, or a piece of one.
+#[derive(Debug, Clone, Copy)]
+pub struct Piece<'a> {
+    /// Offset of the wrapped line in the stream.
+    pub at: u64,
+    /// Offset behind the wrapped line.
+    pub end: u64,
+    /// See [`Line::lane`].
+    pub lane: Lane,
+    /// What was printed.
+    pub bytes: &'a [u8],
+    /// Whether what the wrapped line holds is known to be UTF-8.
+    pub is_utf8: bool,
+    /// See [`Line::time`].
+    pub time: UnixNanos,
+    /// Whether the printed line ends with it.
+    pub ends_line: bool,
+    /// Whether all pieces of a line have the same time, so that another time begins another line.
+    pub has_line_time: bool,
+    /// See [`Line::attributes`].
+    pub attributes: &'a [u8],
+}
+
+impl<'a> Piece<'a> {
+    /// A line, or a part of one, that nothing is wrapped around.
+    pub fn bare(line: &Line<'a>) -> Self {
+        Self {
+            at: line.at,
+            end: line.read_to.offset,
+            lane: Lane::Bare,
+            bytes: line.bytes,
+            is_utf8: line.is_utf8,
+            time: line.time,
+            ends_line: line.part.is_none_or(|part| part.is_last),
+            has_line_time: false,
+            attributes: &[],
+        }
+    }
+}
+
+/// Joins the pieces of one stream.
+///
+/// A byte is named by the offset of the wrapped line that it stands in and its own place in the text. Wrapping only
+/// adds bytes, so these names are unique and ascend, and a text that was unescaped needs no map.
+#[derive(Debug)]
+pub struct Joiner {
+    max_line_bytes: usize,
+    left_at: ReadTo,
+    /// The beginning of a line, for each lane.
+    lanes: [Option<Beginning>; Lane::COUNT],
+    /// Empty; spares the next beginning an allocation.
+    spare: Vec<u8>,
+}
+
+/// The beginning of a line whose end has not come yet.
+#[derive(Debug)]
+struct Beginning {
+    /// Offset of the wrapped line that its first byte stands in.
+    read_from: u64,
+    /// Name of its first byte.
+    at: u64,
+    time: UnixNanos,
+    /// Name of the printed line's first byte and number of the parts before, if this is the rest of one too long.
+    parts: Option<(u64, u32)>,
+    bytes: Vec<u8>,
+}
+
+impl Joiner {
+    /// Starts where the stream was left. Longer lines are split, so that no character is torn.
+    pub fn new(max_line_bytes: usize, left_at: ReadTo) -> Self {
+        Self { max_line_bytes, left_at, lanes: Default::default(), spare: Vec::new() }
+    }
+
+    /// How long a line may be.
+    pub const fn max_line_bytes(&self) -> usize {
+        self.max_line_bytes
+    }
+
+    /// How far the stream is given out if wrapped lines were read up to `consumed`.
+    pub fn read_to(&self, consumed: u64) -> ReadTo {
+        let mut read_to = ReadTo::whole(consumed);
+        for (lane, beginning) in self.lanes.iter().enumerate() {
+            if let Some(beginning) = beginning {
+                read_to.offset = read_to.offset.min(beginning.read_from);
+                read_to.lanes[lane] = beginning.at;
+            }
+        }
+        read_to
+    }
+
+    /// Whether there are beginnings of lines.
+    pub fn is_waiting(&self) -> bool {
+        self.lanes.iter().any(Option::is_some)
+    }
+
+    /// Takes the next piece and gives out what is complete with it.
+    pub fn take(&mut self, piece: Piece<'_>, each: &mut impl FnMut(Line<'_>)) {
+        let left_at = self.left_at.lanes[piece.lane as usize];
+        if piece.end <= left_at {
+            // Given out before the stream was opened; it is read again for another lane.
+            return;
+        }
+        let waits_in_vain = |beginning: &Beginning| piece.has_line_time && beginning.time != piece.time;
+        if self.lanes[piece.lane as usize].as_ref().is_some_and(waits_in_vain) {
+            self.give_out(piece.lane, piece.at, piece.attributes, each);
+        }
+        let is_whole = piece.ends_line && piece.bytes.len() <= self.max_line_bytes && piece.at >= left_at;
+        if is_whole && self.lanes[piece.lane as usize].is_none() {
+            let Piece { at, end, lane, bytes, is_utf8, time, attributes, .. } = piece;
+            let (read_to, bytes) = (self.read_to(end), without_cr(bytes));
+            return each(Line { at, read_to, bytes, is_utf8, time, part: None, lane, attributes });
+        }
+        let given_out = usize::try_from(left_at.saturating_sub(piece.at)).unwrap_or(usize::MAX);
+        self.join(piece, given_out.min(piece.bytes.len()), each);
+    }
+
+    /// Takes a piece from its byte `from` on.
+    fn join(&mut self, piece: Piece<'_>, mut from: usize, each: &mut impl FnMut(Line<'_>)) {
+        let lane = piece.lane as usize;
+        let mut beginning = self.lanes[lane].take().unwrap_or_else(|| Beginning {
+            read_from: piece.at,
+            at: piece.at + from as u64,
+            time: piece.time,
+            parts: None,
+            bytes: std::mem::take(&mut self.spare),
+        });
+        let read_to = self.read_to(piece.end);
+        while let Some(length) = beginning.part_length(&piece.bytes[from..], self.max_line_bytes) {
+            beginning.bytes.extend_from_slice(&piece.bytes[from..from + length]);
+            from += length;
+            let rest_at = piece.at + from as u64;
+            let mut read_to = ReadTo { offset: read_to.offset.min(piece.at), ..read_to };
+            read_to.lanes[lane] = rest_at;
+            let (line_at, index) = beginning.parts.unwrap_or((beginning.at, 0));
+            each(beginning.line(piece.lane, piece.attributes, End::Part, read_to));
+            beginning.bytes.clear();
+            beginning = Beginning { read_from: piece.at, at: rest_at, parts: Some((line_at, index + 1)), ..beginning };
+        }
+        beginning.bytes.extend_from_slice(&piece.bytes[from..]);
+        if piece.ends_line {
+            each(beginning.line(piece.lane, piece.attributes, End::Line, read_to));
+            beginning.bytes.clear();
+            if beginning.bytes.capacity() <= KEPT_BYTES {
+                self.spare = beginning.bytes;
+            }
+        } else {
+            self.lanes[lane] = Some(beginning);
+        }
+    }
+
+    /// Gives out the beginnings, first come first, the stream having been read up to `consumed`.
+    pub fn flush<'a>(&mut self, consumed: u64, attributes: impl Fn(Lane) -> &'a [u8], each: &mut impl FnMut(Line<'_>)) {
+        let mut lanes = [Lane::Bare, Lane::Stdout, Lane::Stderr];
+        lanes.sort_by_key(|lane| self.lanes[*lane as usize].as_ref().map(|beginning| beginning.at));
+        for lane in lanes {
+            self.give_out(lane, consumed, attributes(lane), each);
+        }
+    }
+
+    /// Gives out the beginning in that lane as it is, if there is one.
+    fn give_out(&mut self, lane: Lane, consumed: u64, attributes: &[u8], each: &mut impl FnMut(Line<'_>)) {
+        let beginning = self.lanes[lane as usize].take().filter(|beginning| !beginning.bytes.is_empty());
+        if let Some(beginning) = beginning {
+            each(beginning.line(lane, attributes, End::Line, self.read_to(consumed)));
+        }
+    }
+}
+
+/// What ends with the bytes that are given out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Line,
+    Part,
+}
+
+impl Beginning {
+    fn line<'a>(&'a self, lane: Lane, attributes: &'a [u8], end: End, read_to: ReadTo) -> Line<'a> {
+        let is_last = end == End::Line;
+        let part = match self.parts {
+            None if is_last => None,
+            None => Some(Part { line_at: self.at, index: 0, is_last }),
+            Some((line_at, index)) => Some(Part { line_at, index, is_last }),
+        };
+        let bytes = if is_last { without_cr(&self.bytes) } else { &self.bytes };
+        // Only now: a runtime cuts where its buffer is full, also inside a character.
+        let is_utf8 = simdutf8::basic::from_utf8(bytes).is_ok();
+        Line { at: self.at, read_to, bytes, is_utf8, time: self.time, part, lane, attributes }
+    }
+
+    /// How much of `bytes` completes a part, if the line is too long with all of it.
+    fn part_length(&self, bytes: &[u8], max_line_bytes: usize) -> Option<usize> {
+        let length = max_line_bytes.saturating_sub(self.bytes.len());
+        let (inside, behind) = bytes.split_at_checked(length).filter(|(_, behind)| !behind.is_empty())?;
+        // Up to three bytes more, so that no character is torn: these stand in this piece, whereas three bytes less
+        // may have come with pieces before it.
+        let newest = inside.iter().rev().chain(self.bytes.iter().rev());
+        let more = behind.iter().take(missing(newest)).take_while(|byte| is_continuation(**byte)).count();
+        Some(length + more).filter(|length| *length < bytes.len())
+    }
+}
+
+const fn is_continuation(byte: u8) -> bool {
+    byte & 0xc0 == 0x80
+}
+
+/// How many bytes the character lacks that the text breaks off in, given from its end on.
+fn missing<'a>(newest: impl Iterator<Item = &'a u8>) -> usize {
+    for (back, byte) in (1..=3).zip(newest) {
+        let sequence: usize = match byte {
+            0xc0..=0xdf => 2,
+            0xe0..=0xef => 3,
+            0xf0..=0xf7 => 4,
+            0x80..=0xbf => continue,
+            _ => 0,
+        };
+        return sequence.saturating_sub(back);
+    }
+    0
+}

@@ -1,0 +1,296 @@
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use serde_json::Value as Json;
+
+use crate::{
+    parse::{Lines, Part},
+    record::{
+        Chunk, Ending, Format, Lane, NoBookmark, Origin, ReadTo, Resource, Severity, SourceKind, Tally,
+        origin::Stream,
+        wire::{Value, attributes},
+    },
+};
+
+/// The field number of a record's attributes.
+const ATTRIBUTES: u32 = 6;
+const STAMP: &str = "2026-11-24T05:44:23.5Z";
+const TIME: u64 = 1_795_499_063_500_000_000;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Seen {
+    lane: Lane,
+    at: u64,
+    bytes: Vec<u8>,
+    is_utf8: bool,
+    time: u64,
+    part: Option<Part>,
+    attributes: Vec<(String, String)>,
+    read_to: ReadTo,
+}
+
+impl Seen {
+    fn text(&self) -> &str {
+        std::str::from_utf8(&self.bytes).unwrap()
+    }
+}
+
+fn origin(format: Format, read_to: ReadTo) -> Arc<Origin> {
+    let stream = Stream {
+        key: "test".into(),
+        kind: SourceKind::File,
+        identity: &[b"test"],
+        resource: Arc::new(Resource { run_id: "r".into(), encoded: Vec::new() }),
+        attributes: Vec::new(),
+        level: Severity::TRACE,
+        tally: Tally::detached(SourceKind::File, "test"),
+        bookmark: Arc::new(NoBookmark),
+    };
+    Origin::wrapped(stream, format, read_to)
+}
+
+/// Reads `pieces` from where a stream was left on.
+fn read(format: Format, max_line_bytes: usize, left_at: ReadTo, pieces: &[&[u8]], ending: Ending) -> Vec<Seen> {
+    let origin = origin(format, left_at);
+    let mut lines = Lines::new(max_line_bytes, &origin, left_at.offset);
+    let mut at = left_at.offset;
+    let mut seen: Vec<Seen> = Vec::new();
+    for (i, piece) in pieces.iter().enumerate() {
+        let ending = if i + 1 == pieces.len() { ending } else { Ending::Open };
+        let origin = Arc::clone(&origin);
+        let chunk = Chunk { origin, at, data: piece.to_vec(), observed: 0, marks: Vec::new(), ending, permit: None };
+        lines.feed(&chunk, |line| {
+            let show = |found: Result<(&str, Value<'_>), _>| {
+                let (key, value) = found.unwrap();
+                (key.to_owned(), format!("{value:?}"))
+            };
+            seen.push(Seen {
+                lane: line.lane,
+                at: line.at,
+                bytes: line.bytes.to_vec(),
+                is_utf8: line.is_utf8,
+                time: line.time,
+                part: line.part,
+                attributes: attributes(line.attributes, ATTRIBUTES).map(show).collect(),
+                read_to: line.read_to,
+            });
+        });
+        at += piece.len() as u64;
+    }
+    if let Some(last) = seen.last() {
+        assert!(lines.read_to().offset >= last.read_to.offset);
+    }
+    seen
+}
+
+fn whole(format: Format, text: &str) -> Vec<Seen> {
+    read(format, 1 << 20, ReadTo::default(), &[text.as_bytes()], Ending::Closed)
+}
+
+fn docker(stream: &str, log: &str) -> String {
+    format!("{{\"log\":{},\"stream\":\"{stream}\",\"time\":\"{STAMP}\"}}\n", Json::from(log))
+}
+
+fn cri(stream: &str, tag: &str, text: &str) -> String {
+    format!("{STAMP} {stream} {tag} {text}\n")
+}
+
+fn iostream(name: &str) -> Vec<(String, String)> {
+    vec![("log.iostream".to_owned(), format!("String({name:?})"))]
+}
+
+#[test]
+fn a_line_comes_out_as_it_was_printed_with_the_time_and_the_stream_of_its_wrapping() {
+    for text in [docker("stderr", "step \"1\"\r\n"), cri("stderr", "F", "step \"1\"\r")] {
+        let seen = &whole(Format::Auto, &text)[0];
+        assert_eq!((seen.text(), seen.at, seen.time, seen.lane), ("step \"1\"", 0, TIME, Lane::Stderr), "{text}");
+        assert_eq!(seen.attributes, iostream("stderr"));
+        assert_eq!(seen.read_to, ReadTo::whole(text.len() as u64));
+    }
+}
+
+#[test]
+fn pieces_are_joined_in_their_own_stream() {
+    let texts = [
+        [docker("stdout", "one "), docker("stderr", "two "), docker("stdout", "line\n"), docker("stderr", "lines\n")],
+        [
+            cri("stdout", "P", "one "),
+            cri("stderr", "P", "two "),
+            cri("stdout", "F", "line"),
+            cri("stderr", "F", "lines"),
+        ],
+    ];
+    for lines in texts {
+        let seen = whole(Format::Auto, &lines.concat());
+        let shown: Vec<_> = seen.iter().map(|seen| (seen.lane, seen.text(), seen.at, seen.part)).collect();
+        let second = lines[0].len() as u64;
+        assert_eq!(shown, [(Lane::Stdout, "one line", 0, None), (Lane::Stderr, "two lines", second, None)]);
+        let end = lines[..3].concat().len() as u64;
+        assert_eq!(seen[0].read_to, ReadTo { offset: second, lanes: [end, end, second] }, "the second waits");
+    }
+}
+
+#[test]
+fn a_last_piece_is_given_out_when_the_stream_closes() {
+    let text = cri("stderr", "P", "prompt") + &cri("stdout", "P", "no ") + &cri("stdout", "P", "end");
+    let seen = whole(Format::Auto, &text);
+    assert_eq!(seen.iter().map(Seen::text).collect::<Vec<_>>(), ["prompt", "no end"]);
+    assert_eq!(seen[0].attributes, iostream("stderr"));
+    assert_eq!(seen[1].read_to, ReadTo::whole(text.len() as u64));
+}
+
+// A container that is restarted goes on in the same file, and what it left unfinished is not the start of a new line.
+#[test]
+fn a_piece_of_docker_with_another_time_begins_another_line() {
+    let later = docker("stdout", "life\n").replace("23.5Z", "24.5Z");
+    let text = docker("stdout", "ha") + &docker("stdout", "lf") + &docker("stderr", "other ") + &later;
+    let seen = whole(Format::Auto, &(text + &docker("stderr", "stream\n")));
+    let shown: Vec<_> = seen.iter().map(|seen| (seen.text(), seen.time - TIME)).collect();
+    assert_eq!(shown, [("half", 0), ("life", 1_000_000_000), ("other stream", 0)]);
+}
+
+#[test]
+fn a_last_piece_is_given_out_after_a_silence_and_what_follows_is_a_line_of_its_own() {
+    let (first, second) = (cri("stdout", "P", "prompt"), cri("stdout", "F", "answer"));
+    let origin = origin(Format::Auto, ReadTo::default());
+    let mut lines = Lines::new(100, &origin, 0);
+    let (mut seen, end) = (Vec::new(), first.len() as u64);
+    let mut feed = |lines: &mut Lines, mut chunk: Chunk, text: &str| {
+        chunk.data = text.as_bytes().to_vec();
+        lines.feed(&chunk, |line| seen.push((line.at, String::from_utf8(line.bytes.to_vec()).unwrap())));
+    };
+    let open = |at| Chunk { ending: Ending::Open, ..Chunk::silent(Arc::clone(&origin), at, 0) };
+    feed(&mut lines, open(0), &first);
+    assert!(lines.is_waiting());
+    feed(&mut lines, Chunk::silent(Arc::clone(&origin), end, 0), "");
+    assert!(!lines.is_waiting());
+    assert_eq!(lines.read_to(), ReadTo::whole(end));
+    feed(&mut lines, open(end), &second);
+    assert_eq!(seen, [(0, "prompt".to_owned()), (end, "answer".to_owned())]);
+}
+
+#[test]
+fn a_character_that_a_runtime_cut_is_whole_again() {
+    let mut text = Vec::new();
+    for (tag, piece) in [("P", &b"loss \xe2"[..]), ("P", b"\x82"), ("F", b"\xac")] {
+        text.extend_from_slice(format!("{STAMP} stdout {tag} ").as_bytes());
+        text.extend_from_slice(piece);
+        text.push(b'\n');
+    }
+    let seen = read(Format::Auto, 100, ReadTo::default(), &[&text], Ending::Closed);
+    assert_eq!((seen[0].text(), seen[0].is_utf8), ("loss €", true));
+}
+
+#[test]
+fn a_carriage_return_at_the_end_of_a_piece_is_kept_and_one_at_the_end_of_a_line_is_not() {
+    let seen = whole(Format::Auto, &(cri("stdout", "P", "50%\r") + &cri("stdout", "F", "100%\r")));
+    assert_eq!(seen[0].text(), "50%\r100%");
+}
+
+#[test]
+fn a_line_is_told_by_itself_where_formats_are_mixed() {
+    let text = docker("stdout", "a\n") + &cri("stdout", "F", "b") + "plain\n" + &docker("stderr", "c\n");
+    let seen = whole(Format::Auto, &text);
+    assert_eq!(seen.iter().map(Seen::text).collect::<Vec<_>>(), ["a", "b", "plain", "c"]);
+    assert_eq!(seen.iter().map(|seen| seen.lane).collect::<Vec<_>>()[2], Lane::Bare);
+}
+
+#[test]
+fn a_line_that_should_be_wrapped_and_is_not_goes_along_as_it_stands() {
+    let marked = |seen: &Seen| seen.attributes.iter().any(|(key, _)| key == "runlog.parse_error");
+    let broken = "\"stream\":\"stdout\",\"time\":\"2026-11-24T05:44:23Z\"}\n";
+    for (format, first) in [(Format::Docker, ""), (Format::Auto, &*docker("stdout", "a\n"))] {
+        let seen = whole(format, &format!("{first}{broken}"));
+        let last = seen.last().unwrap();
+        assert_eq!(last.text(), broken.trim_end());
+        assert!(marked(last), "{format:?}");
+    }
+    let plain = whole(Format::Auto, &format!("training\n{broken}{}", r#"{"log":"mine"}"#));
+    assert!(plain.len() == 3 && !plain.iter().any(marked), "a file of plain lines is not expected to be wrapped");
+    let seen = whole(Format::Plain, &docker("stdout", "a\n"));
+    assert_eq!(seen[0].text(), docker("stdout", "a\n").trim_end());
+}
+
+#[test]
+fn attributes_of_dockers_own_go_along() {
+    let text = docker("stdout", "a\n").replace(",\"time\"", r#","attrs":{"tag":"x","n":"1"},"time""#);
+    let mut expected = iostream("stdout");
+    expected.push(("runlog.docker.attrs.n".to_owned(), "String(\"1\")".to_owned()));
+    expected.push(("runlog.docker.attrs.tag".to_owned(), "String(\"x\")".to_owned()));
+    let seen = whole(Format::Auto, &(text + &docker("stdout", "b\n")));
+    assert_eq!(seen[0].attributes, expected);
+    assert_eq!(seen[1].attributes, iostream("stdout"));
+}
+
+#[test]
+fn a_joined_line_that_is_too_long_is_split_between_characters() {
+    let text = cri("stdout", "P", "aé") + &cri("stdout", "P", "aéa") + &cri("stdout", "F", "éb");
+    let seen = read(Format::Auto, 5, ReadTo::default(), &[text.as_bytes()], Ending::Closed);
+    let shown: Vec<_> =
+        seen.iter().map(|seen| (seen.text(), seen.part.map(|part| (part.index, part.is_last)))).collect();
+    assert_eq!(shown, [("aéaé", Some((0, false))), ("aéb", Some((1, true)))]);
+    assert!(seen.iter().all(|seen| seen.is_utf8 && seen.part.unwrap().line_at == 0));
+}
+
+#[test]
+fn a_wrapped_line_without_bounds_is_one_line_all_the_same() {
+    let long = "0123456789".repeat(30_000);
+    let text = cri("stdout", "F", &long) + &cri("stdout", "F", "next");
+    let seen = read(Format::Auto, 1024, ReadTo::default(), &[text.as_bytes()], Ending::Closed);
+    let (next, parts) = seen.split_last().unwrap();
+    assert_eq!(parts.iter().map(Seen::text).collect::<String>(), long);
+    assert!(parts.iter().all(|seen| seen.lane == Lane::Stdout && seen.part.unwrap().line_at == 0));
+    assert_eq!(next.text(), "next");
+}
+
+/// A file as a runtime writes it: lines cut in pieces and woven together.
+fn file() -> impl Strategy<Value = Vec<u8>> {
+    let text = prop_oneof![3 => "[a-z\"\\\\é€]{0,12}", 1 => Just("x".repeat(60))];
+    let line = (0..5_u8, text, any::<bool>()).prop_map(|(kind, text, ends)| match kind {
+        0 => docker("stdout", &if ends { text + "\n" } else { text }),
+        1 => docker("stderr", &if ends { text + "\n" } else { text }),
+        2 => cri("stdout", if ends { "F" } else { "P" }, &text),
+        3 => cri("stderr", if ends { "F" } else { "P" }, &text),
+        _ => text + "\n",
+    });
+    proptest::collection::vec(line, 0..14).prop_map(|lines| lines.concat().into_bytes())
+}
+
+/// What was printed, whichever lines were cut into parts.
+fn printed(seen: &[Seen]) -> Vec<(Lane, u64, Vec<u8>)> {
+    let mut printed: Vec<_> = seen.iter().map(|seen| (seen.lane, seen.at, seen.bytes.clone())).collect();
+    printed.sort_by_key(|(_, at, _)| *at);
+    printed
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
+    // Wherever chunks are cut, and after whichever line a batch closes and the agent dies, each line is given out once.
+    #[test]
+    fn every_line_comes_once_over_cuts_and_restarts(
+        file in file(),
+        cuts in proptest::collection::vec(any::<prop::sample::Index>(), 0..6),
+        deaths in proptest::collection::vec(any::<prop::sample::Index>(), 0..4),
+        max in prop_oneof![Just(1_usize), 4..70_usize],
+    ) {
+        let straight = read(Format::Auto, max, ReadTo::default(), &[&file], Ending::Closed);
+        let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(file.len() + 1)).collect();
+        cuts.extend([0, file.len()]);
+        cuts.sort_unstable();
+
+        let mut kept: Vec<Seen> = Vec::new();
+        let mut left_at = ReadTo::default();
+        for death in deaths.iter().map(Some).chain([None]) {
+            let from = usize::try_from(left_at.offset).unwrap();
+            let pieces: Vec<&[u8]> = cuts.windows(2).map(|pair| &file[pair[0].max(from)..pair[1].max(from)]).collect();
+            let mut seen = read(Format::Auto, max, left_at, &pieces, Ending::Closed);
+            if let Some(death) = death {
+                seen.truncate(death.index(seen.len() + 1));
+            }
+            left_at = seen.last().map_or(left_at, |seen| seen.read_to);
+            kept.append(&mut seen);
+        }
+        prop_assert_eq!(printed(&kept), printed(&straight));
+    }
+}
