@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     io,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -18,7 +18,7 @@ use crate::{
     parse::{self, Framer, Line, LocalZone, Traceback, detect, readable, timestamp},
     queue::{Appended, Entry, Full, Queue},
     record::{
-        Batch, Chunk, Ending, Event, Input, Ledger, Severity, SourceKind,
+        Batch, Chunk, Ending, Event, Input, Ledger, Origin, Severity, SourceKind,
         wire::{Fields, Text},
     },
     source::{Outlet, Received},
@@ -44,7 +44,10 @@ pub struct Stage {
     is_abandoned: bool,
 }
 
+/// What has to be remembered of a stream from one chunk to the next.
 struct Stream {
+    /// The stream has ended without a word once this is all that is left of it.
+    origin: Weak<Origin>,
     framer: Framer,
     traceback: Traceback,
 }
@@ -81,7 +84,10 @@ impl Stage {
             match outlet.receive(deadline) {
                 Received::Input(Input::Chunk(chunk)) => self.chunk(&chunk)?,
                 Received::Input(Input::Event(event)) => self.event(&event)?,
-                Received::Nothing => self.batcher.forget_idle(),
+                Received::Nothing => {
+                    self.batcher.forget_idle();
+                    self.streams.retain(|_, stream| stream.origin.strong_count() > 0);
+                }
                 Received::Finished => break,
             }
             self.close_batches(Due::At(Instant::now()))?;
@@ -93,6 +99,7 @@ impl Stage {
     fn chunk(&mut self, chunk: &Chunk) -> io::Result<()> {
         let origin = &chunk.origin;
         let mut stream = self.streams.remove(&origin.id).unwrap_or_else(|| Stream {
+            origin: Arc::downgrade(origin),
             framer: Framer::new(self.parse.max_line_bytes, chunk.at),
             traceback: Traceback::default(),
         });
@@ -116,7 +123,9 @@ impl Stage {
         self.batcher.advance(slot, stream.framer.consumed());
         origin.tally.lines_read.fetch_add(lines, Ordering::Relaxed);
         origin.tally.records_kept.fetch_add(kept, Ordering::Relaxed);
-        if chunk.ending == Ending::Open {
+        // Thousands of idle files have nothing to be remembered; the next chunk begins where this one has ended.
+        let is_to_go_on = !stream.framer.is_between_lines() || stream.traceback != Traceback::None;
+        if chunk.ending == Ending::Open && is_to_go_on {
             self.streams.insert(origin.id, stream);
         }
         Ok(())
