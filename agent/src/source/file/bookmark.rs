@@ -3,7 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -95,24 +95,49 @@ impl FilePosition {
     }
 }
 
-/// Describes positions of one open file.
+/// Describes positions of one generation of a file.
 #[derive(Debug)]
 pub struct FileBookmark {
-    start: FilePosition,
+    id: FileId,
+    path: Arc<Path>,
+    generation: u64,
     handle: Arc<dyn Handle>,
+    /// Hash of the first [`COMPARED_BYTES`], which do not change once they are there.
+    head_hash: OnceLock<u64>,
     is_forgotten: AtomicBool,
 }
 
 impl FileBookmark {
     /// Positions of the file behind `handle`.
     #[must_use]
-    pub fn new(start: FilePosition, handle: Arc<dyn Handle>) -> Self {
-        Self { start, handle, is_forgotten: AtomicBool::new(false) }
+    pub const fn new(id: FileId, path: Arc<Path>, generation: u64, handle: Arc<dyn Handle>) -> Self {
+        Self { id, path, generation, handle, head_hash: OnceLock::new(), is_forgotten: AtomicBool::new(false) }
     }
 
     /// The next position is none: the file is gone.
     pub fn forget(&self) {
         self.is_forgotten.store(true, Ordering::Release);
+    }
+
+    /// The position at `offset`. `None` if the file cannot be read there.
+    #[must_use]
+    pub fn position(&self, offset: u64) -> Option<FilePosition> {
+        let head_bytes = usize::try_from(offset).unwrap_or(usize::MAX).min(COMPARED_BYTES);
+        let handle = self.handle.as_ref();
+        let head_hash = match self.head_hash.get() {
+            Some(hash) if head_bytes == COMPARED_BYTES => *hash,
+            _ => hash(handle, 0, head_bytes)?,
+        };
+        if head_bytes == COMPARED_BYTES {
+            self.head_hash.get_or_init(|| head_hash);
+        }
+        Some(FilePosition {
+            offset,
+            head_bytes: u32::try_from(head_bytes).unwrap_or(0),
+            head_hash,
+            anchor_hash: anchor(handle, offset)?,
+            ..FilePosition::start(self.id, &self.path, self.generation)
+        })
     }
 }
 
@@ -121,15 +146,7 @@ impl Bookmark for FileBookmark {
         if self.is_forgotten.load(Ordering::Acquire) {
             return Some(Vec::new());
         }
-        let head_bytes = usize::try_from(consumed).unwrap_or(usize::MAX).min(COMPARED_BYTES);
-        let position = FilePosition {
-            offset: consumed,
-            head_bytes: u32::try_from(head_bytes).unwrap_or(0),
-            head_hash: hash(self.handle.as_ref(), 0, head_bytes)?,
-            anchor_hash: anchor(self.handle.as_ref(), consumed)?,
-            ..self.start.clone()
-        };
-        Some(position.encode_to_vec())
+        self.position(consumed).map(|position| position.encode_to_vec())
     }
 }
 
@@ -141,6 +158,8 @@ pub fn attributes(common: &[u8], path: &Path) -> Vec<u8> {
     if let Some(name) = path.file_name() {
         record_attribute(&mut attributes, "log.file.name", Value::String(&name.to_string_lossy()));
     }
+    // Kept as long as the file.
+    attributes.shrink_to_fit();
     attributes
 }
 
