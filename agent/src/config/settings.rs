@@ -51,6 +51,7 @@ pub(super) fn compose(reader: &mut Reader, standard: &Standard) -> Settings {
         scan: reader.read("file.scan", |v| values::duration(v, &(10 * MILLISECOND..=HOUR))),
         rotate_grace: reader.read("file.rotate_grace", |v| values::duration(v, &(Duration::ZERO..=HOUR))),
         format: reader.read("file.format", format),
+        max_open: reader.read("file.max_open", |v| values::count(v, &(1..=1_000_000))),
     };
     let docker = docker(reader);
     let otlp = otlp::Config {

@@ -102,6 +102,7 @@ fn later_places_win() {
     assert_eq!(shown(&loaded, "export.timeout"), ("7s", environment("OTEL_EXPORTER_OTLP_LOGS_TIMEOUT")));
     assert_eq!(shown(&loaded, "batch.linger"), ("1s", path.display().to_string()));
     assert_eq!(shown(&loaded, "file.scan"), ("2s", "default".to_owned()));
+    assert_eq!(loaded.settings.file.max_open, 1024);
     assert_eq!(loaded.settings.level, Severity::TRACE);
     assert_eq!(loaded.settings.export.unwrap().timeout, Duration::from_secs(7));
 }

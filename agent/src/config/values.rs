@@ -90,6 +90,15 @@ pub(super) fn duration(value: &Value, range: &RangeInclusive<Duration>) -> Resul
     within(duration, range, "duration", from, to)
 }
 
+/// A whole number in `range`.
+pub(super) fn count(value: &Value, range: &RangeInclusive<usize>) -> Result<usize, Rejected> {
+    let (from, to) = (range.start(), range.end());
+    let Ok(count) = text(value).trim().parse::<usize>() else {
+        return Err(Rejected::new("is not a whole number", format!("use a number from {from} to {to}")));
+    };
+    within(count, range, "number", from, to)
+}
+
 /// A number of bytes in `range`, as `64MiB` or `1048576`.
 pub(super) fn size(value: &Value, range: &RangeInclusive<u64>) -> Result<u64, Rejected> {
     let (from, to) = (format_size(*range.start()), format_size(*range.end()));

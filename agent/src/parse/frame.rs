@@ -72,6 +72,12 @@ impl Framer {
         self.consumed
     }
 
+    /// Whether nothing is held back: another framer could go on from here.
+    #[must_use]
+    pub const fn is_between_lines(&self) -> bool {
+        self.held.is_empty() && self.parts.is_none()
+    }
+
     /// Gives out the lines that are complete with this chunk.
     pub fn feed(&mut self, chunk: &Chunk, mut each: impl FnMut(Line<'_>)) {
         let mut data = chunk.data.as_slice();

@@ -42,6 +42,12 @@ impl Lines {
         self.unwrapper.as_ref().is_some_and(|unwrapper| unwrapper.is_waiting())
     }
 
+    /// Whether nothing at all is held back: reading could go on from here with nothing remembered.
+    #[must_use]
+    pub fn is_between_lines(&self) -> bool {
+        self.framer.is_between_lines() && !self.is_waiting()
+    }
+
     /// How far the stream is given out.
     #[must_use]
     pub fn read_to(&self) -> ReadTo {

@@ -6,7 +6,7 @@ use std::{
     collections::HashMap,
     io,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -58,10 +58,15 @@ pub struct Stage {
     is_abandoned: bool,
 }
 
+/// What has to be remembered of a stream from one chunk to the next.
 struct Stream {
+    /// The stream has ended without a word once this is all that is left of it.
+    origin: Weak<Origin>,
+    /// The same, while pieces of a line wait that are given out after a silence. Whoever reads the stream sees by it
+    /// that not all of it is on its way yet.
+    waiting: Option<Arc<Origin>>,
     lines: Lines,
     tracebacks: [Traceback; Lane::COUNT],
-    origin: Arc<Origin>,
     /// Behind its last bytes.
     end: u64,
     /// When they came, by the clock and on the wall.
@@ -108,7 +113,10 @@ impl Stage {
                 Received::Input(Input::Chunk(chunk)) => self.chunk(&chunk)?,
                 Received::Input(Input::Event(event)) => self.event(&event)?,
                 Received::Input(Input::Pushed(pushed)) => self.pushed(pushed)?,
-                Received::Nothing => self.batcher.forget_idle(),
+                Received::Nothing => {
+                    self.batcher.forget_idle();
+                    self.streams.retain(|_, stream| stream.origin.strong_count() > 0);
+                }
                 Received::Finished => break,
             }
             let now = Instant::now();
@@ -124,9 +132,10 @@ impl Stage {
     fn chunk(&mut self, chunk: &Chunk) -> io::Result<()> {
         let (origin, now) = (&chunk.origin, Instant::now());
         let mut stream = self.streams.remove(&origin.id).unwrap_or_else(|| Stream {
+            origin: Arc::downgrade(origin),
+            waiting: None,
             lines: Lines::new(self.parse.max_line_bytes, origin, chunk.at),
             tracebacks: Default::default(),
-            origin: Arc::clone(origin),
             end: chunk.at,
             since: now,
             observed: chunk.observed,
@@ -150,7 +159,11 @@ impl Stage {
         self.batcher.advance(slot, stream.lines.read_to());
         origin.tally.lines_read.fetch_add(lines, Ordering::Relaxed);
         origin.tally.records_kept.fetch_add(kept, Ordering::Relaxed);
-        if chunk.ending != Ending::Closed {
+        let is_waiting = stream.lines.is_waiting();
+        stream.waiting = is_waiting.then(|| Arc::clone(origin));
+        // Thousands of idle files have nothing to be remembered; the next chunk begins where this one has ended.
+        let in_traceback = stream.tracebacks.iter().any(|traceback| *traceback != Traceback::None);
+        if chunk.ending != Ending::Closed && (is_waiting || in_traceback || !stream.lines.is_between_lines()) {
             (stream.end, stream.since, stream.observed) = (chunk.at + chunk.data.len() as u64, now, chunk.observed);
             self.streams.insert(origin.id, stream);
         }
@@ -160,9 +173,11 @@ impl Stage {
     /// Gives out pieces of lines that have waited for more of them for too long.
     fn flush_silent(&mut self, now: Instant) -> io::Result<()> {
         self.next_flush = now + IDLE;
-        let is_silent = |stream: &&Stream| stream.lines.is_waiting() && stream.since + PIECE_PATIENCE <= now;
-        let silence = |stream: &Stream| Chunk::silent(Arc::clone(&stream.origin), stream.end, stream.observed);
-        let silent: Vec<Chunk> = self.streams.values().filter(is_silent).map(silence).collect();
+        let silence = |stream: &Stream| {
+            let origin = stream.waiting.as_ref().filter(|_| stream.since + PIECE_PATIENCE <= now)?;
+            Some(Chunk::silent(Arc::clone(origin), stream.end, stream.observed))
+        };
+        let silent: Vec<Chunk> = self.streams.values().filter_map(silence).collect();
         silent.iter().try_for_each(|chunk| self.chunk(chunk))
     }
 

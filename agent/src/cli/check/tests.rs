@@ -121,6 +121,7 @@ fn the_settings_are_shown_with_their_origin() {
     file.scan                  2s                   default
     file.rotate_grace          5s                   default
     file.format                auto                 default
+    file.max_open              1024                 default
     docker.collect             auto                 default
     docker.host                unix:///docker.sock  environment variable RUNLOG_DOCKER_HOST
     docker.labels                                   default

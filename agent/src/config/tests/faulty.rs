@@ -16,6 +16,7 @@ fn all_faults_are_shown_at_once() {
             ("RUNLOG_SERVE_LISTEN", "localhost:4319"),
             ("RUNLOG_OTLP_LISTEN", "on,4318"),
             ("RUNLOG_FILES", "/var/log/***.log"),
+            ("RUNLOG_FILE_MAX_OPEN", "many"),
             ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318"),
             ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"),
         ],
@@ -36,6 +37,9 @@ fn all_faults_are_shown_at_once() {
 
     RUNLOG_FILES=/var/log/***.log holds /var/log/***.log, which is not a glob: wildcards are either regular `*` or recursive `**` at character 12 (environment)
     use paths with *, ?, [a-z] and **
+
+    RUNLOG_FILE_MAX_OPEN=many is not a whole number (environment)
+    use a number from 1 to 1000000
 
     docker.collect = "sometimes" is not a switch (/runlog.toml)
     use one of: auto, on, off

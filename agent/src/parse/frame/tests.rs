@@ -32,6 +32,9 @@ fn lines(pieces: &[&[u8]], max_line_bytes: usize) -> Vec<Seen> {
         let ending = if i + 1 == pieces.len() { Ending::Closed } else { Ending::Open };
         framer.feed(&chunk(at, piece, ending), |line| seen.push((line.at, line.bytes.to_vec(), line.part)));
         at += piece.len() as u64;
+        if framer.is_between_lines() {
+            framer = Framer::new(max_line_bytes, at);
+        }
     }
     assert_eq!(framer.consumed(), at, "a closed stream is consumed to its end");
     seen

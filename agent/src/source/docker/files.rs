@@ -73,8 +73,8 @@ impl Files {
         ["", ".[0-9]"].map(|end| format!("{}/*/*{LOG_END}{end}", self.folder.display()))
     }
 
-    /// Begins a look at all containers. Gives the folder of each, as logs appear there.
-    pub fn look(&mut self) -> Vec<PathBuf> {
+    /// Begins a look at all containers: those that are gone are forgotten.
+    pub fn look(&mut self) {
         let entries = match fs::read_dir(&self.folder) {
             Ok(entries) => entries,
             Err(error) => {
@@ -82,14 +82,13 @@ impl Files {
                     let folder = self.folder.display();
                     warn!(%folder, %error, "cannot read docker.files, containers are read through the engine");
                 }
-                return Vec::new();
+                return;
             }
         };
         let folders: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
         let there: HashSet<&str> = folders.iter().filter_map(|folder| name(folder)).collect();
         self.known.retain(|id, _| there.contains(id.as_str()));
         self.ended_before.retain(|id| there.contains(id.as_str()));
-        folders
     }
 
     /// Ends a look: what is found ended from now on has ended since.

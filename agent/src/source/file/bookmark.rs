@@ -3,7 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -109,24 +109,53 @@ impl FilePosition {
     }
 }
 
-/// Describes positions of one open file.
+/// Describes positions of one generation of a file.
 #[derive(Debug)]
 pub struct FileBookmark {
-    start: FilePosition,
+    id: FileId,
+    path: Arc<Path>,
+    generation: u64,
     handle: Arc<dyn Handle>,
+    /// Hash of the first [`COMPARED_BYTES`], which do not change once they are there.
+    head_hash: OnceLock<u64>,
     is_forgotten: AtomicBool,
 }
 
 impl FileBookmark {
     /// Positions of the file behind `handle`.
     #[must_use]
-    pub fn new(start: FilePosition, handle: Arc<dyn Handle>) -> Self {
-        Self { start, handle, is_forgotten: AtomicBool::new(false) }
+    pub const fn new(id: FileId, path: Arc<Path>, generation: u64, handle: Arc<dyn Handle>) -> Self {
+        Self { id, path, generation, handle, head_hash: OnceLock::new(), is_forgotten: AtomicBool::new(false) }
     }
 
     /// The next position is none: the file is gone.
     pub fn forget(&self) {
         self.is_forgotten.store(true, Ordering::Release);
+    }
+
+    /// The position where the file is given out so far. `None` if it cannot be read there.
+    #[must_use]
+    pub fn position(&self, read_to: ReadTo) -> Option<FilePosition> {
+        let furthest = read_to.furthest();
+        let is_woven = read_to != ReadTo::whole(read_to.offset);
+        let head_bytes = usize::try_from(furthest).unwrap_or(usize::MAX).min(COMPARED_BYTES);
+        let handle = self.handle.as_ref();
+        let head_hash = match self.head_hash.get() {
+            Some(hash) if head_bytes == COMPARED_BYTES => *hash,
+            _ => hash(handle, 0, head_bytes)?,
+        };
+        if head_bytes == COMPARED_BYTES {
+            self.head_hash.get_or_init(|| head_hash);
+        }
+        Some(FilePosition {
+            offset: read_to.offset,
+            head_bytes: u32::try_from(head_bytes).unwrap_or(0),
+            head_hash,
+            anchor_hash: anchor(handle, furthest)?,
+            given_out: read_to.lanes.map(|lane| lane - read_to.offset)[..if is_woven { Lane::COUNT } else { 0 }]
+                .to_vec(),
+            ..FilePosition::start(self.id, &self.path, self.generation)
+        })
     }
 }
 
@@ -135,19 +164,7 @@ impl Bookmark for FileBookmark {
         if self.is_forgotten.load(Ordering::Acquire) {
             return Some(Vec::new());
         }
-        let furthest = read_to.furthest();
-        let head_bytes = usize::try_from(furthest).unwrap_or(usize::MAX).min(COMPARED_BYTES);
-        let is_woven = read_to != ReadTo::whole(read_to.offset);
-        let position = FilePosition {
-            offset: read_to.offset,
-            head_bytes: u32::try_from(head_bytes).unwrap_or(0),
-            head_hash: hash(self.handle.as_ref(), 0, head_bytes)?,
-            anchor_hash: anchor(self.handle.as_ref(), furthest)?,
-            given_out: read_to.lanes.map(|lane| lane - read_to.offset)[..if is_woven { Lane::COUNT } else { 0 }]
-                .to_vec(),
-            ..self.start.clone()
-        };
-        Some(position.encode_to_vec())
+        self.position(read_to).map(|position| position.encode_to_vec())
     }
 }
 
@@ -190,7 +207,7 @@ mod tests {
         fs::write(&path, "0123456789 a line of stdout inside one of stderr").unwrap();
         let open = || RealDisk.open(&path).unwrap().unwrap();
         let (handle, id) = open();
-        let bookmark = FileBookmark::new(FilePosition::start(id, &path, 7), Arc::from(handle));
+        let bookmark = FileBookmark::new(id, Arc::from(path.as_path()), 7, Arc::from(handle));
         for read_to in [ReadTo::whole(30), ReadTo { offset: 11, lanes: [30, 30, 13] }] {
             let position = FilePosition::read(&bookmark.at(read_to).unwrap()).unwrap();
             assert_eq!((position.read_to(), position.generation), (read_to, 7));

@@ -13,10 +13,12 @@ pub struct Config {
     pub exclude: Vec<String>,
     /// How often files are looked at without a hint from the kernel.
     pub poll: Duration,
-    /// How often the globs are looked through.
+    /// How often the globs are walked through where the kernel does not tell of changes.
     pub scan: Duration,
     /// How long a renamed or deleted file is still read after its last byte came.
     pub rotate_grace: Duration,
     /// What a container runtime wrapped around each line.
     pub format: Format,
+    /// How many files are held open, as far as the system allows.
+    pub max_open: usize,
 }

@@ -3,7 +3,10 @@
 use std::{
     ffi::OsStr,
     fmt, fs, io,
-    os::{fd::OwnedFd, unix::ffi::OsStrExt},
+    os::{
+        fd::OwnedFd,
+        unix::fs::{DirEntryExt, MetadataExt},
+    },
     path::{Path, PathBuf},
     time::UNIX_EPOCH,
 };
@@ -12,26 +15,34 @@ use rustix::{
     buffer::spare_capacity,
     fs::{Mode, OFlags},
 };
-use tracing::warn;
 
 use super::identity::FileId;
 
 /// Finds and opens files.
 pub trait Disk: Send + Sync {
-    /// The paths that match any of `patterns` and none of `exclude`, each once.
-    fn find(&self, patterns: &[String], exclude: &[String]) -> Vec<PathBuf>;
-    /// The folders in which files of these patterns can appear, as far as they exist.
-    fn folders(&self, patterns: &[String]) -> Vec<PathBuf>;
+    /// Gives each name in a folder once, except `.` and `..`.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn list(&self, folder: &Path, each: &mut dyn FnMut(&Entry<'_>)) -> io::Result<()>;
+    /// Whether that path leads to a folder.
+    fn is_folder(&self, path: &Path) -> bool;
+    /// Tells a folder from another one that stands or is mounted at the same path. `None` if there is none.
+    fn folder_id(&self, path: &Path) -> Option<(u64, u64)>;
+    /// Whether that link leads to a folder above itself, so that following it would not end.
+    fn leads_up(&self, link: &Path) -> bool;
+    /// Whether the kernel may tell of changes of that file under another name only: it is a link, or one of several.
+    fn has_other_names(&self, path: &Path) -> bool;
     /// The file of that identity in that folder, if it is there.
     ///
     /// # Errors
     /// If the folder cannot be read.
     fn find_by_id(&self, folder: &Path, id: FileId) -> io::Result<Option<PathBuf>>;
-    /// Which file stands at that path; `None` if it is not a regular file.
+    /// Which file stands at that path, and how much of it is there; `None` if it is not a regular file.
     ///
     /// # Errors
     /// What the file system says.
-    fn identify(&self, path: &Path) -> io::Result<Option<FileId>>;
+    fn look(&self, path: &Path) -> io::Result<Option<(FileId, Extent)>>;
     /// Where that path leads to, all links followed; the path itself if that cannot be told.
     fn resolve(&self, path: &Path) -> PathBuf;
     /// Opens a file for reading; `None` if it is not a regular file. Never blocks on a pipe or device.
@@ -39,6 +50,28 @@ pub trait Disk: Send + Sync {
     /// # Errors
     /// What the file system says.
     fn open(&self, path: &Path) -> io::Result<Option<(Box<dyn Handle>, FileId)>>;
+}
+
+/// A name in a folder.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry<'a> {
+    /// The name.
+    pub name: &'a OsStr,
+    /// What it leads to, as far as the folder says.
+    pub kind: Kind,
+    /// Inode number, as the folder says. Where another file system is mounted, that of what is below.
+    pub inode: u64,
+}
+
+/// What a name leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A folder.
+    Folder,
+    /// A link, or something that the folder does not tell: it has to be looked at.
+    Link,
+    /// A file, a pipe, a device.
+    Other,
 }
 
 /// An open file. It stays readable when its name goes.
@@ -62,8 +95,8 @@ pub trait Handle: Send + Sync + fmt::Debug {
 pub struct Extent {
     /// Size in bytes.
     pub size: u64,
-    /// When it was last written or cut, in nanoseconds since 1970.
-    pub modified: i128,
+    /// When it was last written or cut, in nanoseconds since 1970. Compared only: times of other centuries wrap.
+    pub modified: i64,
 }
 
 /// The file system of this machine.
@@ -71,32 +104,57 @@ pub struct Extent {
 pub struct RealDisk;
 
 impl Disk for RealDisk {
-    fn find(&self, patterns: &[String], exclude: &[String]) -> Vec<PathBuf> {
-        let exclude: Vec<_> = exclude.iter().filter_map(|pattern| glob::Pattern::new(pattern).ok()).collect();
-        let mut found: Vec<PathBuf> = patterns.iter().flat_map(|pattern| matches_of(pattern)).collect();
-        found.retain(|path| !exclude.iter().any(|pattern| pattern.matches_path(path)));
-        found.sort_unstable();
-        found.dedup();
-        found
+    fn list(&self, folder: &Path, each: &mut dyn FnMut(&Entry<'_>)) -> io::Result<()> {
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            let kind = match entry.file_type() {
+                Ok(kind) if kind.is_dir() => Kind::Folder,
+                Ok(kind) if !kind.is_symlink() => Kind::Other,
+                Ok(_) | Err(_) => Kind::Link,
+            };
+            each(&Entry { name: &entry.file_name(), kind, inode: entry.ino() });
+        }
+        Ok(())
     }
 
-    fn folders(&self, patterns: &[String]) -> Vec<PathBuf> {
-        let folder = |pattern: &String| {
-            let fixed: PathBuf =
-                Path::new(pattern).components().take_while(|part| !has_wildcard(part.as_os_str())).collect();
-            let start = if fixed == Path::new(pattern) { fixed.parent().map(Path::to_owned)? } else { fixed };
-            start.ancestors().find(|folder| folder.is_dir()).map(Path::to_owned)
-        };
-        patterns.iter().filter_map(folder).collect()
+    fn is_folder(&self, path: &Path) -> bool {
+        path.is_dir()
+    }
+
+    fn folder_id(&self, path: &Path) -> Option<(u64, u64)> {
+        let metadata = fs::metadata(path).ok().filter(fs::Metadata::is_dir)?;
+        Some((metadata.dev(), metadata.ino()))
+    }
+
+    fn leads_up(&self, link: &Path) -> bool {
+        let whole = fs::canonicalize(link).and_then(|to| Ok((to, fs::canonicalize(folder_of(link))?)));
+        whole.is_ok_and(|(to, from)| from.starts_with(to))
+    }
+
+    fn has_other_names(&self, path: &Path) -> bool {
+        fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink() || metadata.nlink() > 1)
     }
 
     fn find_by_id(&self, folder: &Path, id: FileId) -> io::Result<Option<PathBuf>> {
-        let mut paths = fs::read_dir(folder)?.filter_map(|entry| Some(entry.ok()?.path()));
-        Ok(paths.find(|path| self.identify(path).ok().flatten() == Some(id)))
+        let mut entries = Vec::new();
+        self.list(folder, &mut |entry| entries.push((entry.inode, path_in(folder, entry.name))))?;
+        entries.sort_by_key(|(inode, _)| *inode != id.inode);
+        for (inode, path) in entries {
+            match self.look(&path) {
+                Ok(Some((there, _))) if there == id => return Ok(Some(path)),
+                // Some file systems tell another inode in the folder than at the file. This one does not, and so
+                // has told already that it is not there.
+                Ok(Some((there, _))) if there.inode == inode && inode != id.inode => return Ok(None),
+                Ok(_) | Err(_) => {}
+            }
+        }
+        Ok(None)
     }
 
-    fn identify(&self, path: &Path) -> io::Result<Option<FileId>> {
-        Ok(id_of(&fs::metadata(path)?))
+    fn look(&self, path: &Path) -> io::Result<Option<(FileId, Extent)>> {
+        let metadata = fs::metadata(path)?;
+        let modified = nanoseconds(metadata.mtime(), metadata.mtime_nsec());
+        Ok(id_of(&metadata).map(|id| (id, Extent { size: metadata.size(), modified })))
     }
 
     fn resolve(&self, path: &Path) -> PathBuf {
@@ -123,7 +181,7 @@ impl Handle for OpenFile {
 
     fn extent(&self) -> io::Result<Extent> {
         let stat = rustix::fs::fstat(&self.0)?;
-        let modified = i128::from(stat.st_mtime) * 1_000_000_000 + i128::from(stat.st_mtime_nsec);
+        let modified = nanoseconds(stat.st_mtime, i64::try_from(stat.st_mtime_nsec).unwrap_or(0));
         Ok(Extent { size: u64::try_from(stat.st_size).unwrap_or(0), modified })
     }
 
@@ -132,27 +190,60 @@ impl Handle for OpenFile {
     }
 }
 
+/// The folder that a path is in.
+#[must_use]
+pub fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if folder.as_os_str().is_empty() => Path::new("."),
+        Some(folder) => folder,
+        None => Path::new("/"),
+    }
+}
+
+/// The path of a name in a folder. As it was typed: without a dot before it.
+#[must_use]
+pub fn path_in(folder: &Path, name: &OsStr) -> PathBuf {
+    if folder == Path::new(".") { PathBuf::from(name) } else { folder.join(name) }
+}
+
+const fn nanoseconds(seconds: i64, rest: i64) -> i64 {
+    seconds.wrapping_mul(1_000_000_000).wrapping_add(rest)
+}
+
 fn id_of(metadata: &fs::Metadata) -> Option<FileId> {
-    use std::os::unix::fs::MetadataExt;
     let since_1970 = metadata.created().ok().and_then(|born| born.duration_since(UNIX_EPOCH).ok());
     let birth = since_1970.map_or(0, |born| u64::try_from(born.as_nanos()).unwrap_or(0));
     metadata.is_file().then_some(FileId { device: metadata.dev(), inode: metadata.ino(), birth })
 }
 
-fn has_wildcard(part: &OsStr) -> bool {
-    part.as_bytes().iter().any(|byte| matches!(byte, b'*' | b'?' | b'['))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn matches_of(pattern: &str) -> Vec<PathBuf> {
-    if !has_wildcard(OsStr::new(pattern)) {
-        return if Path::new(pattern).exists() { vec![PathBuf::from(pattern)] } else { Vec::new() };
+    #[test]
+    fn a_file_is_found_by_its_identity_under_any_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.log");
+        fs::write(&path, b"one\n").unwrap();
+        fs::write(dir.path().join("b.log"), b"two\n").unwrap();
+        let (id, extent) = RealDisk.look(&path).unwrap().unwrap();
+        assert_eq!(extent.size, 4);
+        let to = dir.path().join("a.log.1");
+        fs::rename(&path, &to).unwrap();
+        assert_eq!(RealDisk.find_by_id(dir.path(), id).unwrap(), Some(to.clone()));
+        fs::remove_file(&to).unwrap();
+        assert_eq!(RealDisk.find_by_id(dir.path(), id).unwrap(), None);
     }
-    match glob::glob(pattern) {
-        // Folders that may not be read are passed over; what they hold cannot be followed anyway.
-        Ok(paths) => paths.filter_map(Result::ok).collect(),
-        Err(error) => {
-            warn!(pattern, error = %error, "not a glob");
-            Vec::new()
-        }
+
+    #[test]
+    fn links_of_both_kinds_are_other_names() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        fs::write(path("a"), b"").unwrap();
+        assert!(!RealDisk.has_other_names(&path("a")));
+        std::os::unix::fs::symlink(path("a"), path("soft")).unwrap();
+        assert!(RealDisk.has_other_names(&path("soft")));
+        fs::hard_link(path("a"), path("hard")).unwrap();
+        assert!(RealDisk.has_other_names(&path("a")));
     }
 }

@@ -1,43 +1,58 @@
 //! Files by glob: found, followed through rotation, read again from where the queue says.
 //!
-//! One thread reads all files in turn. The kernel's hints (inotify on the folders) say where to look first;
-//! looking at each file now and then is what decides, since hints are missing on network file systems and get lost.
+//! One thread reads all files in turn. The kernel's hints (inotify on the folders) say where to look first, and lead
+//! straight to the file, or to the folder that has come (`watch.rs`, `moves.rs`). Looking at each file and walking
+//! through the globs now and then is what decides, since hints are missing on network file systems and get lost;
+//! where there are hints, both are seldom.
+//!
+//! Most of many files are idle. Beyond a number they are closed and sleep: a path, a position and the last bytes
+//! (`tail.rs`), until they change.
 
 mod bookmark;
 mod config;
 mod container;
 mod disk;
+mod find;
+mod globs;
 mod identity;
+mod limit;
+mod moves;
+mod stream;
 mod tail;
+mod tails;
 mod watch;
 
 pub use config::Config;
-pub use disk::{Disk, Extent, Handle, RealDisk};
+pub use disk::{Disk, Entry, Extent, Handle, Kind, RealDisk};
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashSet},
     io,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
 use tokio::runtime;
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
-use crate::record::{Chunk, Format, Input, Origin, Resource, Severity, SourceKind, origin::Stream};
+use crate::record::{Chunk, Input, ReadTo, Resource, Severity, SourceKind};
 
 use super::{Closed, Context, docker};
 use bookmark::FilePosition;
-use identity::FileId;
-use tail::{Tail, Turn};
+use find::{Access, Unclaimed};
+use globs::Globs;
+use tail::{Awake, Tail, Turn};
+use tails::{Slot, Tails};
 use watch::Watch;
 
 /// The pause after reading little, so that a busy writer does not wake us for each line.
 const BREATH: Duration = Duration::from_millis(50);
-/// An idle file on a file system with hints is looked at this seldom.
-const IDLE_LOOK: Duration = Duration::from_secs(5);
-/// How long the thread sleeps at most, so that a stop is noticed.
+/// A file that has long been idle is looked at this seldom where the kernel tells of changes.
+const IDLE_LOOK: Duration = Duration::from_secs(30);
+/// A file that cannot be read is tried this seldom.
+const FAILED_LOOK: Duration = Duration::from_secs(5);
+/// How long the thread sleeps at most if nothing can wake it for a stop.
 const LONGEST_SLEEP: Duration = Duration::from_millis(250);
 
 /// What each line of a file is tagged with.
@@ -64,12 +79,23 @@ pub struct FileSource {
     containers: Option<docker::Files>,
     disk: Arc<dyn Disk>,
     runtime: runtime::Handle,
-    tails: HashMap<FileId, Tail>,
+    globs: Arc<Globs>,
+    tails: Tails,
+    /// How many files may be open.
+    max_open: usize,
     watch: Watch,
-    /// Positions of the last run of the agent that no file has claimed yet.
-    unclaimed: BTreeMap<String, FilePosition>,
+    /// Positions, of the last run of the agent or of this one, of files that the globs do not lead to.
+    unclaimed: BTreeMap<String, Unclaimed>,
     complained: HashSet<PathBuf>,
-    next_scan: Instant,
+    /// Number of the last walk through the globs.
+    walks: u32,
+    /// What stood where the globs begin when they were last walked through.
+    roots: Vec<Option<(u64, u64)>>,
+    next_walk: Instant,
+    /// When to compare `roots` with what stands there then.
+    next_check: Instant,
+    next_search: Instant,
+    next_closing: Instant,
 }
 
 impl FileSource {
@@ -87,36 +113,34 @@ impl FileSource {
             .iter()
             .filter(|(key, _)| key.starts_with(bookmark::KEY_PREFIX))
             .filter_map(|(key, bytes)| match FilePosition::read(bytes) {
-                Ok(position) => Some((key.clone(), position)),
+                Ok(position) => Some((key.clone(), Unclaimed::new(position))),
                 Err(error) => {
                     warn!(key, error = %error, "a file's position cannot be read, the file is read from its start");
                     None
                 }
             })
             .collect();
-        let watch = Watch::new();
+        let now = Instant::now();
         Self {
+            globs: Arc::new(Globs::new(&config.paths, &config.exclude, &tagging.state_dir)),
+            max_open: config.max_open,
             config,
             context,
             tagging,
             containers: None,
             disk,
             runtime,
-            tails: HashMap::new(),
-            watch,
+            tails: Tails::new(),
+            watch: Watch::new(),
             unclaimed,
             complained: HashSet::new(),
-            next_scan: Instant::now(),
+            walks: 0,
+            roots: Vec::new(),
+            next_walk: now,
+            next_check: now,
+            next_search: now,
+            next_closing: now,
         }
-    }
-
-    /// Follows the logs of a Docker engine's containers as well.
-    #[must_use]
-    pub fn with_containers(mut self, mut containers: docker::Files) -> Self {
-        self.config.paths.extend(containers.patterns());
-        self.unclaimed.values().for_each(|position| containers.was_read(&position.path()));
-        self.containers = Some(containers);
-        self
     }
 
     /// Follows the files. Blocks; meant for a thread of its own. Ends when the stop is thrown and all is read, or
@@ -127,268 +151,204 @@ impl FileSource {
     }
 
     fn follow(&mut self) -> Result<(), Closed> {
-        self.scan()?;
+        self.max_open = limit::open_files(self.config.max_open);
+        self.ring_at_stop();
+        self.walk();
         self.finish_rotated()?;
+        let mut is_stirred = true;
         while !self.context.stop.is_thrown() {
             let bytes = self.read_due()?;
             self.retire()?;
-            let until = self.next_look();
-            if bytes < tail::CHUNK_BYTES {
-                std::thread::sleep(BREATH.min(until.saturating_duration_since(Instant::now())));
+            if bytes < tail::CHUNK_BYTES && (bytes > 0 || is_stirred) {
+                self.watch.pause(self.next_occasion().min(Instant::now() + BREATH));
             }
-            let hints = self.watch.wait(until.min(Instant::now() + LONGEST_SLEEP));
-            if hints.scan || self.next_scan <= Instant::now() {
-                self.scan()?;
-            }
-            for id in
-                self.tails.iter().filter(|(_, tail)| hints.concerns(tail.path())).map(|(id, _)| *id).collect::<Vec<_>>()
-            {
-                if let Some(tail) = self.tails.get_mut(&id) {
-                    tail.look_now();
-                }
+            let until = self.next_occasion();
+            let tails = &mut self.tails;
+            let mut grown = 0;
+            let changes = self.watch.wait(until, |path| {
+                grown += 1;
+                tails.grown(path);
+            });
+            is_stirred = grown > 0 || !changes.names.is_empty();
+            self.see_to(&changes);
+            self.walk_if_due();
+            if self.next_search <= Instant::now() {
+                self.finish_rotated()?;
             }
         }
         self.drain()
     }
 
+    /// Ends waits once the stop is thrown. The task ends then as well, or with the runtime.
+    fn ring_at_stop(&self) {
+        let Some(bell) = self.watch.bell() else { return };
+        let mut stop = self.context.stop.clone();
+        self.runtime.spawn(async move {
+            stop.thrown().await;
+            // It can hold more rings than anybody will give.
+            let _ = rustix::io::write(bell.as_ref(), &1_u64.to_ne_bytes());
+        });
+    }
+
+    /// When there is something to do, whatever is told until then.
+    fn next_occasion(&self) -> Instant {
+        let mut next = self.next_walk.min(self.next_check).min(self.next_search);
+        if let Some(look) = self.tails.next_look() {
+            next = next.min(look);
+        }
+        if self.watch.bell().is_none() {
+            next = next.min(Instant::now() + LONGEST_SLEEP);
+        }
+        next
+    }
+
     /// Reads what is there now of every file, to its end, and closes it.
     fn drain(&mut self) -> Result<(), Closed> {
-        self.scan()?;
-        for (_, mut tail) in std::mem::take(&mut self.tails) {
-            while let Turn::Read(chunk) = tail.read(self.context.clock.now()) {
-                self.send(chunk)?;
+        self.walk();
+        let slots: Vec<Slot> = self.tails.iter().map(|(slot, _)| slot).collect();
+        for slot in slots {
+            let access = self.open_to_read(slot);
+            if let Access::Gone = access {
+                self.give_up(slot)?;
+            }
+            let Some(mut tail) = self.tails.remove(slot) else { continue };
+            if let Access::Open = access {
+                while let Turn::Read(chunk) = tail.read(self.context.clock.now()) {
+                    self.send(chunk)?;
+                }
             }
             self.close(&tail, Rest::IsKept)?;
         }
         Ok(())
     }
 
-    /// Reads files that are due, in turn, until each has been read to its end once, or until it is time to look for
-    /// new files: one that never ends must not hide them. Returns the bytes read.
+    /// Reads files that are due, in turn, until each has been read to its end once, or for a while: hints wait
+    /// meanwhile, and one that never ends must not hide new ones. Returns the bytes read.
     fn read_due(&mut self) -> Result<usize, Closed> {
-        let now = Instant::now();
-        let mut due: Vec<FileId> = self.tails.iter().filter(|(_, tail)| tail.is_due(now)).map(|(id, _)| *id).collect();
+        let began = Instant::now();
+        let mut due = self.tails.due(began);
         let mut bytes = 0;
-        while !due.is_empty() && !self.context.stop.is_thrown() {
+        while !due.is_empty() {
             let mut again = Vec::new();
-            for id in due {
-                let Some(tail) = self.tails.get_mut(&id) else { continue };
-                match tail.read(self.context.clock.now()) {
-                    Turn::Read(chunk) => {
-                        bytes += chunk.data.len();
-                        again.push(id);
-                        self.send(chunk)?;
-                    }
-                    Turn::End => {
-                        let idle = if tail.has_hints { IDLE_LOOK } else { self.config.poll };
-                        tail.rest(self.config.poll, idle.max(self.config.poll));
-                    }
-                    Turn::Replaced { lost_bytes } => {
-                        warn!(path = %tail.path().display(), lost_bytes, "file was truncated, reading it again from its start");
-                        tail.origin().tally.bytes_lost.fetch_add(lost_bytes, Ordering::Relaxed);
-                        self.begin_again(id)?;
-                        again.push(id);
-                    }
-                    Turn::Failed(error) => {
-                        if tail.fails_anew() {
-                            warn!(path = %tail.path().display(), error = %error, "cannot read file, trying again");
-                        }
-                        tail.rest(self.config.poll, IDLE_LOOK);
-                    }
+            for slot in due {
+                let (read, is_to_go_on) = self.take_turn(slot)?;
+                bytes += read;
+                if is_to_go_on {
+                    again.push(slot);
+                }
+                if began.elapsed() >= BREATH || self.context.stop.is_thrown() {
+                    return Ok(bytes);
                 }
             }
             due = again;
-            if self.next_scan <= Instant::now() {
-                break;
-            }
         }
         Ok(bytes)
     }
 
+    /// Reads the next bytes of a file. Returns how many, and whether there is more.
+    fn take_turn(&mut self, slot: Slot) -> Result<(usize, bool), Closed> {
+        match self.open_to_read(slot) {
+            Access::Open => {}
+            Access::Unchanged => {
+                self.rest(slot);
+                return Ok((0, false));
+            }
+            Access::Later => {
+                self.tails.look_at(slot, Instant::now() + BREATH);
+                return Ok((0, false));
+            }
+            Access::Gone => {
+                self.give_up(slot)?;
+                return Ok((0, false));
+            }
+            Access::Failed(error) => {
+                self.failed(slot, &error);
+                return Ok((0, false));
+            }
+        }
+        let Some(tail) = self.tails.get_mut(slot) else { return Ok((0, false)) };
+        match tail.read(self.context.clock.now()) {
+            Turn::Read(chunk) => {
+                let (bytes, is_at_end) = (chunk.data.len(), tail.is_at_end());
+                self.send(chunk)?;
+                if is_at_end {
+                    self.rest(slot);
+                } else {
+                    // Behind all others that are due.
+                    self.tails.look_at(slot, Instant::now());
+                }
+                return Ok((bytes, !is_at_end));
+            }
+            Turn::End => self.rest(slot),
+            Turn::Replaced { lost_bytes } => {
+                warn!(path = %tail.path().display(), lost_bytes, "file was truncated, reading it again from its start");
+                if let Some(awake) = tail.awake() {
+                    awake.origin.tally.bytes_lost.fetch_add(lost_bytes, Ordering::Relaxed);
+                }
+                self.begin_again(slot)?;
+            }
+            Turn::Failed(error) => self.failed(slot, &error),
+        }
+        Ok((0, false))
+    }
+
+    /// Looks at a file again after a pause. Looking is what decides; hints only let it be seldom.
+    fn rest(&mut self, slot: Slot) {
+        let Some(tail) = self.tails.get(slot) else { return };
+        let has_hints = tail.has_one_name && tail.is_present() && self.watch.works_for(tail.path());
+        let longest = if has_hints { IDLE_LOOK } else { self.config.poll };
+        self.tails.rest(slot, self.config.poll, longest.max(self.config.poll));
+    }
+
+    fn failed(&mut self, slot: Slot, error: &io::Error) {
+        let Some(tail) = self.tails.get_mut(slot) else { return };
+        if tail.fails_anew() {
+            warn!(path = %tail.path().display(), error = %error, "cannot read file, trying again");
+        }
+        self.tails.rest(slot, self.config.poll, FAILED_LOOK);
+    }
+
     /// A truncated file is a new generation under the same identity.
-    fn begin_again(&mut self, id: FileId) -> Result<(), Closed> {
-        let Some(old) = self.tails.remove(&id) else { return Ok(()) };
+    fn begin_again(&mut self, slot: Slot) -> Result<(), Closed> {
+        let Some(old) = self.tails.remove(slot) else { return Ok(()) };
         self.close(&old, Rest::IsGone)?;
-        let position = FilePosition::start(id, old.path(), self.context.clock.now());
-        let tail = self.tail(id, old.path().to_owned(), old.handle(), position);
-        self.tails.insert(id, tail);
-        Ok(())
-    }
-
-    /// Finds new files, and files that are no longer where they were.
-    fn scan(&mut self) -> Result<(), Closed> {
-        let mut present = HashSet::new();
-        // Watched before they are looked through: a container may live no longer than until the next look.
-        for folder in self.containers.as_mut().map(docker::Files::look).unwrap_or_default() {
-            self.watch.add(&folder);
-        }
-        for path in self.disk.find(&self.config.paths, &self.config.exclude) {
-            if path.starts_with(&self.tagging.state_dir) {
-                continue;
-            }
-            match self.look_at(&path) {
-                Ok(Some(id)) => {
-                    present.insert(id);
-                    self.complained.remove(&path);
-                }
-                Ok(None) => {}
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => {
-                    if self.complained.insert(path.clone()) {
-                        warn!(path = %path.display(), error = %error, "cannot open file, trying again");
-                    }
-                }
-            }
-        }
-        for folder in self.disk.folders(&self.config.paths) {
-            self.watch.add(&folder);
-        }
-        for (id, tail) in &mut self.tails {
-            tail.set_present(present.contains(id));
-        }
-        if let Some(containers) = &mut self.containers {
-            containers.looked();
-        }
-        // From the end on, so that a slow look leaves time for reading.
-        self.next_scan = Instant::now() + self.config.scan;
-        Ok(())
-    }
-
-    /// Opens a file unless it is open already. `None` if it is no regular file.
-    fn look_at(&mut self, path: &Path) -> io::Result<Option<FileId>> {
-        let Some(id) = self.disk.identify(path)? else { return Ok(None) };
-        if let Some(tail) = self.tails.get_mut(&id) {
-            if tail.path() != path && !tail.is_at_its_path(self.disk.as_ref()) {
-                debug!(from = %tail.path().display(), to = %path.display(), "file was renamed");
-                tail.set_path(path);
-            }
-            return Ok(Some(id));
-        }
-        if self.is_left_out(path) {
-            return Ok(None);
-        }
-        let Some((handle, id)) = self.disk.open(path)? else { return Ok(None) };
-        if self.tails.contains_key(&id) {
-            // Renamed between the two looks.
-            return Ok(Some(id));
-        }
-        self.watch.add(path.parent().unwrap_or(Path::new("/")));
-        let handle: Arc<dyn Handle> = Arc::from(handle);
-        let position = self
-            .unclaimed
-            .remove(&id.key())
-            .filter(|position| {
-                let matches = position.matches(handle.as_ref());
-                if !matches {
-                    info!(path = %path.display(), "file is not the one read before, reading it from its start");
-                }
-                matches
-            })
-            .unwrap_or_else(|| FilePosition::start(id, path, self.context.clock.now()));
-        debug!(path = %path.display(), at = position.offset, "following file");
-        let tail = self.tail(id, path.to_owned(), handle, position);
-        self.tails.insert(id, tail);
-        Ok(Some(id))
-    }
-
-    /// Files that were rotated out of the globs while the agent was away are read to their end; positions of files
-    /// that are gone are forgotten. What cannot be looked at now, as on a volume that is not mounted yet, waits.
-    fn finish_rotated(&mut self) -> Result<(), Closed> {
-        for (key, position) in std::mem::take(&mut self.unclaimed) {
-            let id = position.id();
-            let folder = position.path().parent().map(Path::to_owned).unwrap_or_default();
-            let opened = match self.disk.find_by_id(&folder, id) {
-                Ok(Some(path)) => self.disk.open(&path).map(|opened| opened.map(|(handle, _)| (path, handle))),
-                Ok(None) => Ok(None),
-                Err(error) => Err(error),
-            };
-            match opened {
-                // Its container is not known yet, or is not wanted any more.
-                Ok(Some((path, _))) if self.is_left_out(&path) => {
-                    self.unclaimed.insert(key, position);
-                }
-                Ok(Some((path, handle))) if position.matches(handle.as_ref()) => {
-                    info!(path = %path.display(), at = position.offset, "reading the rest of a rotated file");
-                    let mut tail = self.tail(id, path, Arc::from(handle), position);
-                    tail.set_present(false);
-                    self.tails.insert(id, tail);
-                }
-                Ok(_) => self.forget(key)?,
-                Err(_) if self.containers.as_ref().is_some_and(|all| all.is_removed(&position.path())) => {
-                    self.forget(key)?;
-                }
-                Err(error) => {
-                    debug!(path = %position.path().display(), error = %error, "cannot look for a file read before");
-                    self.unclaimed.insert(key, position);
-                }
-            }
-        }
+        let Some(handle) = old.awake().map(|awake| Arc::clone(&awake.handle)) else { return Ok(()) };
+        let position = FilePosition::start(old.id(), old.path(), self.context.clock.now());
+        let mut tail = Tail::new(handle.as_ref(), Arc::clone(old.path()), Arc::clone(old.named()), &position);
+        tail.has_one_name = old.has_one_name;
+        tail.walk = old.walk;
+        tail.set_present(old.is_present());
+        let awake = self.awake(&tail.known(), handle);
+        tail.wake(awake);
+        self.tails.insert(tail);
         Ok(())
     }
 
     /// Closes files that have gone from the globs and have been silent long enough.
     fn retire(&mut self) -> Result<(), Closed> {
-        let gone: Vec<FileId> = self
-            .tails
-            .iter()
-            .filter(|(_, tail)| tail.is_finished(self.config.rotate_grace))
-            .map(|(id, _)| *id)
-            .collect();
-        for id in gone {
-            if let Some(tail) = self.tails.remove(&id) {
-                let rest = if tail.is_unlinked() { Rest::IsGone } else { Rest::IsKept };
+        let is_finished =
+            |slot: &Slot| self.tails.get(*slot).is_some_and(|tail| tail.is_finished(self.config.rotate_grace));
+        let gone: Vec<Slot> = self.tails.absent().iter().copied().filter(is_finished).collect();
+        for slot in gone {
+            if let Some(tail) = self.tails.remove(slot) {
                 debug!(path = %tail.path().display(), "file has been rotated away and read to its end");
+                let left = tail.awake().filter(|awake| !awake.handle.is_unlinked());
+                let rest = if left.is_some() { Rest::IsKept } else { Rest::IsGone };
+                self.remember(tail.id(), left.and_then(|awake| awake.bookmark.position(ReadTo::whole(tail.offset()))));
                 self.close(&tail, rest)?;
             }
         }
         Ok(())
     }
 
-    /// Whether it is the log of a container that is not to be read.
-    fn is_left_out(&mut self, path: &Path) -> bool {
-        let containers = self.containers.as_mut().filter(|containers| containers.has(path));
-        containers.is_some_and(|containers| containers.tags(path).is_none())
-    }
-
-    fn tail(&mut self, id: FileId, path: PathBuf, handle: Arc<dyn Handle>, position: FilePosition) -> Tail {
-        let has_hints = self.watch.works_for(&path);
-        let tags = self.containers.as_mut().filter(|containers| containers.has(&path));
-        let (kind, format, tags) = match tags.and_then(|containers| containers.tags(&path)) {
-            Some(tags) => (SourceKind::Docker, Format::Docker, tags),
-            None => (SourceKind::File, self.config.format, self.tags(&path)),
-        };
-        let tally = self.context.ledger.open(kind, &tags.name);
-        let bookmark = Arc::new(bookmark::FileBookmark::new(position.clone(), Arc::clone(&handle)));
-        let origin = Origin::wrapped(
-            Stream {
-                key: id.key(),
-                kind,
-                identity: &[&self.tagging.agent_id, b"file", id.key().as_bytes(), &position.generation.to_le_bytes()],
-                resource: tags.resource,
-                attributes: tags.attributes,
-                level: tags.level,
-                tally,
-                bookmark: Arc::clone(&bookmark) as _,
-            },
-            format,
-            position.read_to(),
-        );
-        Tail::new(origin, bookmark, handle, path, position.offset, has_hints)
-    }
-
-    /// What the lines of an ordinary file are tagged with.
-    fn tags(&self, path: &Path) -> docker::Tags {
-        let mut attributes = bookmark::attributes(&self.tagging.attributes, path);
-        container::attributes(&mut attributes, path, &self.disk.resolve(path));
-        let (resource, level) = (Arc::clone(&self.tagging.resource), self.tagging.level);
-        docker::Tags { name: path.display().to_string(), resource, attributes, level }
-    }
-
     fn close(&self, tail: &Tail, rest: Rest) -> Result<(), Closed> {
+        let Some(Awake { origin, bookmark, .. }) = tail.awake() else {
+            // All of it is in the queue, its position included.
+            return if rest == Rest::IsGone { self.forget(tail.id().key()) } else { Ok(()) };
+        };
         if rest == Rest::IsGone {
-            tail.bookmark().forget();
+            bookmark.forget();
         }
-        let origin = tail.origin();
         self.send(Chunk::closing(Arc::clone(origin), tail.offset(), self.context.clock.now()))?;
         self.context.ledger.close(&origin.tally);
         Ok(())
@@ -400,10 +360,6 @@ impl FileSource {
 
     fn send(&self, chunk: Chunk) -> Result<(), Closed> {
         self.runtime.block_on(self.context.intake.send(Input::Chunk(chunk)))
-    }
-
-    fn next_look(&self) -> Instant {
-        self.tails.values().map(Tail::next_look).min().unwrap_or(self.next_scan).min(self.next_scan)
     }
 }
 

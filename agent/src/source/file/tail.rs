@@ -2,16 +2,18 @@
 
 use std::{
     io,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
-use crate::record::{Chunk, Ending, Origin, UnixNanos};
+use crate::record::{Chunk, Ending, Origin, ReadTo, UnixNanos};
 
 use super::{
-    bookmark::FileBookmark,
+    bookmark::{FileBookmark, FilePosition},
     disk::{Disk, Extent, Handle},
+    identity::FileId,
+    stream::Known,
 };
 
 /// Bytes of one chunk.
@@ -36,19 +38,35 @@ pub enum Turn {
     Failed(io::Error),
 }
 
-/// Reads one generation of one file.
+/// What a file has while it is open.
+#[derive(Debug)]
+pub struct Awake {
+    /// The stream that its chunks belong to.
+    pub origin: Arc<Origin>,
+    /// What describes its positions.
+    pub bookmark: Arc<FileBookmark>,
+    /// The open file.
+    pub handle: Arc<dyn Handle>,
+}
+
+/// Reads one generation of one file. There is one for each file that was found, and most are idle: it is kept small.
 #[derive(Debug)]
 pub struct Tail {
-    origin: Arc<Origin>,
-    bookmark: Arc<FileBookmark>,
-    handle: Arc<dyn Handle>,
-    path: PathBuf,
+    id: FileId,
+    generation: u64,
+    awake: Option<Awake>,
+    path: Arc<Path>,
+    named: Arc<Path>,
     offset: u64,
-    /// Whether the kernel tells of changes.
-    pub has_hints: bool,
-    last_bytes: Vec<u8>,
+    /// What was given out behind `offset` before the file was opened.
+    woven: Option<Box<ReadTo>>,
+    /// Whether the kernel can tell of its changes: under this path, since there is no other.
+    pub has_one_name: bool,
+    /// The walk through the globs that came by last.
+    pub walk: u32,
+    last_bytes: LastBytes,
     known_size: u64,
-    known_modified: Option<i128>,
+    known_modified: Option<i64>,
     is_rested: bool,
     next_look: Instant,
     pause: Duration,
@@ -58,26 +76,24 @@ pub struct Tail {
 }
 
 impl Tail {
-    /// Reads from `offset` on.
+    /// Reads on from `position` of the file behind `handle`, once it is awake.
     #[must_use]
-    pub fn new(
-        origin: Arc<Origin>,
-        bookmark: Arc<FileBookmark>,
-        handle: Arc<dyn Handle>,
-        path: PathBuf,
-        offset: u64,
-        has_hints: bool,
-    ) -> Self {
+    pub fn new(handle: &dyn Handle, path: Arc<Path>, named: Arc<Path>, position: &FilePosition) -> Self {
         let now = Instant::now();
-        let mut tail = Self {
-            origin,
-            bookmark,
-            handle,
+        let read_to = position.read_to();
+        Self {
+            id: position.id(),
+            generation: position.generation,
+            awake: None,
             path,
-            offset,
-            has_hints,
-            last_bytes: Vec::new(),
-            known_size: offset,
+            named,
+            offset: position.offset,
+            woven: (read_to != ReadTo::whole(position.offset)).then(|| Box::new(read_to)),
+            has_one_name: false,
+            walk: 0,
+            last_bytes: LastBytes::before(position.offset, handle).unwrap_or_default(),
+            // What is there is seen, so that it is known to be lost if it is gone before its turn.
+            known_size: handle.extent().map_or(0, |extent| extent.size).max(position.offset),
             known_modified: None,
             is_rested: false,
             next_look: now,
@@ -85,21 +101,22 @@ impl Tail {
             last_growth: now,
             is_present: true,
             has_failed: false,
-        };
-        tail.last_bytes = tail.bytes_before_offset().unwrap_or_default();
-        tail
+        }
     }
 
     /// Reads the next chunk.
     pub fn read(&mut self, observed: UnixNanos) -> Turn {
-        let Extent { size, modified } = match self.handle.extent() {
+        let Some(Awake { origin, handle, .. }) = &self.awake else {
+            return Turn::Failed(io::Error::new(io::ErrorKind::NotConnected, "the file is not open"));
+        };
+        let Extent { size, modified } = match handle.extent() {
             Ok(extent) => extent,
             Err(error) => return Turn::Failed(error),
         };
         let shrank = size < self.offset;
         // Also at the same size: a file that was cut may have grown to where it was.
         let is_touched = size > self.offset || self.known_modified != Some(modified);
-        if shrank || is_touched && self.was_rewritten() {
+        if shrank || is_touched && self.was_rewritten(handle.as_ref()) {
             return Turn::Replaced { lost_bytes: self.known_size.saturating_sub(self.offset) };
         }
         self.known_size = size;
@@ -107,12 +124,12 @@ impl Tail {
         self.is_rested = false;
         let waiting = size - self.offset;
         if waiting == 0 {
-            self.origin.tally.lag_bytes.store(0, Ordering::Relaxed);
+            origin.tally.lag_bytes.store(0, Ordering::Relaxed);
             return Turn::End;
         }
         let length = usize::try_from(waiting).unwrap_or(usize::MAX).min(CHUNK_BYTES);
         let mut data = Vec::new();
-        if let Err(error) = self.handle.read_at(self.offset, length, &mut data) {
+        if let Err(error) = handle.read_at(self.offset, length, &mut data) {
             return Turn::Failed(error);
         }
         if data.is_empty() {
@@ -120,14 +137,14 @@ impl Tail {
         }
         let at = self.offset;
         self.offset += data.len() as u64;
-        self.remember(&data);
+        self.last_bytes.follow(&data);
         self.has_failed = false;
         self.last_growth = Instant::now();
         self.pause = Duration::ZERO;
-        self.origin.tally.bytes_read.fetch_add(data.len() as u64, Ordering::Relaxed);
-        self.origin.tally.lag_bytes.store(size.saturating_sub(self.offset), Ordering::Relaxed);
+        origin.tally.bytes_read.fetch_add(data.len() as u64, Ordering::Relaxed);
+        origin.tally.lag_bytes.store(size.saturating_sub(self.offset), Ordering::Relaxed);
         Turn::Read(Chunk {
-            origin: Arc::clone(&self.origin),
+            origin: Arc::clone(origin),
             at,
             data,
             observed,
@@ -137,10 +154,10 @@ impl Tail {
         })
     }
 
-    /// Whether it is time to look.
+    /// Whether all that was seen in the file has been read.
     #[must_use]
-    pub fn is_due(&self, now: Instant) -> bool {
-        self.next_look <= now
+    pub const fn is_at_end(&self) -> bool {
+        self.offset == self.known_size
     }
 
     /// When to look next.
@@ -149,18 +166,22 @@ impl Tail {
         self.next_look
     }
 
-    /// Looks at the next occasion, since something may have changed.
-    pub fn look_now(&mut self) {
-        self.next_look = Instant::now();
-        // The time of a change is no finer than a tick of the kernel, and this may be the second in one tick.
+    /// Sets when to look next.
+    pub const fn look_at(&mut self, when: Instant) {
+        self.next_look = when;
+    }
+
+    /// Something may have changed that neither size nor time show: the time of a change is no finer than a tick of
+    /// the kernel, and this may be the second in one tick.
+    pub const fn distrust(&mut self) {
         self.known_modified = None;
     }
 
-    /// Looks again after a pause that grows from `shortest` to `longest` while nothing comes.
-    pub fn rest(&mut self, shortest: Duration, longest: Duration) {
+    /// How long to wait for the next look: from `shortest` to `longest`, growing while nothing comes.
+    pub fn rest(&mut self, shortest: Duration, longest: Duration) -> Duration {
         self.is_rested = true;
         self.pause = (self.pause * 2).clamp(shortest, longest);
-        self.next_look = Instant::now() + self.pause;
+        self.pause
     }
 
     /// Whether this failure follows a success.
@@ -168,11 +189,16 @@ impl Tail {
         !std::mem::replace(&mut self.has_failed, true)
     }
 
+    /// Whether the globs lead to this file.
+    #[must_use]
+    pub const fn is_present(&self) -> bool {
+        self.is_present
+    }
+
     /// Notes whether the globs still lead to this file.
     pub fn set_present(&mut self, is_present: bool) {
         if self.is_present && !is_present {
             self.last_growth = Instant::now();
-            self.look_now();
         }
         self.is_present = is_present;
     }
@@ -183,48 +209,98 @@ impl Tail {
         !self.is_present
             && self.last_growth.elapsed() >= grace
             && self.is_rested
-            && self.handle.extent().is_ok_and(|extent| extent.size <= self.offset)
+            && self.awake.as_ref().and_then(|awake| awake.handle.extent().ok()).is_some_and(|it| it.size <= self.offset)
     }
 
-    /// Whether no name leads to the file any more.
+    /// Whether the file is open.
     #[must_use]
-    pub fn is_unlinked(&self) -> bool {
-        self.handle.is_unlinked()
+    pub const fn is_open(&self) -> bool {
+        self.awake.is_some()
+    }
+
+    /// Whether the file can be closed without missing anything: all is read to the end of a line, and nothing of it
+    /// is still on its way to the queue and would need the file for its position.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        let is_at_line = self.last_bytes.last().is_none_or(|byte| byte == b'\n');
+        let is_alone = self.awake.as_ref().is_some_and(|awake| Arc::strong_count(&awake.origin) == 1);
+        self.is_present && self.is_rested && self.is_at_end() && is_at_line && is_alone
+    }
+
+    /// What has to be known to open its stream.
+    #[must_use]
+    pub fn known(&self) -> Known {
+        Known {
+            id: self.id,
+            generation: self.generation,
+            path: Arc::clone(&self.path),
+            named: Arc::clone(&self.named),
+            read_to: self.woven.as_deref().copied().unwrap_or(ReadTo::whole(self.offset)),
+        }
+    }
+
+    /// The file is open from now on.
+    pub fn wake(&mut self, awake: Awake) {
+        self.awake = Some(awake);
+        self.woven = None;
+    }
+
+    /// Closes the file. What it had is given back.
+    pub const fn sleep(&mut self) -> Option<Awake> {
+        self.awake.take()
+    }
+
+    /// What the file has if it is open.
+    #[must_use]
+    pub const fn awake(&self) -> Option<&Awake> {
+        self.awake.as_ref()
+    }
+
+    /// When bytes last came.
+    #[must_use]
+    pub const fn last_growth(&self) -> Instant {
+        self.last_growth
+    }
+
+    /// Bytes that were seen in the file and not read.
+    #[must_use]
+    pub const fn unread_bytes(&self) -> u64 {
+        self.known_size.saturating_sub(self.offset)
+    }
+
+    /// Whether size and time are those that it had when it was last read.
+    #[must_use]
+    pub fn is_as_known(&self, extent: Extent) -> bool {
+        self.known_size == extent.size && self.known_modified == Some(extent.modified)
+    }
+
+    /// The name under which it was written, which its records carry.
+    #[must_use]
+    pub const fn named(&self) -> &Arc<Path> {
+        &self.named
+    }
+
+    /// Which file it is.
+    #[must_use]
+    pub const fn id(&self) -> FileId {
+        self.id
     }
 
     /// Whether its path still leads to it.
     #[must_use]
     pub fn is_at_its_path(&self, disk: &dyn Disk) -> bool {
-        disk.identify(&self.path).ok().flatten().is_some_and(|id| id.key() == self.origin.key)
+        matches!(disk.look(&self.path), Ok(Some((id, _))) if id == self.id)
     }
 
     /// The path it was last seen at.
     #[must_use]
-    pub fn path(&self) -> &Path {
+    pub const fn path(&self) -> &Arc<Path> {
         &self.path
     }
 
-    /// It was seen at another path. Its records keep the name under which it was opened.
-    pub fn set_path(&mut self, path: &Path) {
-        path.clone_into(&mut self.path);
-    }
-
-    /// The stream that its chunks belong to.
-    #[must_use]
-    pub const fn origin(&self) -> &Arc<Origin> {
-        &self.origin
-    }
-
-    /// What describes its positions.
-    #[must_use]
-    pub fn bookmark(&self) -> &FileBookmark {
-        &self.bookmark
-    }
-
-    /// The open file.
-    #[must_use]
-    pub fn handle(&self) -> Arc<dyn Handle> {
-        Arc::clone(&self.handle)
+    /// It was seen at another path. Its records keep their name.
+    pub fn set_path(&mut self, path: Arc<Path>) {
+        self.path = path;
     }
 
     /// How far it was read.
@@ -234,23 +310,47 @@ impl Tail {
     }
 
     /// Truncated and grown to the position or past it: the size looks like an append, the bytes do not.
-    fn was_rewritten(&self) -> bool {
-        self.bytes_before_offset().is_some_and(|bytes| bytes != self.last_bytes)
+    fn was_rewritten(&self, handle: &dyn Handle) -> bool {
+        LastBytes::before(self.offset, handle).is_some_and(|bytes| bytes != self.last_bytes)
     }
+}
 
-    fn bytes_before_offset(&self) -> Option<Vec<u8>> {
-        let length = usize::try_from(self.offset).unwrap_or(usize::MAX).min(REMEMBERED_BYTES);
+/// The last bytes that were read of a file, in place: most files are idle, and there are many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct LastBytes {
+    bytes: [u8; REMEMBERED_BYTES],
+    length: usize,
+}
+
+impl Default for LastBytes {
+    fn default() -> Self {
+        Self { bytes: [0; REMEMBERED_BYTES], length: 0 }
+    }
+}
+
+impl LastBytes {
+    /// Those before an offset. `None` if the file cannot be read there.
+    fn before(offset: u64, handle: &dyn Handle) -> Option<Self> {
+        let length = usize::try_from(offset).unwrap_or(usize::MAX).min(REMEMBERED_BYTES);
         let mut bytes = Vec::with_capacity(length);
         if length > 0 {
-            self.handle.read_at(self.offset - length as u64, length, &mut bytes).ok()?;
-            bytes.truncate(length);
+            handle.read_at(offset - length as u64, length, &mut bytes).ok()?;
         }
-        Some(bytes)
+        let mut last = Self::default();
+        last.follow(&bytes[..length.min(bytes.len())]);
+        Some(last)
     }
 
-    fn remember(&mut self, data: &[u8]) {
-        self.last_bytes.extend_from_slice(&data[data.len().saturating_sub(REMEMBERED_BYTES)..]);
-        let surplus = self.last_bytes.len().saturating_sub(REMEMBERED_BYTES);
-        self.last_bytes.drain(..surplus);
+    fn last(&self) -> Option<u8> {
+        self.length.checked_sub(1).map(|last| self.bytes[last])
+    }
+
+    fn follow(&mut self, data: &[u8]) {
+        let data = &data[data.len().saturating_sub(REMEMBERED_BYTES)..];
+        let kept = self.length.min(REMEMBERED_BYTES - data.len());
+        self.bytes.copy_within(self.length - kept..self.length, 0);
+        self.length = kept + data.len();
+        self.bytes[kept..self.length].copy_from_slice(data);
+        self.bytes[self.length..].fill(0);
     }
 }

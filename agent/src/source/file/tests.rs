@@ -1,7 +1,10 @@
+mod closing;
+mod finding;
+
 use std::{fs, io::Write, thread::JoinHandle};
 
 use crate::{
-    record::{Format, Ledger, ReadTo, SystemClock},
+    record::{Ending, Format, Ledger, Origin, ReadTo, SystemClock},
     source::{Outlet, Received, StopSwitch, intake, stop_switch},
 };
 
@@ -12,22 +15,65 @@ struct Reading {
     folder: tempfile::TempDir,
     /// Another folder that is looked through as well.
     beside: tempfile::TempDir,
+    config: Config,
+    /// Whether the kernel tells of changes.
+    has_hints: bool,
     outlet: Outlet,
     switch: Option<StopSwitch>,
     thread: Option<JoinHandle<()>>,
     runtime: tokio::runtime::Runtime,
     /// Bytes per stream, streams in the order in which they appeared.
-    streams: Vec<(Arc<Origin>, Vec<u8>)>,
+    streams: Vec<(Told, Vec<u8>)>,
     /// Newest position per key, as a queue would have it.
     positions: BTreeMap<String, Vec<u8>>,
     ledger: Arc<Ledger>,
 }
 
+/// What is remembered of an [`Origin`]. Not the origin itself, which would keep its file open.
+#[derive(Debug)]
+struct Told {
+    id: u64,
+    key: String,
+    uid_prefix: Vec<u8>,
+    is_ended: bool,
+}
+
 impl Reading {
     fn new() -> Self {
-        let mut reading = Self {
-            folder: tempfile::tempdir().unwrap(),
-            beside: tempfile::tempdir().unwrap(),
+        Self::with(|_| {})
+    }
+
+    /// With nothing but hints: nothing is looked at by itself for as long as a test takes.
+    fn by_hints() -> Self {
+        Self::with(|config| {
+            config.scan = Duration::from_secs(3600);
+            config.poll = Duration::from_secs(3600);
+        })
+    }
+
+    fn with(change: impl FnOnce(&mut Config)) -> Self {
+        let mut reading = Self::prepare();
+        change(&mut reading.config);
+        reading.start();
+        reading
+    }
+
+    fn prepare() -> Self {
+        let [folder, beside] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let config = Config {
+            paths: [&folder, &beside].map(|dir| dir.path().join("**/*.log").display().to_string()).to_vec(),
+            exclude: vec![folder.path().join("left-out*").display().to_string()],
+            poll: Duration::from_millis(20),
+            scan: Duration::from_millis(40),
+            rotate_grace: Duration::from_millis(100),
+            format: Format::Auto,
+            max_open: 1_000,
+        };
+        Self {
+            folder,
+            beside,
+            config,
+            has_hints: true,
             outlet: intake(1 << 20).1,
             switch: None,
             thread: None,
@@ -35,9 +81,7 @@ impl Reading {
             streams: Vec::new(),
             positions: BTreeMap::new(),
             ledger: Arc::default(),
-        };
-        reading.start();
-        reading
+        }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -52,14 +96,6 @@ impl Reading {
     fn start(&mut self) {
         let (intake, outlet) = intake(1 << 20);
         let (switch, stop) = stop_switch();
-        let config = Config {
-            paths: [self.folder.path(), self.beside.path()].map(|dir| dir.join("*.log").display().to_string()).to_vec(),
-            exclude: vec![self.path("left-out*").display().to_string()],
-            poll: Duration::from_millis(20),
-            scan: Duration::from_millis(40),
-            rotate_grace: Duration::from_millis(100),
-            format: Format::Auto,
-        };
         let context = Context {
             intake,
             stop,
@@ -74,7 +110,11 @@ impl Reading {
             state_dir: self.path("state"),
             agent_id: [0; 16],
         };
-        let source = FileSource::new(config, context, tagging, Arc::new(RealDisk), self.runtime.handle().clone());
+        let (config, runtime) = (self.config.clone(), self.runtime.handle().clone());
+        let mut source = FileSource::new(config, context, tagging, Arc::new(RealDisk), runtime);
+        if !self.has_hints {
+            source.watch = Watch::over(None);
+        }
         self.thread = Some(std::thread::spawn(move || source.run()));
         self.switch = Some(switch);
         self.outlet = outlet;
@@ -94,12 +134,19 @@ impl Reading {
             Received::Nothing => panic!("nothing came for 20 s, so far: {:?}", self.texts()),
             Received::Input(Input::Event(_) | Input::Pushed(_)) => true,
             Received::Input(Input::Chunk(chunk)) => {
-                let known = self.streams.iter().position(|(origin, _)| origin.id == chunk.origin.id);
+                let known = self.streams.iter().position(|(told, _)| told.uid_prefix == chunk.origin.uid_prefix);
                 let index = known.unwrap_or_else(|| {
-                    self.streams.push((Arc::clone(&chunk.origin), Vec::new()));
+                    let Origin { id, key, uid_prefix, .. } = chunk.origin.as_ref();
+                    let (key, uid_prefix) = (key.clone(), uid_prefix.clone());
+                    self.streams.push((Told { id: *id, key, uid_prefix, is_ended: false }, Vec::new()));
                     self.streams.len() - 1
                 });
-                self.streams[index].1.extend_from_slice(&chunk.data);
+                let (told, text) = &mut self.streams[index];
+                let is_between_lines = text.last().is_none_or(|byte| *byte == b'\n');
+                assert!(told.id == chunk.origin.id || is_between_lines, "half a line is forgotten with its origin");
+                told.id = chunk.origin.id;
+                told.is_ended |= chunk.ending == Ending::Closed;
+                text.extend_from_slice(&chunk.data);
                 let end = chunk.at + chunk.data.len() as u64;
                 if let Some(bookmark) = chunk.origin.bookmark.at(ReadTo::whole(end)) {
                     if bookmark.is_empty() {
