@@ -61,7 +61,7 @@ fn nothing_has_to_be_set() {
     assert_eq!(settings.state_dir, Path::new("/home/me/.local/state/runlog"));
     assert_eq!(settings.docker.socket, Path::new("/var/run/docker.sock"));
     assert_eq!(settings.queue.max_bytes, 2 << 30);
-    assert_eq!(settings.batch.linger, Duration::from_millis(100));
+    assert_eq!(settings.batch.linger, Duration::from_millis(180));
     assert_eq!(settings.serve.listen.unwrap().to_string(), "127.0.0.1:4319");
     assert_eq!((settings.export, settings.store_kept), (None, Switch::Auto));
     assert_eq!(effective.len(), options::known().len());

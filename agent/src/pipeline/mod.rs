@@ -192,7 +192,8 @@ impl Pipeline {
     }
 }
 
-/// The queue syncs twice as often as batches linger: a line waits for its batch, and then for its sync.
+/// The queue syncs at most twice as often as batches linger, so that batches that close soon after each other share
+/// a sync.
 fn commit_interval(linger: Duration) -> Duration {
     linger / 2
 }

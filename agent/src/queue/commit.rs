@@ -40,8 +40,10 @@ enum Cursors {
     NoRoom,
 }
 
-/// The committer's life: a commit `linger` after something was appended, until the last handle is gone.
+/// The committer's life: a commit once something was appended, but not within `linger` of the one before, until the
+/// last handle is gone. So what comes seldom does not wait, and what comes often shares its syncs.
 pub(super) fn run(log: &Log, linger: Duration) {
+    let mut last = Instant::now();
     loop {
         let mut state = lock(&log.state);
         while !state.dirty && !state.ended {
@@ -55,11 +57,13 @@ pub(super) fn run(log: &Log, linger: Duration) {
             }
         }
         if state.dirty {
-            state = wait(log, state, linger, |state| state.urgent || state.ended);
+            let rest = (last + linger).saturating_duration_since(Instant::now());
+            state = wait(log, state, rest, |state| state.urgent || state.ended);
         }
         let ended = state.ended;
         drop(state);
         let committed = log.commit();
+        last = Instant::now();
         if ended {
             return;
         }

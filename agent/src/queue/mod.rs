@@ -182,7 +182,7 @@ impl Queue {
     /// Opens the queue in `dir`, making it if there is none, and reads what is there.
     ///
     /// `destinations` are all that will read; what only others have not acknowledged is free to go. A new one begins
-    /// with the oldest entry that is there. What is appended is durable after `linger` and one sync.
+    /// with the oldest entry that is there. What is appended is durable after at most `linger` and one sync.
     ///
     /// # Errors
     /// See [`OpenError`]. A full disk is not among them: the queue opens, so that it can be emptied.

@@ -132,7 +132,7 @@ fn the_settings_are_shown_with_their_origin() {
     process.max_wait           5s                   default
     parse.max_line_bytes       1MiB                 default
     batch.max_bytes            768KiB               default
-    batch.linger               100ms                default
+    batch.linger               180ms                default
     queue.max_bytes            2GiB                 default
     queue.segment_bytes        32MiB                default
     memory.max_bytes           16MiB                default
