@@ -24,7 +24,7 @@ const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.38.0";
 pub struct Config {
     /// At this size before compression.
     pub max_bytes: usize,
-    /// When its first line has waited this long.
+    /// When its first line is there, but not within this time of the batch before.
     pub linger: Duration,
 }
 
@@ -33,6 +33,9 @@ const FULL_BATCHES_OPEN: usize = 8;
 
 /// Runs whose passed-on records may have open batches: clients name them as they like.
 const MAX_PASSED_RUNS: usize = 64;
+
+/// How long a line that comes after a silence waits for those that are printed with it.
+const GATHER: Duration = Duration::from_millis(10);
 
 /// A client that waits for its answer waits for this part of the linger.
 const LINGER_FOR_CLIENTS: u32 = 4;
@@ -62,6 +65,8 @@ struct Open {
     has_events: bool,
     /// Set with the first record or position.
     since: Option<Instant>,
+    /// When the batch before it was closed.
+    last: Option<Instant>,
     /// How far each stream has been read, if it was; the stream that was asked for last stands last. Two
     /// generations of a file share a key, and the later one must come later in the positions.
     read_to: Vec<(Arc<Origin>, Option<ReadTo>)>,
@@ -250,15 +255,18 @@ impl Open {
             last_time: 0,
             has_events: false,
             since: None,
+            last: None,
             read_to: Vec::new(),
             receipts: Vec::new(),
         }
     }
 
-    /// When it has waited long enough, if it is not empty.
+    /// When it has waited long enough, if it is not empty: what comes seldom hardly waits, and what comes often is
+    /// sent once a linger.
     fn due(&self, config: &Config) -> Option<Instant> {
         let linger = if self.receipts.is_empty() { config.linger } else { config.linger / LINGER_FOR_CLIENTS };
-        Some(self.since? + linger)
+        let gathered = self.since? + GATHER.min(linger);
+        Some(self.last.map_or(gathered, |last| gathered.max(last + linger)))
     }
 
     /// Notes a record for the description.
@@ -300,6 +308,7 @@ impl Open {
         self.first_time = u64::MAX;
         self.last_time = 0;
         self.has_events = false;
+        self.last = Some(Instant::now());
         self.since = None;
         self.read_to.clear();
         self.receipts.clear();

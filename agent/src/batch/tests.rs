@@ -105,15 +105,28 @@ fn runs_do_not_share_a_batch() {
 }
 
 #[test]
-fn a_batch_is_due_after_its_linger() {
+fn a_batch_is_due_soon_after_a_silence_and_else_a_linger_after_the_one_before() {
     let mut batcher = batcher(1 << 20);
     assert_eq!(batcher.next_due(), None);
     let now = Instant::now();
     let slot = batcher.slot(&origin("a", &resource("run")), now);
-    assert_eq!(batcher.next_due(), Some(now + Duration::from_secs(1)));
+    assert_eq!(batcher.next_due(), Some(now + GATHER));
     assert_eq!(batcher.due(Due::At(now)), []);
-    assert_eq!(batcher.due(Due::At(now + Duration::from_secs(1))), [slot]);
+    assert_eq!(batcher.due(Due::At(now + GATHER)), [slot]);
     assert_eq!(batcher.due(Due::All), [slot]);
+
+    let before = Instant::now();
+    batcher.close(slot).unwrap();
+    let after = Instant::now();
+    assert_eq!(batcher.next_due(), None);
+    batcher.slot(&origin("a", &resource("run")), after);
+    let linger = Duration::from_secs(1);
+    assert!((before + linger..=after + linger).contains(&batcher.next_due().unwrap()));
+
+    let later = after + 2 * linger;
+    batcher.close(slot).unwrap();
+    batcher.slot(&origin("a", &resource("run")), later);
+    assert_eq!(batcher.next_due(), Some(later + GATHER));
 }
 
 #[test]
