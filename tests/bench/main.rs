@@ -8,6 +8,7 @@
 #![allow(clippy::print_stdout, reason = "the tables are what this program is for")]
 
 mod client;
+mod containers;
 mod feed;
 mod format;
 mod lines;
@@ -50,7 +51,7 @@ struct Options {
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     repeats: u32,
     /// Agents to measure
-    #[arg(long, value_delimiter = ',', default_value = "runlog,collector,collector-queue")]
+    #[arg(long, value_delimiter = ',', default_value = "runlog,runlog-files,collector,collector-queue")]
     peers: Vec<String>,
     /// The runlog program
     #[arg(long, default_value = "target/release/runlog")]
@@ -108,10 +109,11 @@ impl Options {
     fn peers(&self) -> anyhow::Result<Vec<Box<dyn Peer>>> {
         let collector = |queue| Box::new(Collector { program: self.collector.clone(), queue });
         let runlog = |wire| Box::new(Runlog { program: self.runlog.clone(), wire });
-        let known: [Box<dyn Peer>; 5] = [
+        let known: [Box<dyn Peer>; 6] = [
             runlog(Wire::Zstd),
             runlog(Wire::Gzip),
             runlog(Wire::Grpc),
+            runlog(Wire::EngineFiles),
             collector(Queue::Memory),
             collector(Queue::Disk),
         ];
@@ -134,6 +136,8 @@ impl Options {
         if !scenario.task.needs_own_logs() {
             scenario.task.write_ahead(&shared).context("cannot write the lines")?;
         }
+        let _printed = scenario.task.containers(&shared)?;
+        let peers: Vec<&dyn Peer> = peers.iter().map(AsRef::as_ref).filter(|peer| peer.takes(scenario.task)).collect();
         let mut series: Vec<Series> =
             peers.iter().map(|peer| Series { name: peer.name(), samples: Vec::new() }).collect();
         for round in 0..self.repeats.min(scenario.most_rounds) as usize {
@@ -147,7 +151,7 @@ impl Options {
                     scenario.task.write_ahead(&logs).context("cannot write the lines")?;
                 }
                 let name = peers[nth].name();
-                let sample = measure(peers[nth].as_ref(), scenario.task, &logs, folder.path(), self.agent_core)
+                let sample = measure(peers[nth], scenario.task, &logs, folder.path(), self.agent_core)
                     .with_context(|| format!("cannot measure {name}"))?;
                 let main = scenario.aspect.main();
                 let figure = grouped((main.of)(&sample), main.digits);

@@ -16,6 +16,7 @@ use anyhow::{Context, anyhow};
 use self::agent::{Agent, Sent, TICK, own_cpu};
 use crate::{
     client,
+    containers::{Containers, Engine},
     feed::{self, Rate, Written},
     format::Format,
     lines::Lines,
@@ -56,6 +57,13 @@ pub enum Task {
     Wake,
     /// A file of one line, for the time until it is sent.
     Start,
+    /// Containers that have printed their lines and ended.
+    Containers {
+        /// How many.
+        containers: u16,
+        /// Lines in all.
+        lines: u64,
+    },
     /// Requests over OTLP/HTTP.
     Pass {
         /// Records in all.
@@ -78,6 +86,8 @@ pub struct Sample {
     pub rss_bytes: u64,
     /// The sink's own time in that span, without the reading of requests, with that of the generator if there is one.
     pub sink_cpu: Duration,
+    /// The Docker engine's CPU time in that span; zero where none is asked.
+    pub engine_cpu: Duration,
     /// From the write of a line to its arrival, shortest first; empty where lines were there before.
     pub latencies: Vec<Duration>,
     /// From the start of the process until it said that it is ready; `None` if it cannot be asked.
@@ -126,9 +136,23 @@ impl Task {
     pub fn write_ahead(self, logs: &Path) -> io::Result<()> {
         match self {
             Self::Files { format, files, lines } => feed::write_ahead(logs, format, files, lines / u64::from(files)),
+            Self::Containers { containers, lines } => {
+                feed::write_ahead(logs, Format::Python, containers, lines / u64::from(containers))
+            }
             Self::Idle { files, .. } => feed::write_one_each(logs, files),
             Self::Start | Self::Wake => feed::write_one_each(logs, 1),
             Self::Pace(_) | Self::Pass { .. } => Ok(()),
+        }
+    }
+
+    /// Lets containers print what was written ahead, if it is to come from there.
+    ///
+    /// # Errors
+    /// If the engine does not let them.
+    pub fn containers(self, logs: &Path) -> anyhow::Result<Option<Containers>> {
+        match self {
+            Self::Containers { containers, .. } => Containers::print(logs, containers).map(Some),
+            _ => Ok(None),
         }
     }
 
@@ -141,6 +165,7 @@ impl Task {
     const fn lines(self) -> u64 {
         match self {
             Self::Files { files, lines, .. } => lines / files as u64 * files as u64,
+            Self::Containers { containers, lines } => lines / containers as u64 * containers as u64,
             Self::Pace(rate) => rate.count,
             Self::Idle { files, .. } => files as u64,
             Self::Wake => 1 + WAKES,
@@ -158,18 +183,20 @@ pub fn measure(peer: &dyn Peer, task: Task, logs: &Path, folder: &Path, core: Op
     let sink = Sink::start(task.format()).context("cannot start the sink")?;
     let input = match task {
         Task::Pass { .. } => Input::Otlp(free_address()?),
+        Task::Containers { .. } => Input::Containers(Engine::find()?),
         _ => Input::Files(logs, task.format()),
     };
     let job = Job { input, sink: sink.address(), folder };
     let invocation = peer.prepare(&job).context("cannot prepare the agent")?;
     let requests = if let Task::Pass { lines } = task { client::requests(lines) } else { Vec::new() };
+    let engine_before = Engine::cpu()?;
     let own_cpu_before = own_cpu()?;
     let start = Instant::now();
     let mut agent = Agent::start(&invocation, folder, core)?;
     let mut ready = None;
     let mut written = Vec::new();
     let mut span_start = start;
-    let sent = match (task, input) {
+    let sent = match (task, &job.input) {
         (Task::Pace(rate), _) => {
             let sent;
             (sent, written) = while_fed(&mut agent, &sink, rate.count, || feed::write_at_rate(logs, rate))?;
@@ -177,7 +204,7 @@ pub fn measure(peer: &dyn Peer, task: Task, logs: &Path, folder: &Path, core: Op
         }
         (Task::Pass { lines }, Input::Otlp(address)) => {
             wait_for(|| TcpStream::connect(address).is_ok()).context("the agent does not listen")?;
-            while_fed(&mut agent, &sink, lines, || client::post_all(address, &requests))?.0
+            while_fed(&mut agent, &sink, lines, || client::post_all(*address, &requests))?.0
         }
         (Task::Idle { files, watched }, _) => {
             agent.wait_until_sent(&sink, u64::from(files))?;
@@ -209,6 +236,10 @@ pub fn measure(peer: &dyn Peer, task: Task, logs: &Path, folder: &Path, core: Op
         }
         _ => agent.wait_until_sent(&sink, task.lines())?,
     };
+    let engine_cpu = match task {
+        Task::Containers { .. } => Engine::cpu()?.saturating_sub(engine_before),
+        _ => Duration::ZERO,
+    };
     let (peak_rss_bytes, rss_bytes) = agent.rss_bytes()?;
     let sink_cpu = sent.own_cpu.saturating_sub(own_cpu_before);
     let exit = agent.end()?;
@@ -226,6 +257,7 @@ pub fn measure(peer: &dyn Peer, task: Task, logs: &Path, folder: &Path, core: Op
         peak_rss_bytes,
         rss_bytes,
         sink_cpu,
+        engine_cpu,
         latencies,
         ready,
         totals,

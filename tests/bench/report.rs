@@ -204,6 +204,7 @@ fn sample(sample: &Sample) -> Value {
         "peak_rss_bytes": sample.peak_rss_bytes,
         "rss_bytes": sample.rss_bytes,
         "sink_cpu_seconds": sample.sink_cpu.as_secs_f64(),
+        "engine_cpu_seconds": sample.engine_cpu.as_secs_f64(),
         "exit": ending(sample.exit),
         "missing": sample.missing(),
         "unique": sample.totals.unique,

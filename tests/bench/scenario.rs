@@ -13,6 +13,7 @@ const STEADY_SECONDS: u64 = 15;
 const ROTATION: u64 = 50_000;
 const ROTATION_SECONDS: u64 = 10;
 const MANY_FILES: u16 = 64;
+const MANY_CONTAINERS: u16 = 200;
 const IDLE_FOR: Duration = Duration::from_secs(20);
 
 /// A task with its name.
@@ -35,6 +36,8 @@ pub enum Aspect {
     Throughput,
     /// Lines that come at a rate.
     Rate,
+    /// CPU time of a line that comes from a container.
+    Containers,
     /// Doing nothing.
     Idle,
     /// The first line after a pause.
@@ -73,6 +76,9 @@ pub fn all(lines: u64) -> Vec<Scenario> {
     let count = ROTATION * ROTATION_SECONDS;
     let rotation = Rate { count, lines_per_second: ROTATION, rotate_after: Some(ROTATION) };
     add("rotation", 1, Aspect::Rate, Task::Pace(rotation));
+    for containers in [1, MANY_CONTAINERS] {
+        add(&format!("containers-{containers}"), 3, Aspect::Containers, Task::Containers { containers, lines });
+    }
     for files in [100, 10_000] {
         add(&format!("idle-{files}"), 1, Aspect::Idle, Task::Idle { files, watched: IDLE_FOR });
     }
@@ -83,13 +89,14 @@ pub fn all(lines: u64) -> Vec<Scenario> {
 
 impl Aspect {
     /// In the order of tables.
-    pub const ALL: [Self; 5] = [Self::Throughput, Self::Rate, Self::Idle, Self::Wake, Self::Start];
+    pub const ALL: [Self; 6] = [Self::Throughput, Self::Containers, Self::Rate, Self::Idle, Self::Wake, Self::Start];
 
     /// A title for its table.
     #[must_use]
     pub const fn title(self) -> &'static str {
         match self {
             Self::Throughput => "Throughput",
+            Self::Containers => "Containers",
             Self::Rate => "At a rate",
             Self::Idle => "Idle",
             Self::Wake => "The first line after a pause",
@@ -102,6 +109,7 @@ impl Aspect {
     pub const fn file_name(self) -> &'static str {
         match self {
             Self::Throughput => "throughput",
+            Self::Containers => "containers",
             Self::Rate => "rate",
             Self::Idle => "idle",
             Self::Wake => "wake",
@@ -113,7 +121,7 @@ impl Aspect {
     #[must_use]
     pub const fn main(self) -> Column {
         match self {
-            Self::Throughput => column("lines/CPU-s", 0, Sample::lines_per_cpu_second),
+            Self::Throughput | Self::Containers => column("lines/CPU-s", 0, Sample::lines_per_cpu_second),
             Self::Rate => column("% of a core", 2, busy),
             Self::Idle => column("% of a core", 3, busy),
             Self::Wake => column("p50 ms", 1, |sample| latency(sample, 0.5)),
@@ -134,7 +142,9 @@ impl Aspect {
         let ready = column("ready ms", 0, |sample| sample.ready.map_or(f64::NAN, |ready| ready.as_secs_f64() * 1e3));
         let wall = column("wall s", 2, |sample| sample.wall.as_secs_f64());
         let sink = column("sink us/line", 2, |sample| per_line(sample, sample.sink_cpu.as_secs_f64() * 1e6));
+        let engine = column("engine us/line", 2, |sample| per_line(sample, sample.engine_cpu.as_secs_f64() * 1e6));
         match self {
+            Self::Containers => vec![engine, peak_rss, wire, wall, sink],
             Self::Throughput => vec![peak_rss, wire, wall, sink],
             Self::Rate => vec![p50, p99, max, rss, peak_rss, wire],
             Self::Idle => vec![rss, peak_rss],

@@ -190,7 +190,10 @@ pub fn own_cpu() -> io::Result<Duration> {
 }
 
 /// User and system time of a process, its ended threads included. Source: `proc_pid_stat(5)`, fields 14 and 15.
-fn cpu_of(process: &str) -> io::Result<Duration> {
+///
+/// # Errors
+/// If there is no such process.
+pub fn cpu_of(process: &str) -> io::Result<Duration> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
     cpu_in(&stat).ok_or_else(|| io::Error::other("not the format of proc_pid_stat(5)"))
 }

@@ -75,28 +75,26 @@ service:
 
     /// The receiver's name and its settings.
     fn receiver(&self, input: &Input<'_>) -> (&'static str, String) {
-        match input {
+        let (files, is_wrapped) = match input {
             Input::Otlp(address) => {
-                ("otlp", format!("otlp:\n    protocols:\n      http:\n        endpoint: {address}"))
+                return ("otlp", format!("otlp:\n    protocols:\n      http:\n        endpoint: {address}"));
             }
             Input::Files(logs, format) => {
-                let storage = if self.queue == Queue::Disk { "\n    storage: file_storage" } else { "" };
-                let operators = match format {
-                    // Paths here are not those of pods.
-                    Format::Docker | Format::Cri => {
-                        "\n    operators:\n      - type: container\n        add_metadata_from_filepath: false"
-                    }
-                    Format::Python | Format::Json | Format::Traceback | Format::Progress => "",
-                };
-                // `retry_on_failure` reads no further while the next stage takes nothing.
-                let settings = format!(
-                    "file_log:\n    include: [{}/*.log]\n    start_at: beginning\n    retry_on_failure:\n      \
-                     enabled: true{storage}{operators}",
-                    logs.display()
-                );
-                ("file_log", settings)
+                (format!("{}/*.log", logs.display()), matches!(format, Format::Docker | Format::Cri))
             }
-        }
+            // It asks no engine for logs, and reads those of all containers.
+            Input::Containers(engine) => (format!("{}/*/*-json.log", engine.folder.display()), true),
+        };
+        let storage = if self.queue == Queue::Disk { "\n    storage: file_storage" } else { "" };
+        // Paths here are not those of pods.
+        let container = "\n    operators:\n      - type: container\n        add_metadata_from_filepath: false";
+        let operators = if is_wrapped { container } else { "" };
+        // `retry_on_failure` reads no further while the next stage takes nothing.
+        let settings = format!(
+            "file_log:\n    include: [{files}]\n    start_at: beginning\n    retry_on_failure:\n      \
+             enabled: true{storage}{operators}"
+        );
+        ("file_log", settings)
     }
 }
 

@@ -14,7 +14,7 @@ pub use self::{
     collector::{Collector, Queue},
     runlog::{Runlog, Wire},
 };
-use crate::format::Format;
+use crate::{containers::Engine, format::Format, measure::Task};
 
 /// What an agent is to do.
 #[derive(Debug)]
@@ -28,12 +28,14 @@ pub struct Job<'a> {
 }
 
 /// Where an agent's lines come from.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub enum Input<'a> {
     /// The folder whose `*.log` it follows, from their beginnings, and what is in them.
     Files(&'a Path, Format),
     /// The address where it takes OTLP over HTTP.
     Otlp(SocketAddr),
+    /// The containers of that engine that have our label.
+    Containers(Engine),
 }
 
 /// How an agent is started.
@@ -61,6 +63,11 @@ pub trait Peer {
     /// Whether the agent that keeps its things in that folder says that it is ready. `None` if it cannot be asked.
     fn is_ready(&self, _folder: &Path) -> Option<bool> {
         None
+    }
+
+    /// Whether it has a way of its own to do that.
+    fn takes(&self, _task: Task) -> bool {
+        true
     }
 
     /// Prepares `job.folder` and says how to start. The agent runs until SIGTERM.

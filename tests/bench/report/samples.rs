@@ -14,6 +14,7 @@ pub fn sample(cpu_millis: u64, unique: u64) -> Sample {
         peak_rss_bytes: 30 << 20,
         rss_bytes: 20 << 20,
         sink_cpu: Duration::from_millis(300),
+        engine_cpu: Duration::ZERO,
         latencies: Vec::new(),
         ready: None,
         totals: Totals { unique, wire_bytes: 40 * unique, ..Totals::default() },
