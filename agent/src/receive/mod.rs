@@ -6,6 +6,7 @@
 //! `doc/PROTOCOL-HTTP2.md` and `doc/statuscodes.md`.
 
 mod body;
+pub mod connections;
 mod grpc;
 mod http;
 mod json;

@@ -5,28 +5,22 @@ use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 use hyper::service::service_fn;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{conn::auto, graceful::GracefulShutdown},
+    server::conn::auto,
 };
-use tokio::{
-    net::TcpListener,
-    select,
-    sync::{Semaphore, watch},
-    task::JoinSet,
-    time::{sleep, timeout},
-};
-use tracing::{debug, info, warn};
+use tokio::{net::TcpListener, select, sync::watch, time::sleep};
+use tracing::{info, warn};
 
-use crate::{receive::answer, source::Stop};
+use crate::{
+    receive::{answer, connections},
+    source::Stop,
+};
 
 use super::{Trouble, end::Gate};
-
-/// More wait in the kernel's backlog.
-const MAX_CONNECTIONS: usize = 256;
 
 /// Requests of one connection of HTTP/2 that are under way at the same time.
 const MAX_STREAMS: u32 = 32;
 
-/// What a connection may send before it is read. With the connections above it bounds what nobody has counted.
+/// What a connection may send before it is read. With the number of connections it bounds what nobody has counted.
 const WINDOW_BYTES: u32 = 256 * 1024;
 
 /// What is read at once from a connection of HTTP/1, of which the same holds.
@@ -40,9 +34,6 @@ const PING_EVERY: Duration = Duration::from_secs(60);
 
 /// How long requests that are under way may take when runlog stops.
 const GRACE: Duration = Duration::from_secs(10);
-
-/// How long to wait when a connection cannot be taken, as when all file descriptors are in use.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 /// How often an address that is in use is tried again.
 const BIND_AGAIN: Duration = Duration::from_secs(5);
@@ -79,28 +70,8 @@ pub(super) async fn bind(address: SocketAddr, trouble: &watch::Sender<Trouble>) 
 
 /// Receives until the stop is thrown, and what is under way is answered.
 pub(super) async fn serve(listener: TcpListener, end: Arc<Gate>, mut stop: Stop) {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let graceful = GracefulShutdown::new();
-    // Owns the connections: what is still open when this function returns ends with it.
-    let mut connections = JoinSet::new();
     let server = server();
-    loop {
-        // Both waits are cancel safe.
-        let accepted = async {
-            let place = Arc::clone(&places).acquire_owned().await;
-            (place, listener.accept().await)
-        };
-        let (place, stream) = select! {
-            () = stop.thrown() => break,
-            (place, accepted) = accepted => match accepted {
-                Ok((stream, _)) => (place, stream),
-                Err(error) => {
-                    debug!(%error, "a connection could not be taken");
-                    sleep(ACCEPT_PAUSE).await;
-                    continue;
-                }
-            },
-        };
+    connections::serve(listener, stop.thrown(), GRACE, |stream| {
         // A client waits for each answer. Without it they come a little later.
         let _ = stream.set_nodelay(true);
         let end = Arc::clone(&end);
@@ -108,17 +79,9 @@ pub(super) async fn serve(listener: TcpListener, end: Arc<Gate>, mut stop: Stop)
             let end = Arc::clone(&end);
             async move { Ok::<_, Infallible>(answer(request, &*end).await) }
         });
-        let connection = server.serve_connection(TokioIo::new(stream), service).into_owned();
-        let connection = graceful.watch(connection);
-        connections.spawn(async move {
-            // A connection that breaks is its client's affair.
-            let _ = connection.await;
-            drop(place);
-        });
-        while connections.try_join_next().is_some() {}
-    }
-    drop(listener);
-    let _ = timeout(GRACE, graceful.shutdown()).await;
+        server.serve_connection(TokioIo::new(stream), service).into_owned()
+    })
+    .await;
 }
 
 fn server() -> auto::Builder<TokioExecutor> {

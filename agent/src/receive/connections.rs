@@ -1,0 +1,62 @@
+//! The connections of a listener: how many, and how they end.
+
+use std::{sync::Arc, time::Duration};
+
+use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    pin, select,
+    sync::Semaphore,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+
+/// More wait in the kernel's backlog.
+const MAX_CONNECTIONS: usize = 256;
+
+/// How long to wait when a connection cannot be taken, as when all file descriptors are in use.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// Serves each connection as `connect` says until `shutdown` is done; then what is under way is given `grace` to end.
+pub async fn serve<C>(
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()>,
+    grace: Duration,
+    connect: impl Fn(TcpStream) -> C,
+) where
+    C: GracefulConnection + Send + 'static,
+    C::Error: Send,
+{
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let graceful = GracefulShutdown::new();
+    // Owns the connections: what is still open when this function returns ends with it.
+    let mut connections = JoinSet::new();
+    pin!(shutdown);
+    loop {
+        // Both waits are cancel safe.
+        let accepted = async {
+            let place = Arc::clone(&places).acquire_owned().await;
+            (place, listener.accept().await)
+        };
+        let (place, stream) = select! {
+            () = &mut shutdown => break,
+            (place, accepted) = accepted => match accepted {
+                Ok((stream, _)) => (place, stream),
+                Err(error) => {
+                    tracing::debug!(%error, "a connection could not be taken");
+                    sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            },
+        };
+        let connection = graceful.watch(connect(stream));
+        connections.spawn(async move {
+            // A connection that breaks is its client's affair.
+            let _ = connection.await;
+            drop(place);
+        });
+        while connections.try_join_next().is_some() {}
+    }
+    drop(listener);
+    let _ = timeout(grace, graceful.shutdown()).await;
+}
