@@ -189,7 +189,8 @@ pub fn measure(peer: &dyn Peer, task: Task, logs: &Path, folder: &Path, core: Op
     let job = Job { input, sink: sink.address(), folder };
     let invocation = peer.prepare(&job).context("cannot prepare the agent")?;
     let requests = if let Task::Pass { lines } = task { client::requests(lines) } else { Vec::new() };
-    let engine_before = Engine::cpu()?;
+    let engine_cpu = || if let Input::Containers(_) = job.input { Engine::cpu() } else { Ok(Duration::ZERO) };
+    let engine_before = engine_cpu()?;
     let own_cpu_before = own_cpu()?;
     let start = Instant::now();
     let mut agent = Agent::start(&invocation, folder, core)?;
@@ -236,10 +237,7 @@ pub fn measure(peer: &dyn Peer, task: Task, logs: &Path, folder: &Path, core: Op
         }
         _ => agent.wait_until_sent(&sink, task.lines())?,
     };
-    let engine_cpu = match task {
-        Task::Containers { .. } => Engine::cpu()?.saturating_sub(engine_before),
-        _ => Duration::ZERO,
-    };
+    let engine_cpu = engine_cpu()?.saturating_sub(engine_before);
     let (peak_rss_bytes, rss_bytes) = agent.rss_bytes()?;
     let sink_cpu = sent.own_cpu.saturating_sub(own_cpu_before);
     let exit = agent.end()?;

@@ -265,6 +265,7 @@ mod tests {
     use prost::Message;
 
     use super::*;
+    use crate::record::wire::tests::flat;
     use crate::record::wire::{Value, resource_attribute};
 
     fn pair(key: &str, value: &str) -> KeyValue {
@@ -314,21 +315,6 @@ mod tests {
                 schema_url: "https://example.invalid/resource".into(),
             }
         }
-    }
-
-    /// Each record with everything that stands above it.
-    fn flat(request: &ExportLogsServiceRequest) -> Vec<(ResourceLogs, ScopeLogs, LogRecord)> {
-        let mut records = Vec::new();
-        for resource in &request.resource_logs {
-            for scope in &resource.scope_logs {
-                for record in &scope.log_records {
-                    let above = ResourceLogs { scope_logs: Vec::new(), ..resource.clone() };
-                    let scope = ScopeLogs { log_records: Vec::new(), ..scope.clone() };
-                    records.push((above, scope, record.clone()));
-                }
-            }
-        }
-        records
     }
 
     /// Passes every record of the request on, with an attribute more.

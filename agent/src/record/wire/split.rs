@@ -154,6 +154,7 @@ mod tests {
     use prost::Message;
 
     use super::*;
+    use crate::record::wire::tests::flat;
 
     fn text(text: &str) -> Option<AnyValue> {
         Some(AnyValue { value: Some(any_value::Value::StringValue(text.to_owned())) })
@@ -184,21 +185,6 @@ mod tests {
             schema_url: "https://example.invalid/resource".into(),
         };
         ExportLogsServiceRequest { resource_logs: shape.iter().enumerate().map(resource).collect() }
-    }
-
-    /// Each record with everything that stands above it.
-    fn flat(request: &ExportLogsServiceRequest) -> Vec<(ResourceLogs, ScopeLogs, LogRecord)> {
-        let mut records = Vec::new();
-        for resource in &request.resource_logs {
-            for scope in &resource.scope_logs {
-                for record in &scope.log_records {
-                    let above = ResourceLogs { scope_logs: Vec::new(), ..resource.clone() };
-                    let scope = ScopeLogs { log_records: Vec::new(), ..scope.clone() };
-                    records.push((above, scope, record.clone()));
-                }
-            }
-        }
-        records
     }
 
     proptest! {

@@ -1,7 +1,7 @@
 use opentelemetry_proto::tonic::{
     collector::logs::v1::ExportLogsServiceRequest,
     common::v1::{AnyValue, KeyValue, any_value},
-    logs::v1::LogRecord,
+    logs::v1::{LogRecord, ResourceLogs, ScopeLogs},
 };
 use proptest::prelude::*;
 use prost::Message;
@@ -134,6 +134,21 @@ fn expected(case: &Case) -> LogRecord {
         event_name: case.event_name.clone(),
         ..LogRecord::default()
     }
+}
+
+/// Each record with everything that stands above it.
+pub(super) fn flat(request: &ExportLogsServiceRequest) -> Vec<(ResourceLogs, ScopeLogs, LogRecord)> {
+    let mut records = Vec::new();
+    for resource in &request.resource_logs {
+        for scope in &resource.scope_logs {
+            for record in &scope.log_records {
+                let above = ResourceLogs { scope_logs: Vec::new(), ..resource.clone() };
+                let scope = ScopeLogs { log_records: Vec::new(), ..scope.clone() };
+                records.push((above, scope, record.clone()));
+            }
+        }
+    }
+    records
 }
 
 proptest! {

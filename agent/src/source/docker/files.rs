@@ -85,10 +85,9 @@ impl Files {
                 return;
             }
         };
-        let folders: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
-        let there: HashSet<&str> = folders.iter().filter_map(|folder| name(folder)).collect();
-        self.known.retain(|id, _| there.contains(id.as_str()));
-        self.ended_before.retain(|id| there.contains(id.as_str()));
+        let there: HashSet<String> = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+        self.known.retain(|id, _| there.contains(id));
+        self.ended_before.retain(|id| there.contains(id));
     }
 
     /// Ends a look: what is found ended from now on has ended since.
