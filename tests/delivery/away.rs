@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use runlog_tests::{Agent, Collector, eventually_within};
-
-use crate::trainer::Trainer;
+use runlog_tests::{Agent, Collector, Trainer, eventually_within};
 
 #[test]
 fn nothing_is_lost_to_a_backend_that_comes_20_seconds_late_and_memory_stays_small() {

@@ -9,13 +9,11 @@ mod bytes;
 mod level;
 mod rotation;
 mod stop;
-mod trainer;
 mod woven;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use runlog_tests::{Agent, Sink, SinkRecord};
-use trainer::Trainer;
+use runlog_tests::{Agent, Sink, SinkRecord, Trainer};
 
 const KILLS: u64 = 5;
 

@@ -1,8 +1,6 @@
 //! Files that are rotated while they are written.
 
-use runlog_tests::Agent;
-
-use crate::trainer::{Printed, Trainer};
+use runlog_tests::{Agent, Printed, Trainer};
 
 const ROTATIONS: u64 = 20;
 

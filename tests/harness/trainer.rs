@@ -13,7 +13,7 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use runlog_tests::eventually;
+use crate::eventually;
 
 /// What is written at once: lines do not end where a buffer does.
 const PIECE_BYTES: usize = 997;

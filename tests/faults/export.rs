@@ -1,0 +1,1 @@
+//! Rows X: what a backend can do to a delivery.

@@ -1,0 +1,1 @@
+//! Rows F: what can happen to a file that is read.

@@ -1,0 +1,1 @@
+//! Rows S: what can happen to the process, its resources and its clock.

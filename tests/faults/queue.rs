@@ -1,0 +1,1 @@
+//! Rows Q: what can happen to the disk below the queue and the store.
