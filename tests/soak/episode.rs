@@ -291,7 +291,9 @@ impl Episode {
 
     fn found(&self) -> Found {
         let mut found = match &self.backend {
-            Some(backend) => Found::at_backend(&backend.taken()),
+            Some(backend) => {
+                Found::at_backend(&backend.taken(), backend.met().contains_key(Mood::Answers(500, None).name()))
+            }
             None => Found::in_store(&self.agent),
         };
         found.taken.retain(|line| !line.body.starts_with("probe "));

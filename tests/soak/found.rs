@@ -1,6 +1,11 @@
 //! What came out, wherever it went.
 
-use std::{collections::HashMap, fs, io::Read, path::Path};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    fs,
+    io::Read,
+    path::Path,
+};
 
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use runlog_tests::{Agent, SinkRecord, SinkRequest};
@@ -93,25 +98,32 @@ impl Found {
         found
     }
 
-    /// What a backend has of these requests, which keeps each uid once. What is sent again has to be the same bytes.
-    pub fn at_backend(requests: &[Request]) -> Self {
+    /// What a backend has of these requests, which keeps each uid once. What is sent again has to be the same bytes,
+    /// or a part of the same lines where a request was refused, and so cut.
+    pub fn at_backend(requests: &[Request], may_be_cut: bool) -> Self {
         let mut found = Self::default();
-        let mut first = HashMap::<&str, usize>::new();
+        let mut first = HashMap::<&str, (usize, &Taken)>::new();
         for (number, request) in requests.iter().enumerate() {
-            let earlier = request.taken.iter().find_map(|line| first.get(line.uid.as_str())).copied();
-            match earlier {
-                Some(earlier) if requests[earlier].body == request.body => found.repeated += 1,
-                Some(earlier) => {
-                    found
-                        .violations
-                        .push(format!("request {number} repeats lines of request {earlier}, but is another"));
+            let known = |line: &Taken| first.get(line.uid.as_str()).copied();
+            if let Some((earlier, _)) = request.taken.iter().find_map(known) {
+                let is_part = || request.taken.iter().all(|line| known(line).is_some_and(|(_, known)| known == line));
+                if requests[earlier].body == request.body || may_be_cut && is_part() {
+                    found.repeated += 1;
+                } else {
+                    let what = format!("request {number} repeats lines of request {earlier}, but is another");
+                    found.violations.push(what);
                 }
-                None => {}
             }
             for line in &request.taken {
-                if !first.contains_key(line.uid.as_str()) {
-                    first.insert(&line.uid, number);
-                    found.taken.push(line.clone());
+                match first.entry(&line.uid) {
+                    Entry::Vacant(entry) => {
+                        entry.insert((number, line));
+                        found.taken.push(line.clone());
+                    }
+                    Entry::Occupied(entry) if entry.get().0 == number => {
+                        found.violations.push(format!("request {number} has {line:?} twice"));
+                    }
+                    Entry::Occupied(_) => {}
                 }
             }
             found.told.extend(request.gaps.iter().cloned());
