@@ -128,6 +128,7 @@ impl Episode {
         if violations.is_empty() {
             return Ok(Learnt { tally: self.tally.clone(), account, repeated: found.repeated, bounds });
         }
+        found.write_down(&self.agent.path("found.txt"));
         Err(violations)
     }
 

@@ -131,19 +131,32 @@ impl Found {
         found
     }
 
-    /// Adds the lines that were refused and set aside, which may have been taken as well before they were.
+    /// Adds the lines that were refused and set aside. Some of them may have been taken all the same: before that, or
+    /// after a kill that made the agent forget that they had been set aside, and then behind lines that follow them.
     pub fn add_dead_letters(&mut self, state: &Path) {
         let mut letters: Vec<_> = fs::read_dir(state.join("dead-letter")).into_iter().flatten().flatten().collect();
         letters.sort_by_key(fs::DirEntry::file_name);
-        let mut seen: HashMap<String, ()> = self.taken.iter().map(|line| (line.uid.clone(), ())).collect();
+        let mut places: HashMap<String, usize> =
+            (0..).zip(&self.taken).map(|(place, line)| (line.uid.clone(), place)).collect();
         for letter in letters.iter().filter(|letter| letter.path().extension().is_some_and(|it| it == "zst")) {
             let mut body = Vec::new();
             fs::File::open(letter.path()).unwrap().read_to_end(&mut body).unwrap();
             let headers = [("content-encoding".to_owned(), "zstd".to_owned())].into();
             let request = Request::read(&SinkRequest { path: String::new(), headers, body: body.into() });
-            let new = request.taken.into_iter().filter(|line| seen.insert(line.uid.clone(), ()).is_none());
-            self.taken.extend(new.map(|line| Taken { is_set_aside: true, ..line }));
+            for line in request.taken {
+                let place = *places.entry(line.uid.clone()).or_insert(self.taken.len());
+                if place == self.taken.len() {
+                    self.taken.push(line);
+                }
+                self.taken[place].is_set_aside = true;
+            }
         }
+    }
+
+    /// Writes it down, for people to look at.
+    pub fn write_down(&self, path: &Path) {
+        let lines: String = self.taken.iter().map(|line| format!("{line:?}\n")).collect();
+        fs::write(path, lines).unwrap();
     }
 
     /// Adds what the agent said on stderr, at each of its starts.

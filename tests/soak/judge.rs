@@ -12,7 +12,7 @@ use std::{
 
 use crate::{
     plan::Aside,
-    writer::{Fate, Generation, HEAD},
+    writer::{Fate, Generation, MARK_END},
 };
 
 /// A file that was there for so long while the agent looked has been seen.
@@ -209,29 +209,33 @@ impl Generation {
         let start = start.ok_or_else(|| format!("there is nothing, but {}", shown(&record.body)))?;
         let rest = &self.bytes[start..];
         let line_end = rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len());
-        let whole = self.is_shown(&rest[..line_end], record);
-        let end = if next < at + line_end as u64 || whole.is_err() {
-            let until_next = usize::try_from(next - at).map_or(line_end, |bytes| bytes.min(line_end));
-            // The last part before a hole ends where its text does.
-            let length = if until_next < line_end { until_next } else { record.body.len().min(line_end) };
-            self.is_shown(&rest[..length], record)?;
-            let end = at + length as u64;
-            if !record.is_part && !self.torn.contains(&end) {
-                return Err(format!("torn without a reason after {length} bytes: {}", shown(&record.body)));
-            }
-            return Ok(at..end);
-        } else {
-            at + line_end as u64
+        let newline = usize::from(line_end < rest.len());
+        let whole = at + (line_end + newline) as u64;
+        let after = self.torn.iter().filter(|torn| (at + 1..whole).contains(torn)).copied();
+        let mut ends: Vec<u64> = if next < whole { vec![next] } else { std::iter::once(whole).chain(after).collect() };
+        if record.is_part && next >= whole {
+            ends.push(at + record.body.len() as u64);
+        }
+        let shows = |end: &u64| {
+            let length = usize::try_from(end - at).map_or(line_end, |length| length.min(line_end));
+            self.is_shown(&rest[..length], record)
         };
-        let newline = u64::from(line_end < rest.len());
-        Ok(at..end + newline)
+        let Some(end) = ends.iter().find(|end| shows(end).is_ok()) else {
+            return Err(shows(&ends[0]).err().unwrap_or_default());
+        };
+        if *end < whole && !record.is_part && !self.torn.contains(end) {
+            return Err(format!("torn without a reason after {} bytes: {}", end - at, shown(&record.body)));
+        }
+        Ok(at..*end)
     }
 
     fn is_shown(&self, bytes: &[u8], record: &Taken) -> Result<(), String> {
         let bytes = bytes.strip_suffix(b"\r").filter(|_| !record.body.ends_with('\r')).unwrap_or(bytes);
         let text = String::from_utf8_lossy(bytes);
         if text != record.body {
-            return Err(format!("printed {}, came as {}", shown(&text), shown(&record.body)));
+            let same = text.bytes().zip(record.body.bytes()).take_while(|(printed, came)| printed == came).count();
+            let (printed, came) = (shown_from(&text, same), shown_from(&record.body, same));
+            return Err(format!("{}: from {same} on printed {printed}, came as {came}", shown(&record.body)));
         }
         match &record.original {
             Some(original) if original != bytes => Err(format!("the bytes of {} are others", shown(&text))),
@@ -248,9 +252,14 @@ fn split(uid: &str) -> Option<(&str, u64)> {
 
 /// Stream and number of a line that has them.
 fn number_of(body: &str) -> Option<(usize, u64)> {
-    let (stream, rest) = body.strip_prefix(HEAD)?.split_once('#')?;
-    let (number, _) = rest.split_once(' ')?;
+    let (number, rest) = body.get(1..)?.split_once('s')?;
+    let (stream, _) = rest.split_once(MARK_END)?;
     Some((stream.parse().ok()?, number.parse().ok()?))
+}
+
+/// What stands at a byte, from the character that it is in.
+fn shown_from(text: &str, at: usize) -> String {
+    shown(&text[text.floor_char_boundary(at)..])
 }
 
 fn shown(text: &str) -> String {

@@ -20,8 +20,8 @@ const FLOOD_BYTES: usize = 16 << 20;
 /// The most that is written at once where lines are written in pieces.
 const LARGEST_PIECE_BYTES: usize = 3000;
 
-/// What a line begins with that has a number. The number of its stream follows, then its own.
-pub const HEAD: &str = "2026-03-01 12:00:00,000 INFO train: s";
+/// What follows the mark of a line that has one: a letter, its number, `s`, the number of its stream.
+pub const MARK_END: &str = " 2026-03-01 12:00:00,000 INFO train: ";
 
 /// What one file held from its beginning, or from when it was emptied, to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -272,7 +272,9 @@ impl Writer {
 
     fn numbered(&mut self, text: &str) -> Vec<u8> {
         self.now.numbers.push((self.next, self.now.bytes.len() as u64));
-        let line = format!("{HEAD}{}#{} {text}\n", self.stream, self.next);
+        // Neighbours differ from their first byte on, so that a file that was emptied is not its own new beginning.
+        let letter = char::from(b'a' + u8::try_from(self.next % 26).expect("below 26"));
+        let line = format!("{letter}{}s{}{MARK_END}{text}\n", self.next, self.stream);
         self.next += 1;
         line.into_bytes()
     }

@@ -2,6 +2,9 @@ use std::time::Duration;
 
 use super::*;
 
+/// Of a line of one character.
+const LINE_BYTES: u64 = 4 + MARK_END.len() as u64 + 2;
+
 const SILENT: Known<'_> = Known { is_told: &|_| false, looked: true };
 const TELLING: Known<'_> = Known { is_told: &|_| true, looked: true };
 
@@ -17,7 +20,7 @@ fn printed(lines: &[&[u8]]) -> Generation {
     };
     for (number, line) in (0..).zip(lines) {
         generation.numbers.push((number, generation.bytes.len() as u64));
-        generation.bytes.extend_from_slice(&[format!("{HEAD}0#{number} ").as_bytes(), line, b"\n"].concat());
+        generation.bytes.extend_from_slice(&[format!("x{number}s0{MARK_END}").as_bytes(), line, b"\n"].concat());
     }
     generation
 }
@@ -92,7 +95,7 @@ fn a_line_that_was_changed_joined_or_made_up_is_found() {
     let generation = printed(&[b"a", b"b"]);
     let whole = all_of(&generation);
     let second = whole[1].body.clone();
-    let changed = [vec![whole[0].clone(), taken(43, format!("{second}!"))], {
+    let changed = [vec![whole[0].clone(), taken(LINE_BYTES, format!("{second}!"))], {
         let mut joined = whole.clone();
         joined[0].body += &second;
         joined
@@ -118,12 +121,13 @@ fn bytes_that_are_no_text_are_compared_where_the_destination_has_them() {
 
 #[test]
 fn a_line_is_torn_only_where_it_is_a_part_or_its_writer_paused() {
+    const AT: usize = LINE_BYTES as usize - 1;
     let mut generation = printed(&[b"abcdef"]);
     let whole = &all_of(&generation)[0].body;
-    let (first, rest) = whole.split_at(42);
-    let mut halves = [taken(0, first), taken(42, rest)];
+    let (first, rest) = whole.split_at(AT);
+    let mut halves = [taken(0, first), taken(AT as u64, rest)];
     assert!(matches!(violations(&generation, &halves)[..], [Violation::Changed(_), ..]));
-    generation.torn = vec![42];
+    generation.torn = vec![AT as u64];
     assert_eq!(violations(&generation, &halves), []);
     generation.torn.clear();
     halves[0].is_part = true;
@@ -136,7 +140,7 @@ fn what_was_destroyed_may_be_missing_at_its_end_if_the_agent_says_so() {
     generation.fate = Fate::Removed;
     let all = all_of(&generation);
     let told = judge(std::slice::from_ref(&generation), &all[..1], &TELLING);
-    assert_eq!((&told.violations[..], told.destroyed_bytes), (&[][..], 2 * (HEAD.len() as u64 + 6)));
+    assert_eq!((&told.violations[..], told.destroyed_bytes), (&[][..], 2 * LINE_BYTES));
     assert!(matches!(violations(&generation, &all[..1])[..], [Violation::Untold(_)]));
     // A hole before what was read was not made by the one who destroyed the rest.
     let hole = judge(std::slice::from_ref(&generation), &[all[0].clone(), all[2].clone()], &TELLING);
@@ -155,4 +159,24 @@ fn a_file_that_was_there_for_a_moment_may_never_have_been_seen_but_one_that_was_
     assert!(matches!(violations(&generation, &[])[..], [Violation::Lost(_)]));
     let held_up = Known { looked: false, ..SILENT };
     assert_eq!(judge(&[generation], &[], &held_up).unseen, 1);
+}
+
+#[test]
+fn a_newline_that_came_after_its_line_was_given_out_is_an_empty_record() {
+    let mut generation = printed(&[b"a", b"b"]);
+    let mut taken = all_of(&generation);
+    taken.insert(1, super::tests::taken(LINE_BYTES - 1, ""));
+    assert!(matches!(violations(&generation, &taken)[..], [Violation::Changed(_), ..]));
+    generation.torn = vec![LINE_BYTES - 1];
+    assert_eq!(violations(&generation, &taken), []);
+}
+
+#[test]
+fn the_last_line_before_what_was_destroyed_may_be_torn_inside_of_a_character() {
+    let mut generation = printed(&["ü".as_bytes(), b"b"]);
+    (generation.fate, generation.torn) = (Fate::Emptied, vec![LINE_BYTES - 1]);
+    let torn = String::from_utf8_lossy(&generation.bytes[..LINE_BYTES as usize - 1]).into_owned();
+    assert!(torn.ends_with(char::REPLACEMENT_CHARACTER));
+    let account = judge(&[generation.clone()], &[taken(0, torn)], &TELLING);
+    assert_eq!((account.violations, account.destroyed_bytes), (vec![], LINE_BYTES + 2));
 }
