@@ -12,6 +12,7 @@ mod bookmark;
 mod config;
 mod container;
 mod disk;
+mod drain;
 mod find;
 mod globs;
 mod identity;
@@ -24,6 +25,7 @@ mod watch;
 
 pub use config::Config;
 pub use disk::{Disk, Entry, Extent, Handle, Kind, RealDisk};
+pub use identity::FileId;
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -200,26 +202,6 @@ impl FileSource {
             next = next.min(Instant::now() + LONGEST_SLEEP);
         }
         next
-    }
-
-    /// Reads what is there now of every file, to its end, and closes it.
-    fn drain(&mut self) -> Result<(), Closed> {
-        self.walk();
-        let slots: Vec<Slot> = self.tails.iter().map(|(slot, _)| slot).collect();
-        for slot in slots {
-            let access = self.open_to_read(slot);
-            if let Access::Gone = access {
-                self.give_up(slot)?;
-            }
-            let Some(mut tail) = self.tails.remove(slot) else { continue };
-            if let Access::Open = access {
-                while let Turn::Read(chunk) = tail.read(self.context.clock.now()) {
-                    self.send(chunk)?;
-                }
-            }
-            self.close(&tail, Rest::IsKept)?;
-        }
-        Ok(())
     }
 
     /// Reads files that are due, in turn, until each has been read to its end once, or for a while: hints wait

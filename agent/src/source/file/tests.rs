@@ -132,7 +132,7 @@ impl Reading {
         match self.outlet.receive(Instant::now() + Duration::from_secs(20)) {
             Received::Finished => false,
             Received::Nothing => panic!("nothing came for 20 s, so far: {:?}", self.texts()),
-            Received::Input(Input::Event(_) | Input::Pushed(_)) => true,
+            Received::Input(Input::Event(_) | Input::Pushed(_) | Input::Settle(_)) => true,
             Received::Input(Input::Chunk(chunk)) => {
                 let known = self.streams.iter().position(|(told, _)| told.uid_prefix == chunk.origin.uid_prefix);
                 let index = known.unwrap_or_else(|| {
@@ -345,6 +345,38 @@ fn what_is_written_before_the_stop_is_read_before_the_end() {
     reading.append("b.log", "no newline");
     reading.stop();
     assert_eq!(reading.streams.iter().map(|(_, bytes)| bytes.len()).sum::<usize>(), 4 + big.len() + 10);
+}
+
+#[test]
+fn s1_a_file_that_grows_faster_than_it_is_read_does_not_hold_the_stop() {
+    let mut reading = Reading::new();
+    let mut growing = fs::File::create(reading.path("a.log")).unwrap();
+    let mut size = 0;
+    let mut grow = || {
+        // A chunk is a quarter of this.
+        let piece = vec![b'x'; 1 << 20];
+        growing.write_all(&piece).unwrap();
+        size += piece.len();
+    };
+    grow();
+    reading.until(|reading| !reading.streams.is_empty());
+    reading.switch.take().unwrap().throw();
+    while reading.receive() {
+        grow();
+        assert!(reading.streams[0].1.len() < 64 << 20, "the end is never reached");
+    }
+    reading.thread.take().unwrap().join().unwrap();
+    assert!(reading.streams[0].1.len() < size, "it did have an end");
+    assert!(!reading.streams[0].0.is_ended, "a line that goes on was ended");
+}
+
+#[test]
+fn s1_a_line_that_nobody_goes_on_with_is_ended_by_the_stop() {
+    let mut reading = Reading::new();
+    reading.append("a.log", "one\nno newline");
+    reading.stop();
+    assert_eq!(reading.texts(), ["one\nno newline"]);
+    assert!(reading.streams[0].0.is_ended);
 }
 
 #[test]
