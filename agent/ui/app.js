@@ -97,7 +97,7 @@ function updateEntry(entry, run) {
   setText(about, [run.status, run.experiment, run.host].filter(Boolean).join(" · "));
   const levels = run.levels || {};
   const errors = (levels.error || 0) + (levels.fatal || 0);
-  const parts = [element("span", "", count(run.records, "line"))];
+  const parts = [element("span", "", count(run.records - run.events, "line"))];
   if (errors) parts.push(element("span", "error", count(errors, "error")));
   if (levels.warn) parts.push(element("span", "warn", count(levels.warn, "warning")));
   if (counts.textContent !== parts.map((part) => part.textContent).join("")) counts.replaceChildren(...parts);

@@ -314,10 +314,12 @@ impl Agent {
     }
 }
 
-/// The lines in the answer of `runlog logs --json`, or `None` if it was refused.
+/// The lines in the answer of `runlog logs --json`, without receipts, or `None` if it was refused.
 pub(crate) fn lines_in(output: &Output) -> Option<Vec<Line>> {
     let text = std::str::from_utf8(&output.stdout).unwrap();
-    output.status.success().then(|| text.lines().map(|line| Line(serde_json::from_str(line).unwrap())).collect())
+    // A run may have any number of receipts, which are asked for by `runlog runs show`.
+    let lines = text.lines().map(|line| Line(serde_json::from_str(line).unwrap()));
+    output.status.success().then(|| lines.filter(|line| line.text("event_name") != "runlog.receipt").collect())
 }
 
 impl Drop for Agent {

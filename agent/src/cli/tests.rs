@@ -198,7 +198,9 @@ alpha-1  mnist       failed (137)      5     1      1  1970-01-01 00:00:01     2
 "
         );
         let paper = Paper::default();
-        runs(&RunsArgs { json: true }, reader, &mut paper.output(Kind::Stream), &TimeZone::UTC).await.unwrap();
+        runs(&RunsArgs { json: true, ..RunsArgs::default() }, reader, &mut paper.output(Kind::Stream), &TimeZone::UTC)
+            .await
+            .unwrap();
         let ids: Vec<_> =
             paper.text().lines().map(|line| serde_json::from_str::<v1::Run>(line).unwrap().run_id).collect();
         assert_eq!(ids, ["beta", "alpha-1"]);

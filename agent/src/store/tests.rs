@@ -192,7 +192,7 @@ fn a_newer_store_is_refused_and_left_as_it_was() {
 
     assert!(matches!(Store::open(dir.path()), Err(OpenError::Newer { found: 99, .. })));
     let refusal = Reader::open(dir.path()).unwrap_err().to_string();
-    assert!(refusal.ends_with("has version 99, this runlog reads up to 1; use a newer runlog"), "{refusal}");
+    assert!(refusal.ends_with("has version 99, this runlog reads up to 2; use a newer runlog"), "{refusal}");
 }
 
 #[test]
