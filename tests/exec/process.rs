@@ -62,7 +62,7 @@ fn a_program_that_cannot_be_started_leaves_one_clear_message() {
 }
 
 #[test]
-fn signals_reach_the_program() {
+fn s2_signals_reach_the_program() {
     let state = State::new();
     for signal in ["TERM", "INT", "HUP", "QUIT", "USR1", "USR2"] {
         // `wait` is what a trap interrupts at once.

@@ -16,7 +16,7 @@ use crate::{
     record::{Clock, SystemClock},
     run,
     serve::{Parts, Server},
-    source::{docker, otlp},
+    source::{docker, otlp, process::Orphans},
     telemetry,
 };
 
@@ -47,6 +47,7 @@ pub async fn run(settings: &Settings, input: &Input) -> Result<Exit, Failure> {
     let notify = Notify::of(&input.environment);
     // Caught before anything can be lost.
     let mut signals = Signals::catch()?;
+    let _orphans = Orphans::of_container(None).map_err(|error| Failure::new(Exit::Bug, error))?;
     let state = State::open(settings)?;
     let run = Run::find(settings, input);
     let destinations = state.destinations(settings)?;

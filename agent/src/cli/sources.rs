@@ -67,6 +67,7 @@ pub fn start(
             let logs = docker::Files::new(&docker, containers.clone(), &context.positions).filter(|_| collects);
             let disk = Arc::new(file::RealDisk);
             let mut source = file::FileSource::new(config.clone(), context, tagging.clone(), disk, Handle::current());
+            source = source.without_own_output();
             if let Some(logs) = logs {
                 source = source.with_containers(logs);
             }

@@ -161,6 +161,13 @@ impl Log {
         self.seeking.is_some()
     }
 
+    /// Whether that is the entry which was taken last of its stream.
+    pub(super) fn is_newest(&self, entry: &Entry<'_>) -> bool {
+        let place = self.streams[entry.stdio as usize].place.as_ref();
+        let last = place.and_then(|place| place.tail().ring.runs().back().map(|run| run.print));
+        last == Some(Print::of(entry.time, entry.payload))
+    }
+
     /// Says when the entries that follow were received.
     pub(super) const fn received(&mut self, now: UnixNanos) {
         self.observed = now;

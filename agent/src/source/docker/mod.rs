@@ -31,7 +31,11 @@ use tokio::sync::watch;
 
 use crate::{config::Switch, source::Context};
 
-use self::{fleet::Fleet, own::OwnContainer, reader::Shared};
+use self::{
+    fleet::Fleet,
+    own::OwnContainer,
+    reader::{SILENCE, Shared},
+};
 
 /// Collects the logs of containers until `context.stop` is thrown and what the engine has then was handed over.
 ///
@@ -43,5 +47,5 @@ pub async fn collect(config: Config, context: Context, tagging: Tagging, health:
         return;
     }
     let tagger = Box::new(move |container: &tagging::Container| tagging.tags(container));
-    Fleet::new(Shared { config, context, tagger, own: OwnContainer::find() }, health).run().await;
+    Fleet::new(Shared { config, context, tagger, own: OwnContainer::find(), silence: SILENCE }, health).run().await;
 }

@@ -20,6 +20,13 @@ use crate::source::{Closed, Context};
 /// How long the engine may send nothing although more has to come.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long a running container may be silent before the engine is asked whether it is. Engines have stopped to send
+/// what they still wrote down, around rotations (moby issues 23913, 35332, 37646, 39235).
+pub(super) const SILENCE: Duration = Duration::from_secs(30);
+
+/// How long what the engine has just written may be on its way.
+const LAST_CHANCE: Duration = Duration::from_millis(500);
+
 /// Bytes after which the pipeline is given what was read, although more is there.
 const MUCH: usize = 64 * 1024;
 
@@ -32,6 +39,8 @@ pub(super) struct Shared {
     pub context: Context,
     pub tagger: Box<Tagger>,
     pub own: OwnContainer,
+    /// See [`SILENCE`].
+    pub silence: Duration,
 }
 
 /// Whether a container that has ended before is read.
@@ -100,6 +109,8 @@ enum Ending {
     Complete,
     /// The place where reading has to go on did not come.
     Lost,
+    /// The engine has entries that it does not send.
+    Stalled,
     Stopped,
     Broken(Trouble),
     /// The pipeline takes nothing more.
@@ -181,6 +192,10 @@ impl Reader {
         }
         match ending {
             Ending::Stopped => Ok(Step::Again),
+            Ending::Stalled => {
+                warn!(container = %container.name, "the engine has stopped to send the container's lines, asking again");
+                Ok(Step::Again)
+            }
             Ending::Closed => Ok(Step::Leave(Outcome::Stopped)),
             Ending::Lost => {
                 log.lost();
@@ -222,7 +237,7 @@ impl Reader {
     }
 
     fn first_seen(&self, container: &Container) -> Result<Remains, Outcome> {
-        let Shared { config, context, tagger, own } = &*self.shared;
+        let Shared { config, context, tagger, own, .. } = &*self.shared;
         if !container.is_wanted(&config.labels, own) {
             return Err(Outcome::LeftOut);
         }
@@ -249,7 +264,7 @@ impl Reader {
         };
         let mut decoder = Decoder::new(container.framing, request.seams);
         loop {
-            let silence = if !may_stop || log.is_seeking() { PATIENCE } else { Duration::MAX };
+            let silence = if !may_stop || log.is_seeking() { PATIENCE } else { self.shared.silence };
             let received = tokio::select! {
                 biased;
                 () = stop.thrown(), if may_stop => return Ending::Stopped,
@@ -270,7 +285,12 @@ impl Reader {
                     };
                 }
                 Ok(Err(error)) => return Ending::Broken(Failure::Http(error).into()),
-                Err(_elapsed) if may_stop => return Ending::Lost,
+                Err(_elapsed) if may_stop && log.is_seeking() => return Ending::Lost,
+                Err(_elapsed) if may_stop => match self.has_unsent(container, log, &mut body).await {
+                    Ok(true) => return Ending::Stalled,
+                    Ok(false) => continue,
+                    Err(trouble) => return Ending::Broken(trouble),
+                },
                 Err(_elapsed) => return Ending::Broken(Failure::Silent.into()),
             };
             match taken {
@@ -283,6 +303,24 @@ impl Reader {
                 return Ending::Closed;
             }
         }
+    }
+
+    /// Whether the engine has a newer entry than the last that came on this connection, and nothing on its way.
+    async fn has_unsent(&self, container: &Container, log: &Log, body: &mut Body) -> Result<bool, Trouble> {
+        let mut newest = self.engine.newest(&self.id).await?;
+        let mut decoder = Decoder::new(container.framing, Vec::new());
+        while let Some(bytes) =
+            timeout(PATIENCE, newest.next()).await.map_err(|_| Failure::Silent)?.map_err(Failure::Http)?
+        {
+            decoder.feed(&bytes);
+        }
+        decoder.end();
+        let mut has_unsent = false;
+        while let Some(entry) = decoder.next()? {
+            has_unsent = !log.is_newest(&entry);
+        }
+        // What comes meanwhile is looked at by who waits for it.
+        Ok(has_unsent && timeout(LAST_CHANCE, body.arrives()).await.is_err())
     }
 
     /// Says each trouble once until another one comes.

@@ -46,7 +46,8 @@ impl Source {
             attributes: Vec::new(),
             level: Severity::TRACE,
         });
-        let shared = Shared { config, context, tagger, own: OwnContainer::default() };
+        let shared =
+            Shared { config, context, tagger, own: OwnContainer::default(), silence: Duration::from_millis(100) };
         let task = tokio::spawn(Fleet::new(shared, sender).run());
         Self { task, switch, health, sink: Sink::start(outlet) }
     }
@@ -91,7 +92,7 @@ async fn running_ended_and_later_containers_are_read_each_line_once() {
 }
 
 #[tokio::test]
-async fn a_connection_that_breaks_anywhere_costs_no_byte_and_repeats_none() {
+async fn d3_a_connection_that_breaks_anywhere_costs_no_byte_and_repeats_none() {
     let engine = FakeEngine::start();
     let mut container = FakeContainer::running().times_go_back();
     let mut expected = [String::new(), String::new()];
@@ -113,6 +114,35 @@ async fn a_connection_that_breaks_anywhere_costs_no_byte_and_repeats_none() {
     assert_eq!(text(&received["trainer/stdout"]), expected[0]);
     assert_eq!(text(&received["trainer/stderr"]), expected[1]);
     assert!(engine.connections() > 14, "{} connections", engine.connections());
+}
+
+#[tokio::test]
+async fn d1_lines_that_the_engine_keeps_back_are_asked_for_again() {
+    let engine = FakeEngine::start();
+    engine.add("trainer", FakeContainer::running().line("stdout", "one\n").line("stderr", "two\n"));
+    engine.stall_after(2);
+    let mut source = Source::start(config(engine.socket()), BTreeMap::new());
+    source.sink.has("trainer/stderr", "two\n").await;
+    engine.is_asked_for_the_newest(1).await;
+    assert_eq!(engine.connections(), 1, "nothing is kept back");
+
+    engine.line("trainer", "stdout", "three\n");
+
+    source.sink.has("trainer/stdout", "one\nthree\n").await;
+    assert_eq!(engine.connections(), 2, "the first connection has sent it");
+    source.stop().await;
+}
+
+#[tokio::test]
+async fn d1_a_container_that_is_silent_keeps_its_connection() {
+    let engine = FakeEngine::start();
+    engine.add("trainer", FakeContainer::running().line("stdout", "one\n"));
+    engine.add("mute", FakeContainer::running());
+    let mut source = Source::start(config(engine.socket()), BTreeMap::new());
+    source.sink.has("trainer/stdout", "one\n").await;
+    engine.is_asked_for_the_newest(6).await;
+    assert_eq!(engine.connections(), 2);
+    source.stop().await;
 }
 
 #[tokio::test]

@@ -216,6 +216,9 @@ impl FileSource {
             self.is_now_at(slot, path);
             return Ok(Some(slot));
         }
+        if self.own_output.contains(&id) {
+            return Ok(None);
+        }
         if self.is_left_out(path) {
             // What the engine knows of a container may be written after its log was made.
             self.walk_soon();

@@ -30,7 +30,7 @@ pub use identity::FileId;
 use std::{
     collections::{BTreeMap, HashSet},
     io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
@@ -79,6 +79,8 @@ pub struct FileSource {
     tagging: Tagging,
     /// Those of a Docker engine, which say themselves what they are tagged with.
     containers: Option<docker::Files>,
+    /// Files that this process writes its own messages into.
+    own_output: Vec<FileId>,
     disk: Arc<dyn Disk>,
     runtime: runtime::Handle,
     globs: Arc<Globs>,
@@ -130,6 +132,7 @@ impl FileSource {
             context,
             tagging,
             containers: None,
+            own_output: Vec::new(),
             disk,
             runtime,
             tails: Tails::new(),
@@ -143,6 +146,15 @@ impl FileSource {
             next_search: now,
             next_closing: now,
         }
+    }
+
+    /// Leaves out the files that this process itself prints into. A message about one of them would make another.
+    #[must_use]
+    pub fn without_own_output(mut self) -> Self {
+        // One that is no regular file, or closed, is in no glob.
+        let look = |name| self.disk.look(Path::new(name)).ok().flatten().map(|(id, _)| id);
+        self.own_output = ["/proc/self/fd/1", "/proc/self/fd/2"].into_iter().filter_map(look).collect();
+        self
     }
 
     /// Follows the files. Blocks; meant for a thread of its own. Ends when the stop is thrown and all is read, or
