@@ -3,7 +3,7 @@
 mod engine;
 mod sink;
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use engine::{FakeContainer, FakeEngine};
 use sink::Sink;
