@@ -233,6 +233,20 @@ impl Agent {
         assert_eq!(child.wait().unwrap().signal(), Some(9));
     }
 
+    /// `kill -9` while it may be ending by itself. Says whether it had not ended yet.
+    pub fn kill_if_running(&mut self) -> bool {
+        let mut child = self.child.take().expect("the agent was started");
+        child.kill().unwrap();
+        child.wait().unwrap().signal() == Some(9)
+    }
+
+    /// How it has ended by itself, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        let status = self.child.as_mut()?.try_wait().unwrap()?;
+        self.child = None;
+        Some(status)
+    }
+
     /// Sends a signal.
     pub fn signal(&self, name: &str) {
         let status = Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()).status().unwrap();
@@ -316,6 +330,12 @@ impl Agent {
     #[must_use]
     pub fn run(&self, arguments: &[&str]) -> Output {
         runlog(&self.state()).args(arguments).output().unwrap()
+    }
+
+    /// Its folder, which is left behind when the agent is dropped.
+    pub fn keep(&mut self) -> PathBuf {
+        self.folder.disable_cleanup(true);
+        self.folder.path().to_owned()
     }
 
     /// Resident memory in bytes, now.

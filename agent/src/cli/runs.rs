@@ -59,7 +59,8 @@ fn print(args: &RunsArgs, runs: &[v1::Run], out: &mut Output<'_>, zone: &TimeZon
             writeln!(out.writer)?;
         }
     } else {
-        let mut table = Table::new(["run", "experiment", "status", "lines", "warn", "error", "started", "duration"]);
+        let mut table =
+            Table::new(["run", "experiment", "status", "lines", "warn", "error", "receipt", "started", "duration"]);
         for run in runs {
             table.row(row(run, zone));
         }
@@ -69,7 +70,7 @@ fn print(args: &RunsArgs, runs: &[v1::Run], out: &mut Output<'_>, zone: &TimeZon
     Ok(())
 }
 
-fn row(run: &v1::Run, zone: &TimeZone) -> [Cell; 8] {
+fn row(run: &v1::Run, zone: &TimeZone) -> [Cell; 9] {
     let levels = run.levels.unwrap_or_default();
     let errors = levels.error + levels.fatal;
     let status = status(run);
@@ -87,9 +88,19 @@ fn row(run: &v1::Run, zone: &TimeZone) -> [Cell; 8] {
         Cell::right(run.records.saturating_sub(run.events).to_string()),
         some(levels.warn, Color::Yellow),
         some(errors, Color::Red),
+        receipt(run),
         Cell::left(moment(run.first_time_unix_nano, zone)),
         Cell::right(duration(run.last_time_unix_nano.saturating_sub(run.first_time_unix_nano))),
     ]
+}
+
+/// Whether every line is there.
+fn receipt(run: &v1::Run) -> Cell {
+    match run.complete {
+        Some(true) => Cell::left("complete".to_owned()).colored(Some(Color::Green)),
+        Some(false) => Cell::left("INCOMPLETE".to_owned()).colored(Some(Color::Red)),
+        None => Cell::left(String::new()),
+    }
 }
 
 /// How it ended, with its exit code if that is not 0.

@@ -258,8 +258,8 @@ impl Addition<'_> {
             )?;
         for receipt in receipts {
             self.change
-                .prepare_cached("INSERT INTO receipts (run, receipt) VALUES (?1, ?2)")?
-                .execute(params![row, receipt])?;
+                .prepare_cached("INSERT INTO receipts (run, complete, records_kept, receipt) VALUES (?1, ?2, ?3, ?4)")?
+                .execute(params![row, receipt.complete, to_column(receipt.records_kept), receipt.json])?;
         }
         Ok(row)
     }

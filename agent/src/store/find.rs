@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::{
     ReadError, Reader,
     index::{from_column, to_column},
+    life::Status,
 };
 
 /// The word that stands for the run that was seen first most recently.
@@ -15,7 +16,9 @@ pub const LATEST: &str = "latest";
 const LISTED: usize = 5;
 
 const RUN: &str = "SELECT run_id, experiment, host, status, exit_code, first_time, last_time, records, bytes,
- unspecified, trace, debug, info, warn, error, fatal, events FROM runs";
+ unspecified, trace, debug, info, warn, error, fatal, events,
+ (SELECT min(complete) FROM receipts WHERE run = runs.id),
+ (SELECT sum(records_kept) FROM receipts WHERE run = runs.id) FROM runs";
 
 /// No run, or more than one, is meant by a word.
 #[derive(Debug, thiserror::Error)]
@@ -99,22 +102,24 @@ fn with_receipts(index: &Connection, mut run: v1::Run) -> rusqlite::Result<v1::R
         // Written by `life.rs`; one that a later version wrote otherwise is left out.
         run.receipts.extend(serde_json::from_str::<v1::Receipt>(&text?));
     }
-    if !run.receipts.is_empty() {
-        let kept: u64 =
-            run.receipts.iter().flat_map(|receipt| &receipt.sources).map(|source| source.records_kept).sum();
-        let is_whole = run.receipts.iter().all(|receipt| receipt.complete);
-        run.complete = Some(is_whole && kept == run.records - run.events.min(run.records));
-    }
     Ok(run)
 }
 
 fn run(row: &Row<'_>) -> rusqlite::Result<v1::Run> {
     let number = |column: usize| row.get(column).map(from_column);
+    let (complete, kept): (Option<bool>, Option<i64>) = (row.get(17)?, row.get(18)?);
+    let status: String = row.get(3)?;
+    let printed = number(7)?.saturating_sub(number(16)?);
+    let complete = complete.zip(kept.map(from_column)).and_then(|(complete, kept)| {
+        // Lines that come after a receipt will be in the next one.
+        let may_go_on = complete && kept < printed && status == Status::Running.as_str();
+        (!may_go_on).then_some(complete && kept == printed)
+    });
     Ok(v1::Run {
         run_id: row.get(0)?,
         experiment: row.get(1)?,
         host: row.get(2)?,
-        status: row.get(3)?,
+        status,
         exit_code: row.get(4)?,
         first_time_unix_nano: number(5)?,
         last_time_unix_nano: number(6)?,
@@ -123,6 +128,6 @@ fn run(row: &Row<'_>) -> rusqlite::Result<v1::Run> {
         levels: Some([number(9)?, number(10)?, number(11)?, number(12)?, number(13)?, number(14)?, number(15)?].into()),
         events: number(16)?,
         receipts: Vec::new(),
-        complete: None,
+        complete,
     })
 }

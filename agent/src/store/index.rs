@@ -78,6 +78,8 @@ CREATE INDEX blocks_of_run ON blocks (run, id);
 CREATE TABLE receipts (
   id INTEGER PRIMARY KEY,
   run INTEGER NOT NULL REFERENCES runs (id),
+  complete INTEGER NOT NULL,
+  records_kept INTEGER NOT NULL,
   receipt TEXT NOT NULL
 ) STRICT;
 
@@ -91,6 +93,8 @@ ALTER TABLE runs ADD COLUMN events INTEGER NOT NULL DEFAULT 0;
 CREATE TABLE receipts (
   id INTEGER PRIMARY KEY,
   run INTEGER NOT NULL REFERENCES runs (id),
+  complete INTEGER NOT NULL,
+  records_kept INTEGER NOT NULL,
   receipt TEXT NOT NULL
 ) STRICT;
 

@@ -43,6 +43,14 @@ pub(super) struct Life {
     pub(super) exit_code: Option<i32>,
 }
 
+/// What came of a run's lines, as one agent says.
+pub(super) struct Receipt {
+    pub(super) complete: bool,
+    pub(super) records_kept: u64,
+    /// The whole of it, a [`v1::Receipt`].
+    pub(super) json: String,
+}
+
 impl Default for Life {
     fn default() -> Self {
         Self { experiment: String::new(), host: String::new(), status: Status::Running, exit_code: None }
@@ -50,8 +58,8 @@ impl Default for Life {
 }
 
 impl Life {
-    /// Adds what a request says, and the receipts in it, as JSON. What was read before a fault counts.
-    pub(super) fn learn(&mut self, request: &[u8], receipts: &mut Vec<String>) -> Result<(), Malformed> {
+    /// Adds what a request says, and the receipts in it. What was read before a fault counts.
+    pub(super) fn learn(&mut self, request: &[u8], receipts: &mut Vec<Receipt>) -> Result<(), Malformed> {
         for resource in requests_resources(request) {
             let resource = resource?;
             for attribute in resource.attributes() {
@@ -67,8 +75,7 @@ impl Life {
                 for record in scope?.records() {
                     let record = record?;
                     if record.event_name == "runlog.receipt" {
-                        // What it is made of can be written as JSON.
-                        receipts.extend(serde_json::to_string(&receipt(&record)?));
+                        receipts.push(receipt(&record)?);
                     }
                     self.see(&record)?;
                 }
@@ -93,7 +100,7 @@ impl Life {
     }
 }
 
-fn receipt(record: &RecordView<'_>) -> Result<v1::Receipt, Malformed> {
+fn receipt(record: &RecordView<'_>) -> Result<Receipt, Malformed> {
     let mut receipt = v1::Receipt { time_unix_nano: record.best_time(), ..v1::Receipt::default() };
     for attribute in record.attributes() {
         match attribute? {
@@ -105,7 +112,12 @@ fn receipt(record: &RecordView<'_>) -> Result<v1::Receipt, Malformed> {
             _ => {}
         }
     }
-    Ok(receipt)
+    Ok(Receipt {
+        complete: receipt.complete,
+        records_kept: receipt.sources.iter().fold(0, |sum, source| sum.saturating_add(source.records_kept)),
+        // What it is made of can be written as JSON.
+        json: serde_json::to_string(&receipt).unwrap_or_default(),
+    })
 }
 
 fn ending(record: &RecordView<'_>) -> Result<(Status, Option<i32>), Malformed> {

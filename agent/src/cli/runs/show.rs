@@ -90,7 +90,7 @@ fn verdict(run: &v1::Run) -> String {
         (sum(|source| source.bytes_lost), "bytes lost"),
         (sum(|source| source.gaps), "gaps"),
         (records.saturating_sub(stored), "records not stored"),
-        (stored.saturating_sub(records), "records stored that no receipt counts: the run may be going on"),
+        (stored.saturating_sub(records), "records stored that no receipt counts"),
     ] {
         if count > 0 {
             faults.push(format!("{count} {what}"));
@@ -100,6 +100,7 @@ fn verdict(run: &v1::Run) -> String {
     let summary = format!("{read} {lines} read, {kept} kept, {filtered} below the level");
     match run.complete {
         Some(true) => format!("complete: {summary}"),
+        None => format!("so far: {summary}; what came after the last receipt is not in it"),
         _ if faults.is_empty() => format!("NOT complete: {summary}; the sums do not agree"),
         _ => format!("NOT complete: {summary}; {}", faults.join(", ")),
     }
