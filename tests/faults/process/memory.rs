@@ -52,7 +52,7 @@ fn s6_with_the_backend_away_and_the_queue_full_memory_and_disk_stay_bounded() {
     // Lines that hardly shrink, so that the queue is soon full.
     let mut random = fastrand::Rng::with_seed(6);
     let mut noise = fs::File::create(agent.path("noise.log")).unwrap();
-    let lines = 40_000;
+    let lines = 70_000;
     for _ in 0..lines {
         let text: String = (0..500).map(|_| random.alphanumeric()).collect();
         writeln!(noise, "{text}").unwrap();
