@@ -1,4 +1,4 @@
-//! Telling the service manager how the agent is doing.
+//! Telling systemd how the agent is doing.
 //!
 //! Source: `sd_notify(3)`: one datagram of `NAME=value` to the socket in `NOTIFY_SOCKET`, a path or, with a leading
 //! `@`, an abstract name.
@@ -16,7 +16,7 @@ use std::{
 
 use tracing::{debug, warn};
 
-/// The service manager, if there is one that wants to know.
+/// systemd, if there is one that wants to know.
 #[derive(Debug, Clone, Default)]
 pub struct Notify {
     socket: Option<Arc<UnixDatagram>>,
@@ -33,7 +33,7 @@ impl Notify {
         let socket = match connect(name) {
             Ok(socket) => Arc::new(socket),
             Err(error) => {
-                warn!(error = %error, "cannot tell the service manager that runlog is ready (NOTIFY_SOCKET={name})");
+                warn!(error = %error, "cannot tell systemd that runlog is ready (NOTIFY_SOCKET={name})");
                 return Self::default();
             }
         };
@@ -67,14 +67,14 @@ impl Notify {
 
     fn say(&self, state: &str) {
         if let Some(Err(error)) = self.socket.as_ref().map(|socket| socket.send(state.as_bytes())) {
-            debug!(state, error = %error, "cannot tell the service manager");
+            debug!(state, error = %error, "cannot tell systemd");
         }
     }
 }
 
 fn connect(name: &str) -> io::Result<UnixDatagram> {
     let socket = UnixDatagram::unbound()?;
-    // A manager that does not read must not hold the watchdog's thread.
+    // One that does not read must not hold the watchdog's thread.
     socket.set_nonblocking(true)?;
     match name.strip_prefix('@') {
         Some(name) => socket.connect_addr(&SocketAddr::from_abstract_name(name)?)?,
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn s13_the_manager_is_told_by_path_or_abstract_name_and_of_life_only_if_it_asked() {
+    fn s13_systemd_is_told_by_path_or_abstract_name_and_of_life_only_if_it_asked() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("notify").display().to_string();
         let name = format!("runlog-test-{}", std::process::id());

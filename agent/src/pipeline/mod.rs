@@ -233,7 +233,7 @@ impl Pipeline {
     pub async fn drain(self, grace: Duration, hurry: impl Future<Output = ()>) -> Result<Drained, DrainError> {
         let deadline = Instant::now() + grace;
         self.switch.throw();
-        let Self { context, stage, queue, gave_up, mut answers, destinations, .. } = self;
+        let Self { context, stage, queue, gave_up, mut answers, destinations, restarts, .. } = self;
         drop(context);
         tokio::pin!(hurry);
         let mut stage = task::spawn_blocking(move || stage.join().map_err(|_| DrainError::Panicked));
@@ -268,7 +268,7 @@ impl Pipeline {
         if let Err(error) = queue.sync() {
             warn!(error = %error, "the last acknowledgements are not durable, these batches are sent again at the next start");
         }
-        outcome.map(|()| Drained { batches_left, is_read_out })
+        outcome.map(|()| Drained { batches_left, is_read_out: is_read_out && !restarts.is_unread() })
     }
 }
 

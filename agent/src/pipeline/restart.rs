@@ -10,7 +10,10 @@ mod tests;
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -34,18 +37,27 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// How often each part was started again.
 #[derive(Debug, Default)]
-pub struct Restarts(Mutex<BTreeMap<String, u64>>);
+pub struct Restarts {
+    counts: Mutex<BTreeMap<String, u64>>,
+    /// Whether a source panicked when there was no time to start it again.
+    is_unread: AtomicBool,
+}
 
 impl Restarts {
     /// The counts by the part's name.
     #[must_use]
     pub fn counts(&self) -> BTreeMap<String, u64> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether a source has left something unread because it panicked during the stop.
+    pub(super) fn is_unread(&self) -> bool {
+        self.is_unread.load(Ordering::Relaxed)
     }
 
     /// Notes that a part has panicked and will be started again.
     pub(super) fn count(&self, part: &str, what: &str) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(part.to_owned()).or_default() += 1;
+        *self.counts.lock().unwrap_or_else(PoisonError::into_inner).entry(part.to_owned()).or_default() += 1;
         error!(part, "{what}; this is a bug in runlog, the part is started again");
     }
 }
@@ -96,6 +108,7 @@ impl Keeper {
             }
             let mut stop = self.context.stop.clone();
             if stop.is_thrown() {
+                self.restarts.is_unread.store(true, Ordering::Relaxed);
                 error!(part, "{failure}; this is a bug in runlog, what it has not read is read at the next start");
                 return;
             }

@@ -25,6 +25,22 @@ const ROUND: Duration = Duration::from_secs(1);
 /// After so many rounds without progress a part is stuck.
 const PATIENCE: u32 = 30;
 
+/// How often to look, and how often in vain before a part is stuck.
+#[derive(Debug, Clone, Copy)]
+struct Rhythm {
+    round: Duration,
+    patience: u32,
+}
+
+impl Rhythm {
+    /// Rounds of that length or less. Shorter ones do not make it less patient.
+    fn of(round: Duration) -> Self {
+        let round = round.min(ROUND);
+        let patience = (ROUND * PATIENCE).as_millis() / round.as_millis().max(1);
+        Self { round, patience: u32::try_from(patience).unwrap_or(u32::MAX) }
+    }
+}
+
 /// A count that moves at least once a second, also while there is nothing to do.
 #[derive(Debug, Clone, Default)]
 pub struct Pulse(Arc<AtomicU64>);
@@ -93,13 +109,18 @@ impl Watchdog {
         round: Duration,
         well: impl Fn() + Send + 'static,
     ) -> io::Result<Self> {
+        Self::at(Rhythm::of(round), queue, stage, well)
+    }
+
+    fn at(rhythm: Rhythm, queue: &Queue, stage: Pulse, well: impl Fn() + Send + 'static) -> io::Result<Self> {
+        let Rhythm { round, patience } = rhythm;
         let runtime = Pulse::default();
         let ticks = runtime.clone();
         // Aborted by the drop.
         let ticker = tokio::spawn(async move {
             loop {
                 ticks.beat();
-                tokio::time::sleep(ROUND).await;
+                tokio::time::sleep(round).await;
             }
         });
         let verdict = Verdict::new();
@@ -108,14 +129,12 @@ impl Watchdog {
         // Ends with the leash, which the drop lets go.
         thread::Builder::new().name("runlog-watchdog".into()).spawn(move || {
             let mut watches = [Watch::of("runtime"), Watch::of("stage"), Watch::of("queue")];
-            let round = round.min(ROUND);
             while end.recv_timeout(round) == Err(RecvTimeoutError::Timeout) {
                 let signs = [Sign::At(runtime.count()), Sign::At(stage.count()), committing(&queue)];
-                let rounds = patience(round);
                 let stuck: Vec<&'static str> = watches
                     .iter_mut()
                     .zip(signs)
-                    .filter_map(|(watch, sign)| watch.look(sign, rounds).then_some(watch.part))
+                    .filter_map(|(watch, sign)| watch.look(sign, patience).then_some(watch.part))
                     .collect();
                 let is_well = stuck.is_empty();
                 told.say(stuck);
@@ -132,12 +151,6 @@ impl Watchdog {
     pub const fn verdict(&self) -> &Verdict {
         &self.verdict
     }
-}
-
-/// Shorter rounds do not make it less patient.
-fn patience(round: Duration) -> u32 {
-    let rounds = (ROUND * PATIENCE).as_millis() / round.as_millis().max(1);
-    u32::try_from(rounds).unwrap_or(u32::MAX)
 }
 
 /// The queue's thread has nothing to do, or does it: durable entries and failed attempts are both progress.
@@ -187,6 +200,7 @@ impl Watch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::queue::{self, Disk};
 
     #[test]
     fn s13_a_part_that_stands_still_is_stuck_and_one_that_is_idle_or_moves_is_not() {
@@ -200,8 +214,39 @@ mod tests {
         assert!(!watch.look(Sign::At(8), PATIENCE), "it moves again");
     }
 
+    #[tokio::test]
+    async fn s13_a_stage_or_a_runtime_that_stands_still_is_found_and_nobody_is_told_that_all_is_well() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = queue::Config { max_bytes: 64 << 20, segment_bytes: 8 << 20 };
+        let (queue, _) = Queue::open(dir.path(), &config, &["d"], Arc::new(Disk), Duration::ZERO).unwrap();
+        let (stage, calls) = (Pulse::default(), Pulse::default());
+        let (beating, well) = (stage.clone(), calls.clone());
+        let rhythm = Rhythm { round: Duration::from_millis(2), patience: 50 };
+        let watchdog = Watchdog::at(rhythm, &queue, stage, move || well.beat()).unwrap();
+        let verdict = watchdog.verdict().clone();
+
+        while verdict.stuck() != ["stage"] {
+            tokio::task::yield_now().await;
+        }
+        let before = calls.count();
+        assert!(before > 0, "all was well at first");
+        while !verdict.stuck().is_empty() {
+            let calls = calls.count();
+            assert!(calls == before || verdict.stuck().is_empty(), "all was well while the stage stood still");
+            beating.beat();
+            tokio::task::yield_now().await;
+        }
+
+        // The runtime of this test has one thread, which does not give way here.
+        while verdict.stuck() != ["runtime"] {
+            beating.beat();
+            thread::yield_now();
+        }
+    }
+
     #[test]
     fn s13_short_rounds_are_as_patient_as_long_ones() {
-        assert_eq!([patience(ROUND), patience(ROUND / 4)], [PATIENCE, PATIENCE * 4]);
+        let patience = [Duration::MAX, ROUND, ROUND / 4].map(|round| Rhythm::of(round).patience);
+        assert_eq!(patience, [PATIENCE, PATIENCE, PATIENCE * 4]);
     }
 }

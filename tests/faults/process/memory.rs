@@ -51,12 +51,14 @@ fn s6_with_the_backend_away_and_the_queue_full_memory_and_disk_stay_bounded() {
     let at_rest = agent.resident_bytes();
     // Lines that hardly shrink, so that the queue is soon full.
     let mut random = fastrand::Rng::with_seed(6);
-    let mut noise = fs::File::create(agent.path("noise.log")).unwrap();
-    let lines = 40_000;
+    let mut noise = fs::File::create(agent.path("noise")).unwrap();
+    let lines = 70_000;
     for _ in 0..lines {
         let text: String = (0..500).map(|_| random.alphanumeric()).collect();
         writeln!(noise, "{text}").unwrap();
     }
+    // There at once, since a source that is held back does not see its file grow.
+    fs::rename(agent.path("noise"), agent.path("noise.log")).unwrap();
     let mut trainer = Trainer::start(agent.path("a.log"), "a");
     trainer.print(10_000);
     let printed = trainer.finish();

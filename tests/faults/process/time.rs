@@ -35,7 +35,7 @@ fn s18_a_time_without_a_zone_is_local_and_one_with_a_zone_is_not() {
     let printed = "2026-03-01 12:00:00,000 - train - INFO - local\n2026-03-01T12:00:00+02:00 INFO zoned\n";
     for (zone, local) in [
         ("UTC0", "2026-03-01T12:00:00Z"),
-        ("XXX-5:30", "2026-03-01T06:30:00Z"),
+        ("IST-5:30", "2026-03-01T06:30:00Z"),
         ("EST5EDT,M3.2.0,M11.1.0", "2026-03-01T17:00:00Z"),
         ("Europe/Nowhere", "2026-03-01T12:00:00Z"),
     ] {
@@ -51,14 +51,14 @@ fn s18_a_time_without_a_zone_is_local_and_one_with_a_zone_is_not() {
 fn s21_an_agent_with_a_twentieth_of_a_cpu_collects_and_is_not_taken_for_stuck() {
     let mut agent = Agent::builder().prepare();
     let socket = agent.path("notify");
-    let manager = UnixDatagram::bind(&socket).unwrap();
-    manager.set_nonblocking(true).unwrap();
+    let systemd = UnixDatagram::bind(&socket).unwrap();
+    systemd.set_nonblocking(true).unwrap();
     agent.set("NOTIFY_SOCKET", socket.to_str().unwrap());
     agent.set("WATCHDOG_USEC", "1000000");
     agent.start();
     let hears = || {
         let mut buffer = [0; 64];
-        let heard = std::iter::from_fn(|| manager.recv(&mut buffer).ok().map(|length| buffer[..length].to_vec()));
+        let heard = std::iter::from_fn(|| systemd.recv(&mut buffer).ok().map(|length| buffer[..length].to_vec()));
         heard.map(|bytes| String::from_utf8(bytes).unwrap()).collect::<Vec<_>>()
     };
     append(&agent.path("a.log"), &"a line\n".repeat(1_000));
