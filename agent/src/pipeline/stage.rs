@@ -21,7 +21,7 @@ use crate::{
     parse::{self, Line, Lines, LocalZone, Traceback, detect, readable, timestamp},
     queue::{AppendError, Appended, Entry, Full, Queue, Seq},
     record::{
-        Batch, Chunk, Ending, Event, Input, Lane, Ledger, Origin, Receipt, Severity, SourceKind, UnixNanos,
+        Batch, Chunk, Event, Input, Lane, Ledger, Origin, Receipt, Severity, SourceKind, UnixNanos,
         wire::{Fields, Text},
     },
     source::{HeldUp, Outlet, Received},
@@ -131,8 +131,10 @@ impl Stage {
 
     fn chunk(&mut self, chunk: &Chunk) -> io::Result<()> {
         let (origin, now) = (&chunk.origin, Instant::now());
-        let mut stream = self.streams.remove(&origin.id).unwrap_or_else(|| Stream {
-            origin: Arc::downgrade(origin),
+        let names = [Some(origin.id), origin.left.formerly];
+        let known = names.into_iter().flatten().find_map(|id| self.streams.remove(&id));
+        let mut stream = known.unwrap_or_else(|| Stream {
+            origin: Weak::new(),
             waiting: None,
             lines: Lines::new(self.parse.max_line_bytes, origin, chunk.at),
             tracebacks: Default::default(),
@@ -140,6 +142,7 @@ impl Stage {
             since: now,
             observed: chunk.observed,
         });
+        stream.origin = Arc::downgrade(origin);
         let mut slot = self.batcher.slot(origin, now);
         let mut outcome = Ok(());
         let (mut lines, mut kept) = (0, 0);
@@ -163,7 +166,7 @@ impl Stage {
         stream.waiting = is_waiting.then(|| Arc::clone(origin));
         // Thousands of idle files have nothing to be remembered; the next chunk begins where this one has ended.
         let in_traceback = stream.tracebacks.iter().any(|traceback| *traceback != Traceback::None);
-        if chunk.ending != Ending::Closed && (is_waiting || in_traceback || !stream.lines.is_between_lines()) {
+        if chunk.ending.goes_on() && (is_waiting || in_traceback || !stream.lines.is_between_lines()) {
             (stream.end, stream.since, stream.observed) = (chunk.at + chunk.data.len() as u64, now, chunk.observed);
             self.streams.insert(origin.id, stream);
         }
