@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::{
     binary, eventually, eventually_within,
-    privilege::{give_away, unprivileged},
+    privilege::{give_away, unprivileged, with_one_watch},
 };
 
 /// A `runlog` command with nothing of this machine's settings in its environment.
@@ -35,6 +35,7 @@ pub struct AgentBuilder {
     arguments: Vec<String>,
     environment: BTreeMap<String, String>,
     is_unprivileged: bool,
+    has_one_watch: bool,
 }
 
 /// A running agent with a folder of its own. Killed when dropped.
@@ -112,6 +113,13 @@ impl AgentBuilder {
         self
     }
 
+    /// Starts the agent where the kernel lets it watch one folder.
+    #[must_use]
+    pub fn with_one_watch(mut self) -> Self {
+        self.has_one_watch = true;
+        self
+    }
+
     /// Starts the agent in a new folder and waits until it is ready.
     #[must_use]
     pub fn start(self) -> Agent {
@@ -148,7 +156,8 @@ impl Agent {
     }
 
     fn command(name: &str) -> AgentBuilder {
-        AgentBuilder { arguments: vec![name.to_owned()], environment: BTreeMap::new(), is_unprivileged: false }
+        let (arguments, environment) = (vec![name.to_owned()], BTreeMap::new());
+        AgentBuilder { arguments, environment, is_unprivileged: false, has_one_watch: false }
             .set("RUNLOG_SERVE_LISTEN", "127.0.0.1:0")
     }
 
@@ -197,15 +206,17 @@ impl Agent {
         let _ = fs::remove_file(self.state().join("address"));
         self.starts += 1;
         let mut command = runlog(&self.state());
-        if self.builder.is_unprivileged {
-            command = unprivileged(&command);
-        }
         command
             .args(&self.builder.arguments)
             .env("RUNLOG_FILES", self.folder.path().join("*.log"))
-            .envs(&self.builder.environment)
-            .stdout(Stdio::null())
-            .stderr(fs::File::create(self.messages_path()).unwrap());
+            .envs(&self.builder.environment);
+        if self.builder.is_unprivileged {
+            command = unprivileged(&command);
+        }
+        if self.builder.has_one_watch {
+            command = with_one_watch(&command);
+        }
+        command.stdout(Stdio::null()).stderr(fs::File::create(self.messages_path()).unwrap());
         self.child = Some(command.spawn().unwrap());
     }
 

@@ -20,6 +20,7 @@ use super::{
     rest::{Missing, Opened},
     tail::{Awake, Tail},
     tails::Slot,
+    turn::FAILED_LOOK,
     unclaimed::Unclaimed,
     watch::{Changes, PathKey},
 };
@@ -178,15 +179,31 @@ impl FileSource {
     pub fn find(&mut self, path: &Path, named: &Path) -> Option<Slot> {
         match self.look_at(path, named) {
             Ok(slot) => {
-                self.complained.remove(path);
+                self.refused.remove(path);
                 slot
             }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.refused.remove(path);
+                None
+            }
             Err(error) => {
-                if error.kind() != io::ErrorKind::NotFound && self.complained.insert(path.to_owned()) {
+                if self.refused.insert(path.to_owned()) {
                     warn!(path = %path.display(), error = %error, "cannot open file, trying again");
                 }
                 None
             }
+        }
+    }
+
+    /// Tries to open files again that could not be opened: the kernel does not tell when they can.
+    pub fn try_refused(&mut self) {
+        if self.refused.is_empty() || self.next_try > Instant::now() {
+            return;
+        }
+        self.next_try = Instant::now() + FAILED_LOOK;
+        let paths: Vec<_> = self.refused.iter().cloned().collect();
+        for path in paths {
+            self.find(&path, &path);
         }
     }
 

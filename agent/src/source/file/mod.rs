@@ -91,7 +91,8 @@ pub struct FileSource {
     copies: Copies,
     /// What was found out about streams and is to be handed over next.
     outgoing: Vec<Input>,
-    complained: HashSet<PathBuf>,
+    /// Paths that could not be opened.
+    refused: HashSet<PathBuf>,
     /// Number of the last walk through the globs.
     walks: u32,
     is_walking: bool,
@@ -103,6 +104,7 @@ pub struct FileSource {
     next_search: Instant,
     next_closing: Instant,
     next_copies: Instant,
+    next_try: Instant,
 }
 
 impl FileSource {
@@ -131,7 +133,7 @@ impl FileSource {
             unclaimed,
             copies: Copies::default(),
             outgoing: Vec::new(),
-            complained: HashSet::new(),
+            refused: HashSet::new(),
             walks: 0,
             is_walking: false,
             roots: Vec::new(),
@@ -140,6 +142,7 @@ impl FileSource {
             next_search: now,
             next_closing: now,
             next_copies: now,
+            next_try: now,
         }
     }
 
@@ -175,6 +178,7 @@ impl FileSource {
             self.see_to(&changes);
             self.walk_if_due();
             self.look_at_copies();
+            self.try_refused();
             if self.next_search <= Instant::now() {
                 self.finish_rotated();
             }
@@ -202,6 +206,9 @@ impl FileSource {
         }
         if !self.copies.is_empty() {
             next = next.min(self.next_copies);
+        }
+        if !self.refused.is_empty() {
+            next = next.min(self.next_try);
         }
         if self.watch.bell().is_none() {
             next = next.min(Instant::now() + LONGEST_SLEEP);

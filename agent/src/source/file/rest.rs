@@ -105,16 +105,33 @@ impl FileSource {
         let Some(found) = self.find_rest(missing) else { return false };
         info!(path = %found.path.display(), from = %missing.path.display(), at = missing.read_to.offset,
             "reading on in a copy of the file");
-        // What was written behind the copy's end was cut with the rest.
-        let size = found.handle.extent().map_or(0, |extent| extent.size);
+        // What was written behind the copy's end was cut with the rest. An archive is made of the whole.
+        let size = match unpack::is_packed(&found.path) {
+            true => u64::MAX,
+            false => found.handle.extent().map_or(0, |extent| extent.size),
+        };
         let copied = size.saturating_sub(missing.read_to.offset);
         let lost_bytes = missing.unread_bytes.saturating_sub(copied);
+        self.let_go(found.id);
         let slot = self.move_to(missing, found);
         let origin = self.tails.get(slot).and_then(Tail::awake).map(|awake| Arc::clone(&awake.origin));
         if let Some(origin) = origin.filter(|_| lost_bytes > 0) {
             self.tell_gap(origin, missing.read_to.offset + copied, Some(lost_bytes));
         }
         true
+    }
+
+    /// Does no more with a copy that was overwritten by a newer one.
+    fn let_go(&mut self, id: FileId) {
+        self.unclaimed.remove(id);
+        let Some(tail) = self.tails.by_id(id).and_then(|slot| self.tails.remove(slot)) else { return };
+        if let Some(awake) = tail.awake() {
+            awake.bookmark.forget();
+            self.forget_moved(&Missing::of_tail(&tail));
+            if tail.unread_bytes() > 0 {
+                self.tell_gap(Arc::clone(&awake.origin), tail.offset(), Some(tail.unread_bytes()));
+            }
+        }
     }
 
     /// Reads a stream on in another file. It is not said that the first one is done with.
@@ -215,18 +232,30 @@ impl FileSource {
             return None;
         }
         for Sibling { path, id, extent } in self.siblings(&missing.path) {
-            let is_known = id == missing.id || self.tails.by_id(id).is_some() || self.unclaimed.has(id);
             // Times can be wrong, so they decide only where the bytes are too few to.
             let is_too_old = !missing.print.is_telling() && extent.modified < missing.modified;
-            if is_known || is_too_old {
+            if id == missing.id || is_too_old {
                 continue;
             }
             let opened = self.open_unpacked(path);
-            if let Some(opened) = opened.filter(|opened| missing.print.is_of(opened.handle.as_ref())) {
+            let is_it = |opened: &Opened| {
+                let handle = opened.handle.as_ref();
+                missing.print.is_of(handle) && !self.is_anothers(id, handle)
+            };
+            if let Some(opened) = opened.filter(is_it) {
                 return Some(opened);
             }
         }
         None
+    }
+
+    /// Whether a file with these bytes is read for itself, or for another file.
+    fn is_anothers(&self, id: FileId, handle: &dyn Handle) -> bool {
+        match self.tails.by_id(id).and_then(|slot| self.tails.get(slot)) {
+            // Copies are made over older copies.
+            Some(tail) => !tail.is_moved() || tail.print().is_of(handle),
+            None => self.unclaimed.get(id).is_some_and(|position| position.is_copied_to(handle)),
+        }
     }
 
     /// Opens a file to read what is in it.

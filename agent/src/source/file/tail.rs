@@ -229,6 +229,12 @@ impl Tail {
         self.moved.as_deref().copied().unwrap_or(own)
     }
 
+    /// Whether its bytes were those of another file's stream when they were found.
+    #[must_use]
+    pub fn is_moved(&self) -> bool {
+        self.stream().id != self.id
+    }
+
     /// How its bytes are recognised elsewhere.
     #[must_use]
     pub fn print(&self) -> Print {

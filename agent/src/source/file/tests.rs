@@ -288,7 +288,7 @@ fn a_file_rewritten_to_the_same_size_is_read_again() {
 }
 
 #[test]
-fn bytes_that_were_seen_and_truncated_before_they_were_read_are_counted_as_lost() {
+fn f5_bytes_that_were_seen_and_cut_and_copied_nowhere_are_counted_and_a_gap() {
     let mut reading = Reading::new();
     let big = "line\n".repeat(600_000);
     reading.append("a.log", &big);
@@ -299,7 +299,10 @@ fn bytes_that_were_seen_and_truncated_before_they_were_read_are_counted_as_lost(
     reading.stop();
     let read = reading.streams[0].1.len();
     assert!(read < big.len());
-    assert_eq!(reading.ledger.sums()[&SourceKind::File].bytes_lost, (big.len() - read) as u64);
+    let lost = big.len() - read;
+    assert_eq!(reading.ledger.sums()[&SourceKind::File].bytes_lost, lost as u64);
+    let path = reading.path("a.log");
+    assert_eq!(reading.gaps, [format!("{lost} bytes of {} were removed before they were read", path.display())]);
 }
 
 #[test]

@@ -24,7 +24,7 @@ use rustix::io::Errno;
 /// A file that has long been idle is looked at this seldom where the kernel tells of changes.
 const IDLE_LOOK: Duration = Duration::from_secs(30);
 /// A file that cannot be read is tried this seldom.
-const FAILED_LOOK: Duration = Duration::from_secs(5);
+pub const FAILED_LOOK: Duration = Duration::from_secs(5);
 /// A file of a network file system has to be too short for so long before it is taken for cut.
 const DOUBT: Duration = Duration::from_secs(1);
 
@@ -254,6 +254,10 @@ impl FileSource {
         let lost_bytes = if let Unread::IsLost(bytes) = unread { bytes } else { None };
         warn!(path = %old.path().display(), lost_bytes, "file was truncated, reading it again from its start");
         self.done(&old, unread)?;
+        if old.is_moved() {
+            // It held the bytes of another file. What it holds now is found as what it is.
+            return Ok(());
+        }
         let Some(handle) = old.awake().map(|awake| Arc::clone(&awake.handle)) else { return Ok(()) };
         let position = FilePosition::start(old.id(), old.path(), self.context.clock.now());
         let mut tail = Tail::new(handle.as_ref(), Arc::clone(old.path()), Arc::clone(old.named()), &position);

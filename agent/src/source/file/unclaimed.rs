@@ -68,6 +68,12 @@ impl AllUnclaimed {
         self.by_key.contains_key(&id.key())
     }
 
+    /// The position of a file.
+    #[must_use]
+    pub fn get(&self, id: FileId) -> Option<&FilePosition> {
+        self.by_key.get(&id.key()).map(|unclaimed| &unclaimed.position)
+    }
+
     /// The position of a file that stood at that path.
     #[must_use]
     pub fn at_path(&self, path: &Path) -> Option<&FilePosition> {
