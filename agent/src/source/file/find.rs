@@ -1,4 +1,4 @@
-//! How files are found: by walking through the globs, by hints, and by what the queue remembers.
+//! How files are found: by walking through the globs, and by hints.
 
 use std::{
     ffi::OsStr,
@@ -27,11 +27,6 @@ use super::{
 
 /// The globs are walked through this seldom where the kernel tells of changes.
 const IDLE_WALK: Duration = Duration::from_secs(60);
-/// How often files are looked for again that have left the globs, or were not found at the start.
-const SEARCH: Duration = Duration::from_secs(10 * 60);
-/// Positions in a folder that has been away for so long are forgotten. A volume that comes back later than this is
-/// read from its start.
-const LONGEST_AWAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Whether a file can be read now.
 #[derive(Debug)]
@@ -122,12 +117,29 @@ impl FileSource {
         if changes.is_overflowed || changes.is_folder_gone {
             self.next_walk = Instant::now();
         }
-        for change in moves::follow(&changes.names) {
+        let changes = moves::follow(&changes.names);
+        for change in &changes {
             if change.is_folder {
-                self.see_to_folder(&change);
+                self.see_to_folder(change);
             } else {
-                self.see_to_file(&change);
+                self.see_to_file(change);
             }
+        }
+        for change in &changes {
+            if change.from.is_none() && change.to.is_none() && !change.is_folder {
+                self.came_and_went(&change.first);
+            }
+        }
+    }
+
+    /// A file came to a path and was gone before it was opened. Elsewhere than where a file is followed it was no
+    /// generation of a log.
+    fn came_and_went(&mut self, path: &Path) {
+        let tail = self.tails.by_path(PathKey::of(path)).and_then(|slot| self.tails.get(slot));
+        let Some(tail) = tail.filter(|tail| tail.path().as_ref() == path) else { return };
+        if tail.is_at_its_path(self.disk.as_ref()) {
+            let now_there = Missing::of_tail(tail);
+            self.tell_unseen(&now_there);
         }
     }
 
@@ -301,7 +313,7 @@ impl FileSource {
     }
 
     /// Follows an open file from a position on.
-    fn begin(&mut self, handle: Box<dyn Handle>, path: &Path, named: &Path, position: &FilePosition) -> Slot {
+    pub fn begin(&mut self, handle: Box<dyn Handle>, path: &Path, named: &Path, position: &FilePosition) -> Slot {
         let path: Arc<Path> = Arc::from(path);
         let named = if named == path.as_ref() { Arc::clone(&path) } else { Arc::from(named) };
         let mut tail = Tail::new(handle.as_ref(), path, named, position);
@@ -386,64 +398,5 @@ impl FileSource {
             self.next_closing = now + super::BREATH;
         }
         has_room
-    }
-
-    /// Files that were rotated out of the globs while nobody looked are read to their end; positions of files that
-    /// are gone are forgotten. What cannot be looked at now, as on a volume that is not mounted yet, waits.
-    pub fn finish_rotated(&mut self) {
-        self.next_search = Instant::now() + SEARCH;
-        for unclaimed in self.unclaimed.take() {
-            self.finish(unclaimed);
-        }
-    }
-
-    fn finish(&mut self, unclaimed: Unclaimed) {
-        let position = &unclaimed.position;
-        match self.search(position) {
-            // Its container is not known yet, or is not wanted any more.
-            Ok(Some(Opened { path, .. })) if self.is_left_out(&path) => self.unclaimed.insert(unclaimed),
-            Ok(Some(opened)) => {
-                let has_more = opened.handle.extent().is_ok_and(|extent| extent.size > position.offset);
-                if has_more {
-                    info!(path = %opened.path.display(), at = position.offset, "reading the rest of a rotated file");
-                    let slot = self.begin(opened.handle, &opened.path, &opened.path, position);
-                    self.tails.set_present(slot, false);
-                } else {
-                    self.unclaimed.insert(Unclaimed { away_since: None, ..unclaimed });
-                }
-            }
-            Ok(None) => {
-                let missing = Missing::of_position(position);
-                // What was read to the end is not looked for where it was compressed to.
-                let is_elsewhere = !unclaimed.is_finished && self.read_rest(&missing);
-                if !is_elsewhere && position.unread_bytes() > 0 {
-                    self.lose_known(&missing);
-                } else {
-                    self.forget_moved(&missing);
-                }
-            }
-            Err(_) if self.containers.as_ref().is_some_and(|all| all.is_removed(&position.path())) => {
-                self.forget_moved(&Missing::of_position(position));
-            }
-            Err(error) => {
-                debug!(path = %position.path().display(), error = %error, "cannot look for a file read before");
-                let is_away = error.kind() == io::ErrorKind::NotFound;
-                let away_since = is_away.then(|| unclaimed.away_since.unwrap_or_else(Instant::now));
-                if away_since.is_some_and(|since| since.elapsed() >= LONGEST_AWAY) {
-                    self.forget_moved(&Missing::of_position(position));
-                } else {
-                    self.unclaimed.insert(Unclaimed { away_since, ..unclaimed });
-                }
-            }
-        }
-    }
-
-    /// The file of a position, wherever it is in its folder, if it is still the same.
-    fn search(&self, position: &FilePosition) -> io::Result<Option<Opened>> {
-        let path = position.path();
-        let Some(path) = self.disk.find_by_id(folder_of(&path), position.id())? else { return Ok(None) };
-        // It can be opened, or it is tried again as one that cannot be looked at.
-        self.disk.open(&path)?;
-        Ok(self.open_unpacked(path).filter(|opened| position.matches(opened.handle.as_ref())))
     }
 }

@@ -25,7 +25,7 @@ use super::{
     watch::PathKey,
 };
 use crate::{
-    record::{Chunk, Forgotten, Input, Origin, ReadTo, origin},
+    record::{Bookmark, Chunk, Forgotten, Input, NoBookmark, Origin, ReadTo, origin},
     source::gap::gap,
 };
 
@@ -190,6 +190,17 @@ impl FileSource {
         missing.unread_bytes > 0
     }
 
+    /// Tells that a file stood at that path, and was removed before it was opened.
+    pub fn tell_unseen(&mut self, now_there: &Missing) {
+        warn!(path = %now_there.path.display(), "a file was removed before it could be opened");
+        let origin = match &now_there.origin {
+            Some(origin) => Arc::clone(origin),
+            None => self.beside(now_there, Arc::new(NoBookmark)),
+        };
+        let body = format!("a file at {} was removed before it could be opened", now_there.path.display());
+        self.gap(origin, 0, None, body);
+    }
+
     /// Records bytes that nobody can read any more, beside the lines of that stream, and counts them.
     pub fn tell_gap(&mut self, origin: Arc<Origin>, from: u64, bytes: Option<u64>) {
         origin.tally.bytes_lost.fetch_add(bytes.unwrap_or(0), Ordering::Relaxed);
@@ -210,6 +221,11 @@ impl FileSource {
 
     /// A stream for the last word on a file that is not open.
     fn farewell(&mut self, missing: &Missing) -> Arc<Origin> {
+        self.beside(missing, Arc::new(Forgotten))
+    }
+
+    /// A stream for a word on a file that is not open.
+    fn beside(&mut self, missing: &Missing, bookmark: Arc<dyn Bookmark>) -> Arc<Origin> {
         let (kind, _, tags) = self.tagged(&missing.path, &missing.named);
         let tally = self.context.ledger.open(kind, &tags.name);
         // Its counts stay in the sums.
@@ -222,7 +238,7 @@ impl FileSource {
             attributes: tags.attributes,
             level: tags.level,
             tally,
-            bookmark: Arc::new(Forgotten),
+            bookmark,
         })
     }
 

@@ -7,6 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tracing::warn;
+
 use crate::record::{Chunk, Ending, Origin, ReadTo, UnixNanos, origin::Left};
 
 use super::{
@@ -184,6 +186,9 @@ impl Tail {
             None => {}
         }
         self.blank_to = 0;
+        if at == 0 && [b"\xff\xfe", b"\xfe\xff"].iter().any(|mark| data.starts_with(*mark)) {
+            warn!(path = %self.path.display(), "file is UTF-16, which is not decoded");
+        }
         self.offset += data.len() as u64;
         self.last_bytes.follow(&data);
         self.has_failed = false;

@@ -1,14 +1,28 @@
-//! Positions of files that no glob leads to now.
+//! Positions of files that no glob leads to now, and what becomes of the files.
 
-use std::{collections::BTreeMap, collections::HashMap, path::Path, time::Instant};
+use std::{
+    collections::{BTreeMap, HashMap},
+    io,
+    path::Path,
+    time::{Duration, Instant},
+};
 
-use tracing::warn;
+use tracing::{debug, info, warn};
 
 use super::{
+    FileSource,
     bookmark::{self, FilePosition},
+    disk::folder_of,
     identity::FileId,
+    rest::{Missing, Opened},
     watch::PathKey,
 };
+
+/// How often files are looked for again that have left the globs, or were not found at the start.
+const SEARCH: Duration = Duration::from_secs(10 * 60);
+/// Positions in a folder that has been away for so long are forgotten. A volume that comes back later than this is
+/// read from its start.
+const LONGEST_AWAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The position of a file that no glob leads to now.
 #[derive(Debug)]
@@ -89,5 +103,66 @@ impl AllUnclaimed {
     /// Takes all of them.
     pub fn take(&mut self) -> impl Iterator<Item = Unclaimed> + use<> {
         std::mem::take(self).by_key.into_values()
+    }
+}
+
+impl FileSource {
+    /// Files that were rotated out of the globs while nobody looked are read to their end; positions of files that
+    /// are gone are forgotten. What cannot be looked at now, as on a volume that is not mounted yet, waits.
+    pub fn finish_rotated(&mut self) {
+        self.next_search = Instant::now() + SEARCH;
+        for unclaimed in self.unclaimed.take() {
+            self.finish(unclaimed);
+        }
+    }
+
+    fn finish(&mut self, unclaimed: Unclaimed) {
+        let position = &unclaimed.position;
+        match self.search(position) {
+            // Its container is not known yet, or is not wanted any more.
+            Ok(Some(Opened { path, .. })) if self.is_left_out(&path) => self.unclaimed.insert(unclaimed),
+            Ok(Some(opened)) => {
+                let has_more = opened.handle.extent().is_ok_and(|extent| extent.size > position.offset);
+                if has_more {
+                    info!(path = %opened.path.display(), at = position.offset, "reading the rest of a rotated file");
+                    let slot = self.begin(opened.handle, &opened.path, &opened.path, position);
+                    self.tails.set_present(slot, false);
+                } else {
+                    self.unclaimed.insert(Unclaimed { away_since: None, ..unclaimed });
+                }
+            }
+            Ok(None) => {
+                let missing = Missing::of_position(position);
+                // What was read to the end is not looked for where it was compressed to.
+                let is_elsewhere = !unclaimed.is_finished && self.read_rest(&missing);
+                if !is_elsewhere && position.unread_bytes() > 0 {
+                    self.lose_known(&missing);
+                } else {
+                    self.forget_moved(&missing);
+                }
+            }
+            Err(_) if self.containers.as_ref().is_some_and(|all| all.is_removed(&position.path())) => {
+                self.forget_moved(&Missing::of_position(position));
+            }
+            Err(error) => {
+                debug!(path = %position.path().display(), error = %error, "cannot look for a file read before");
+                let is_away = error.kind() == io::ErrorKind::NotFound;
+                let away_since = is_away.then(|| unclaimed.away_since.unwrap_or_else(Instant::now));
+                if away_since.is_some_and(|since| since.elapsed() >= LONGEST_AWAY) {
+                    self.forget_moved(&Missing::of_position(position));
+                } else {
+                    self.unclaimed.insert(Unclaimed { away_since, ..unclaimed });
+                }
+            }
+        }
+    }
+
+    /// The file of a position, wherever it is in its folder, if it is still the same.
+    fn search(&self, position: &FilePosition) -> io::Result<Option<Opened>> {
+        let path = position.path();
+        let Some(path) = self.disk.find_by_id(folder_of(&path), position.id())? else { return Ok(None) };
+        // It can be opened, or it is tried again as one that cannot be looked at.
+        self.disk.open(&path)?;
+        Ok(self.open_unpacked(path).filter(|opened| position.matches(opened.handle.as_ref())))
     }
 }
