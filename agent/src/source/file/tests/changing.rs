@@ -5,7 +5,6 @@ use std::os::unix::fs::{MetadataExt, symlink};
 use super::*;
 
 const EIO: i32 = 5;
-const ESTALE: i32 = 116;
 
 #[test]
 fn f9_another_file_with_the_inode_of_a_known_one_is_read_from_its_start() {
@@ -105,10 +104,11 @@ fn f23_a_file_that_the_server_has_forgotten_is_opened_again() {
     let mut reading = Reading::new();
     reading.append("a.log", "one\ntwo ha");
     reading.until_read(&["one\ntwo ha"]);
-    reading.disk.faults().failing_reads = Some((1, ESTALE));
+    let opened = reading.disk.faults().opened;
+    reading.disk.faults().forgotten = opened;
     reading.append("a.log", "lf\n");
     reading.until_read(&["one\ntwo half\n"]);
-    assert_eq!(reading.disk.faults().failed, 1);
+    assert!(reading.disk.faults().failed > 0);
     reading.stop();
 }
 

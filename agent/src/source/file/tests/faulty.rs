@@ -8,6 +8,8 @@ use std::{
 use super::*;
 use crate::source::file::{disk::Entry, identity::FileId};
 
+const ESTALE: i32 = 116;
+
 /// What goes wrong, and how often it did.
 #[derive(Debug, Default)]
 pub struct Faults {
@@ -15,6 +17,9 @@ pub struct Faults {
     pub system: Option<System>,
     /// So many reads fail with this error of the system.
     pub failing_reads: Option<(u32, i32)>,
+    /// How many files were opened, and up to which one the server has forgotten them.
+    pub opened: u32,
+    pub forgotten: u32,
     /// Each read brings no more than so many bytes.
     pub short_reads: Option<usize>,
     /// All open files are said to be of this size.
@@ -44,6 +49,7 @@ impl FaultyDisk {
 struct FaultyHandle {
     inner: Box<dyn Handle>,
     disk: FaultyDisk,
+    number: u32,
     is_endless: bool,
 }
 
@@ -85,8 +91,11 @@ impl Disk for FaultyDisk {
     }
 
     fn open(&self, path: &Path) -> io::Result<Option<(Box<dyn Handle>, FileId)>> {
-        let is_endless = self.faults().endless.is_some_and(|name| path.file_name() == Some(OsStr::new(name)));
-        let faulty = |inner| Box::new(FaultyHandle { inner, disk: self.clone(), is_endless }) as Box<dyn Handle>;
+        let mut faults = self.faults();
+        faults.opened += 1;
+        let (number, disk) = (faults.opened, self.clone());
+        let is_endless = faults.endless.is_some_and(|name| path.file_name() == Some(OsStr::new(name)));
+        let faulty = |inner| Box::new(FaultyHandle { inner, disk, number, is_endless }) as Box<dyn Handle>;
         Ok(RealDisk.open(path)?.map(|(inner, id)| (faulty(inner), id)))
     }
 }
@@ -94,6 +103,10 @@ impl Disk for FaultyDisk {
 impl Handle for FaultyHandle {
     fn read_at(&self, offset: u64, length: usize, into: &mut Vec<u8>) -> io::Result<()> {
         let mut faults = self.disk.faults();
+        if self.number <= faults.forgotten {
+            faults.failed += 1;
+            return Err(io::Error::from_raw_os_error(ESTALE));
+        }
         if let Some((left, error)) = faults.failing_reads.as_mut().filter(|(left, _)| *left > 0) {
             *left -= 1;
             let error = io::Error::from_raw_os_error(*error);
