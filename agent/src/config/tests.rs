@@ -230,6 +230,16 @@ fn the_format_of_files_is_one_of_those_that_are_read() {
 }
 
 #[test]
+fn export_bisects_and_sends_several_requests_at_once_unless_told_otherwise() {
+    let endpoint = ("RUNLOG_EXPORT_ENDPOINT", "http://c:4318");
+    let export = |more: &[(&str, &str)]| from(&[&[endpoint], more].concat()).settings.export.unwrap();
+    assert_eq!((export(&[]).concurrency, export(&[]).bisect), (4, true));
+    let other = export(&[("RUNLOG_EXPORT_CONCURRENCY", "1"), ("RUNLOG_EXPORT_BISECT", "false")]);
+    assert_eq!((other.concurrency, other.bisect), (1, false));
+    assert_eq!(faults(&[endpoint, ("RUNLOG_EXPORT_CONCURRENCY", "0")]).0.len(), 1);
+}
+
+#[test]
 fn a_list_is_written_with_commas_or_as_an_array() {
     let loaded = with_file("files = ['/a,b.log', '/c/**/*.log']", &[]).unwrap();
     assert_eq!(loaded.settings.file.paths, ["/a,b.log", "/c/**/*.log"]);

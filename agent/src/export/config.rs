@@ -25,6 +25,10 @@ pub struct Config {
     pub min_backoff: Duration,
     /// The longest pause.
     pub max_backoff: Duration,
+    /// How many requests may be under way at once.
+    pub concurrency: usize,
+    /// Whether a refused batch is cut until the records that are refused stand alone.
+    pub bisect: bool,
     /// PEM file of the authorities to trust; `None` for the system's.
     pub certificate: Option<PathBuf>,
     /// PEM files of the client's certificate and key.

@@ -27,7 +27,7 @@ use crate::record::UnixNanos;
 use super::{
     Compression, Delivery,
     otlp::Verdict,
-    otlp_http::{content_type, partial_success, plainer, wish},
+    otlp_http::{asks_for_time, content_type, partial_success, plainer, wish},
     report::one_line,
     transport::{Answer, LONGEST_ANSWER, Outgoing, outgoing},
 };
@@ -122,7 +122,9 @@ fn refused(status: &Status, compression: Compression) -> Verdict {
             let delivery = Delivery::Misconfigured { reason: format!("{reason}; see export.endpoint") };
             return Verdict { delivery, plainer: plainer(compression) };
         }
-        _ => Delivery::Refused { reason },
+        (INVALID_ARGUMENT | NOT_FOUND | ALREADY_EXISTS | FAILED_PRECONDITION, _) => Delivery::Refused { reason },
+        // UNKNOWN, INTERNAL, RESOURCE_EXHAUSTED, and codes that are none.
+        _ => Delivery::Failed { reason },
     };
     Verdict::of(delivery)
 }
@@ -166,14 +168,12 @@ fn without_status(answer: &Answer, now: UnixNanos) -> Delivery {
     let status = answer.status;
     let reason = format!("answered {status}");
     match status {
-        StatusCode::TOO_MANY_REQUESTS
-        | StatusCode::BAD_GATEWAY
-        | StatusCode::SERVICE_UNAVAILABLE
-        | StatusCode::GATEWAY_TIMEOUT => Delivery::Retry { after: wish(&answer.headers, now), reason },
+        _ if asks_for_time(status) => Delivery::Retry { after: wish(&answer.headers, now), reason },
         StatusCode::PAYLOAD_TOO_LARGE => Delivery::TooLarge { reason },
         StatusCode::OK if content_type(&answer.headers).starts_with("application/grpc") => {
             Delivery::Retry { after: None, reason: "the answer broke off".to_owned() }
         }
+        _ if status.is_server_error() => Delivery::Retry { after: None, reason },
         _ => Delivery::Misconfigured {
             reason: format!(
                 "{reason} without a gRPC status; if this is an OTLP/HTTP endpoint, set export.protocol = \"http/protobuf\""
@@ -183,9 +183,13 @@ fn without_status(answer: &Answer, now: UnixNanos) -> Delivery {
 }
 
 const CANCELLED: u16 = 1;
+const INVALID_ARGUMENT: u16 = 3;
 const DEADLINE_EXCEEDED: u16 = 4;
+const NOT_FOUND: u16 = 5;
+const ALREADY_EXISTS: u16 = 6;
 const PERMISSION_DENIED: u16 = 7;
 const RESOURCE_EXHAUSTED: u16 = 8;
+const FAILED_PRECONDITION: u16 = 9;
 const ABORTED: u16 = 10;
 const OUT_OF_RANGE: u16 = 11;
 const UNIMPLEMENTED: u16 = 12;

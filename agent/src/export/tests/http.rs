@@ -97,20 +97,21 @@ async fn x9_requests_are_halved_until_they_fit() {
 }
 
 #[tokio::test]
-async fn x7_a_batch_that_the_server_refuses_becomes_a_dead_letter() {
-    let server = Server::start(Speaks::Http1, |before, _| match before {
-        0 => Reply::with(400, ("content-type", "text/plain"), "entry too far behind\n"),
-        _ => Reply::status(200),
+async fn x7_a_record_that_the_server_refuses_becomes_a_dead_letter() {
+    let server = Server::start(Speaks::Http1, |_, seen| match bodies(&opened(seen)).iter().any(|body| body == "bad") {
+        true => Reply::with(400, ("content-type", "text/plain"), "entry too far behind\n"),
+        false => Reply::status(200),
     })
     .await;
     let mut bench = Bench::new();
     bench.route = Route::from(&http(&server, Compression::Gzip));
-    let poisoned = waiting(1, &lines(5));
-    bench.deliver(otlp(&http(&server, Compression::Gzip)), [poisoned.clone(), waiting(2, &lines(1))]).await;
+    let poisoned = [&lines(4)[..], &["bad".to_owned()], &lines(3)].concat();
+    bench.deliver(otlp(&http(&server, Compression::Gzip)), [waiting(1, &poisoned), waiting(2, &lines(1))]).await;
 
-    assert_eq!(bench.letters(".otlp.zst"), [poisoned.body.to_vec()]);
+    assert_eq!(bench.letters(".otlp.zst").iter().map(|letter| unpacked(letter)).collect::<Vec<_>>(), [["bad"]]);
     let error = bench.stats.counts().last_error;
     assert_eq!(error.as_deref(), Some("answered 400 Bad Request: entry too far behind"));
+    assert_eq!(bench.stats.counts().records, 8);
     assert_eq!(bench.acknowledged(), [1, 2]);
 }
 
