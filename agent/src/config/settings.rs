@@ -254,6 +254,7 @@ fn export(reader: &mut Reader, standard: &Standard) -> Option<export::Config> {
                 protocol,
                 compression,
                 headers,
+                headers_file: None,
                 timeout,
                 max_request_bytes,
                 min_backoff,

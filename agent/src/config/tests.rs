@@ -115,7 +115,8 @@ fn a_value_can_stand_in_a_file_of_its_own() {
     let named = path.display().to_string();
     let loaded = from(&[("RUNLOG_EXPORT_HEADERS_FILE", &named), ("RUNLOG_EXPORT_ENDPOINT", "http://c:4318")]);
     assert_eq!(shown(&loaded, "export.headers").1, "file named by RUNLOG_EXPORT_HEADERS_FILE");
-    assert_eq!(loaded.settings.export.unwrap().headers.0.len(), 2);
+    let export = loaded.settings.export.unwrap();
+    assert_eq!((export.headers.0.len(), export.headers_file), (2, Some(path)));
 
     let both = [("RUNLOG_EXPORT_HEADERS_FILE", named.as_str()), ("RUNLOG_EXPORT_HEADERS", "a=b")];
     assert_eq!(faults(&both).0.len(), 1);

@@ -17,6 +17,8 @@ pub struct Config {
     pub compression: Compression,
     /// Sent with each request.
     pub headers: Headers,
+    /// The file that `headers` were read from, if they may be replaced there while runlog runs.
+    pub headers_file: Option<PathBuf>,
     /// How long one request may take.
     pub timeout: Duration,
     /// Requests are split to stay below this many bytes before compression.
@@ -70,6 +72,20 @@ impl Compression {
 /// Header names in lower case with their values, which are secrets: `Debug` shows the names alone.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Headers(pub Vec<(String, String)>);
+
+impl Headers {
+    /// Reads headers as a file holds them: each as `name=value`, in lines or with commas between them. `None` if one
+    /// has no `=`.
+    #[must_use]
+    pub fn from_text(text: &str) -> Option<Self> {
+        let entries = text.split([',', '\n']).map(str::trim).filter(|entry| !entry.is_empty());
+        let pair = |entry: &str| {
+            let (name, value) = entry.split_once('=')?;
+            Some((name.trim().to_ascii_lowercase(), value.trim().to_owned()))
+        };
+        entries.map(pair).collect::<Option<_>>().map(Self)
+    }
+}
 
 impl fmt::Debug for Headers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -25,7 +25,9 @@ mod passage;
 mod payload;
 mod report;
 mod stats;
+mod tls;
 mod transport;
+mod watched;
 
 #[cfg(test)]
 mod tests;

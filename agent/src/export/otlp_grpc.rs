@@ -29,7 +29,7 @@ use super::{
     otlp::Verdict,
     otlp_http::{asks_for_time, content_type, partial_success, plainer, wish},
     report::one_line,
-    transport::{Answer, LONGEST_ANSWER, Outgoing, outgoing},
+    transport::{Answer, LONGEST_ANSWER, Outgoing},
 };
 
 /// The method's path for logs.
@@ -68,7 +68,7 @@ pub(super) fn frame(
     prefix.put_u8(u8::from(compression != Compression::None));
     // A batch's size is a u32 before compression, and compression refuses to grow it beyond that.
     prefix.put_u32(u32::try_from(body.len()).unwrap_or(u32::MAX));
-    request.map(|()| outgoing(prefix.freeze(), body))
+    request.map(|()| Outgoing { prefix: prefix.freeze(), batch: body })
 }
 
 /// Reads an answer.
@@ -217,3 +217,23 @@ const NAMES: [&str; 17] = [
     "DATA_LOSS",
     "UNAUTHENTICATED",
 ];
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn x16_a_small_answer_does_not_become_a_large_one() {
+        let zeros = vec![0; 4 * LONGEST_ANSWER];
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(&zeros).unwrap();
+        for (encoding, bomb) in [("gzip", gzip.finish().unwrap()), ("zstd", zstd::bulk::compress(&zeros, 1).unwrap())] {
+            let headers =
+                [(hyper::header::HeaderName::from_static("grpc-encoding"), HeaderValue::from_static(encoding))];
+            let opened = opened(1, &bomb, &headers.into_iter().collect()).unwrap();
+            assert_eq!(opened.len(), LONGEST_ANSWER, "{encoding}");
+        }
+    }
+}

@@ -19,7 +19,7 @@ use super::{
     backoff::retry_after,
     otlp::Verdict,
     report::one_line,
-    transport::{Answer, Outgoing, outgoing},
+    transport::{Answer, Outgoing},
 };
 
 /// Completes a request.
@@ -30,7 +30,7 @@ pub(super) fn frame(mut request: Request<()>, body: Bytes, compression: Compress
     if compression != Compression::None {
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static(compression.as_str()));
     }
-    request.map(|()| outgoing(Bytes::new(), body))
+    request.map(|()| Outgoing { prefix: Bytes::new(), batch: body })
 }
 
 /// Reads an answer.

@@ -1,11 +1,13 @@
 //! Whole deliveries: the destination's task with a scripted delivery under paused time, and real requests to
 //! servers that follow a script.
 
+mod connections;
 mod destination;
 mod grpc;
 mod http;
 mod outage;
 mod poison;
+mod rotation;
 mod server;
 mod tls;
 
@@ -234,6 +236,7 @@ fn config(endpoint: &str, protocol: Protocol, compression: Compression) -> Confi
         protocol,
         compression,
         headers: Headers(vec![("x-scope-orgid".into(), "team".into())]),
+        headers_file: None,
         timeout: Duration::from_secs(5),
         max_request_bytes: 1 << 20,
         min_backoff: Duration::from_millis(1),
