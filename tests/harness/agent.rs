@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::{
     binary, eventually, eventually_within,
-    privilege::{give_away, unprivileged},
+    privilege::{give_away, unprivileged, with_hosts},
 };
 
 /// A `runlog` command with nothing of this machine's settings in its environment.
@@ -35,6 +35,7 @@ pub struct AgentBuilder {
     arguments: Vec<String>,
     environment: BTreeMap<String, String>,
     is_unprivileged: bool,
+    hosts: Option<PathBuf>,
 }
 
 /// A running agent with a folder of its own. Killed when dropped.
@@ -112,6 +113,13 @@ impl AgentBuilder {
         self
     }
 
+    /// Lets the agent find names in that file in place of `/etc/hosts`. Needs root.
+    #[must_use]
+    pub fn with_hosts(mut self, path: PathBuf) -> Self {
+        self.hosts = Some(path);
+        self
+    }
+
     /// Starts the agent in a new folder and waits until it is ready.
     #[must_use]
     pub fn start(self) -> Agent {
@@ -148,8 +156,13 @@ impl Agent {
     }
 
     fn command(name: &str) -> AgentBuilder {
-        AgentBuilder { arguments: vec![name.to_owned()], environment: BTreeMap::new(), is_unprivileged: false }
-            .set("RUNLOG_SERVE_LISTEN", "127.0.0.1:0")
+        AgentBuilder {
+            arguments: vec![name.to_owned()],
+            environment: BTreeMap::new(),
+            is_unprivileged: false,
+            hosts: None,
+        }
+        .set("RUNLOG_SERVE_LISTEN", "127.0.0.1:0")
     }
 
     /// A path in the agent's folder.
@@ -199,6 +212,9 @@ impl Agent {
         let mut command = runlog(&self.state());
         if self.builder.is_unprivileged {
             command = unprivileged(&command);
+        }
+        if let Some(hosts) = &self.builder.hosts {
+            command = with_hosts(&command, hosts);
         }
         command
             .args(&self.builder.arguments)

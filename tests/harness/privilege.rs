@@ -27,6 +27,16 @@ pub fn unprivileged(command: &Command) -> Command {
     other
 }
 
+/// The same command with another file in place of `/etc/hosts`, which it alone sees. Its content may change.
+#[must_use]
+pub fn with_hosts(command: &Command, hosts: &Path) -> Command {
+    let mut other = Command::new("unshare");
+    other.args(["--mount", "--", "sh", "-c", "mount --bind \"$0\" /etc/hosts && exec \"$@\""]);
+    other.arg(hosts).arg(command.get_program()).args(command.get_args()).env_clear();
+    other.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?)))).stdin(Stdio::null());
+    other
+}
+
 /// Gives a folder to the user that [`unprivileged`] commands are run by.
 pub fn give_away(path: &Path) {
     if is_root() {

@@ -263,6 +263,7 @@ fn export(reader: &mut Reader, standard: &Standard) -> Option<export::Config> {
                 bisect,
                 certificate,
                 client_identity,
+                proxy: standard.proxy.clone(),
             })
         }
     }

@@ -2,6 +2,7 @@
 
 use std::{fmt, path::PathBuf, time::Duration};
 
+use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use url::Url;
 
 /// One OTLP destination.
@@ -35,6 +36,39 @@ pub struct Config {
     pub certificate: Option<PathBuf>,
     /// PEM files of the client's certificate and key.
     pub client_identity: Option<(PathBuf, PathBuf)>,
+    /// The proxy on the way.
+    pub proxy: Proxy,
+}
+
+impl Config {
+    /// What connections are made to: the endpoint, or the proxy on the way to it.
+    #[must_use]
+    pub fn first_hop(&self) -> Url {
+        let proxy = self.proxy.on_the_way_to(&self.endpoint);
+        proxy.and_then(|proxy| Url::parse(&proxy.uri().to_string()).ok()).unwrap_or_else(|| self.endpoint.clone())
+    }
+}
+
+/// The proxy for `https` endpoints, as `HTTPS_PROXY` and `NO_PROXY` say it.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Proxy {
+    /// Its URL, perhaps with a user and a password; empty for none.
+    pub https: String,
+    /// Hosts that are reached without it.
+    pub not_for: String,
+}
+
+impl Proxy {
+    pub(super) fn on_the_way_to(&self, endpoint: &Url) -> Option<Intercept> {
+        let matcher = Matcher::builder().https(self.https.as_str()).no(self.not_for.as_str()).build();
+        matcher.intercept(&endpoint.as_str().parse().ok()?)
+    }
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Proxy").field("not_for", &self.not_for).finish_non_exhaustive()
+    }
 }
 
 /// OTLP's transports.

@@ -14,6 +14,7 @@ use crate::record::Clock;
 use super::{
     Backlog, Config, DeadLetters, Deliver, ExportStats,
     passage::{Passed, Way},
+    report::size,
 };
 
 /// What one destination is called and how it is treated.
@@ -83,6 +84,12 @@ impl<B: Backlog, D: Deliver> Destination<B, D> {
     /// A deadline says that runlog is stopping: pauses become short. A later deadline replaces an earlier one.
     /// At the deadline requests under way are abandoned and their batches not acknowledged.
     pub async fn run(mut self, stop: watch::Receiver<Option<Instant>>) -> Ended {
+        let waiting_bytes = self.backlog.waiting_bytes();
+        if waiting_bytes > 0 {
+            // What waits follows the destination's name, so another endpoint gets what was meant for the one before.
+            let (waiting, address) = (size(waiting_bytes), self.way.deliver.address());
+            info!(destination = %self.way.route.name, "{waiting} waits in the queue and goes to {address}");
+        }
         let deadline = passed(stop.clone());
         tokio::select! {
             biased;

@@ -3,8 +3,8 @@
 //! - Of one run, one batch at a time: the order of its lines stays.
 //! - After a failure one batch is sent alone, the oldest. Each that is taken then lets one more go, up to the most that
 //!   the route allows; so many agents come back slowly.
-//! - A batch that stands aside holds up nobody: the destination fails over it, and only what becomes of others can tell
-//!   whose fault that is.
+//! - A batch that stands aside lets one behind it pass each time that the destination has failed over it: only what
+//!   becomes of others can tell whose fault that is. It is tried first, so that at the end of an outage the order stays.
 
 use std::collections::VecDeque;
 
@@ -28,6 +28,8 @@ struct Now {
     batches: VecDeque<Batch>,
     /// How many may be sent at once.
     width: usize,
+    /// Whether one may pass a batch that stands aside.
+    lets_pass: bool,
     /// How often something was taken.
     taken: u64,
 }
@@ -49,16 +51,26 @@ pub(super) struct Turn<'a> {
 impl Now {
     fn may_send(&self, seq: u64) -> bool {
         let Some(at) = self.batches.iter().position(|batch| batch.seq == seq) else { return true };
-        let mut ahead = self.batches.iter().take(at).filter(|batch| !batch.stands_aside);
         let run_id = &self.batches[at].run_id;
-        ahead.clone().count() < self.width && ahead.all(|batch| batch.run_id != *run_id)
+        let (aside, ahead): (Vec<_>, Vec<_>) = self.batches.iter().take(at).partition(|batch| batch.stands_aside);
+        (self.lets_pass || aside.is_empty())
+            && ahead.len() < self.width
+            && ahead.iter().all(|batch| batch.run_id != *run_id)
+    }
+
+    /// Whether the batch may be sent now. If it passes one that stands aside, the next may not.
+    fn send(&mut self, seq: u64) -> bool {
+        let may_send = self.may_send(seq);
+        let passes = self.batches.iter().take_while(|batch| batch.seq != seq).any(|batch| batch.stands_aside);
+        self.lets_pass &= !(may_send && passes);
+        may_send
     }
 }
 
 impl Gate {
     /// Lets at most so many go at once. The first goes alone.
     pub(super) fn new(most: usize) -> Self {
-        let now = Now { batches: VecDeque::new(), width: 1, taken: 0 };
+        let now = Now { batches: VecDeque::new(), width: 1, lets_pass: false, taken: 0 };
         Self { now: watch::Sender::new(now), aside: watch::Sender::new(0), most: most.max(1) }
     }
 
@@ -101,19 +113,32 @@ impl Gate {
 impl Turn<'_> {
     /// Ends when the batch may be sent.
     pub(super) async fn comes(&self) {
-        // The sender lives as long as the gate.
-        let _ = self.gate.now.subscribe().wait_for(|now| now.may_send(self.seq)).await;
+        let mut now = self.gate.now.subscribe();
+        loop {
+            // The sender lives as long as the gate.
+            let _ = now.wait_for(|now| now.may_send(self.seq)).await;
+            let mut is_sent = false;
+            self.gate.now.send_if_modified(|now| {
+                let let_pass = now.lets_pass;
+                is_sent = now.send(self.seq);
+                now.lets_pass != let_pass
+            });
+            if is_sent {
+                return;
+            }
+        }
     }
 
-    /// Lets those behind pass.
+    /// Lets one of those behind pass.
     pub(super) fn stand_aside(&self) {
-        let mut was = true;
+        let mut stood_aside = true;
         self.gate.now.send_modify(|now| {
             if let Some(batch) = now.batches.iter_mut().find(|batch| batch.seq == self.seq) {
-                was = std::mem::replace(&mut batch.stands_aside, true);
+                stood_aside = std::mem::replace(&mut batch.stands_aside, true);
+                now.lets_pass = true;
             }
         });
-        if !was {
+        if !stood_aside {
             self.gate.aside.send_modify(|aside| *aside += 1);
         }
     }
@@ -171,14 +196,18 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_that_stands_aside_holds_up_nobody_and_makes_room() {
+    fn a_batch_that_stands_aside_makes_room_and_lets_one_pass_each_time() {
         let gate = Gate::new(1);
         let first = gate.enter(1, "a");
-        let _second = gate.enter(2, "a");
+        let (_second, _third) = (gate.enter(2, "a"), gate.enter(3, "a"));
         assert_eq!((free(&gate), gate.room()), (vec![1], 1));
-        first.stand_aside();
-        first.stand_aside();
-        assert_eq!((free(&gate), gate.room()), (vec![1, 2], 2));
+        for _ in 0..2 {
+            first.stand_aside();
+            assert_eq!((free(&gate), gate.room()), (vec![1, 2], 2));
+            assert!(gate.now.borrow().may_send(2));
+            gate.now.send_modify(|now| assert!(now.send(2) && !now.send(2)));
+            assert_eq!(free(&gate), [1], "one has passed");
+        }
         drop(first);
         assert_eq!((free(&gate), gate.room()), (vec![2], 1));
     }

@@ -32,7 +32,7 @@ mod watched;
 #[cfg(test)]
 mod tests;
 
-pub use config::{Compression, Config, Headers, Protocol};
+pub use config::{Compression, Config, Headers, Protocol, Proxy};
 pub use dead_letter::{DEFAULT_MAX_BYTES as DEAD_LETTER_BYTES, DeadLetters, UnusableFolder};
 pub use delivery::{Backlog, Deliver, Delivery, Waiting};
 pub use destination::{Destination, Ended, Route, Shared};

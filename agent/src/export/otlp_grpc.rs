@@ -225,9 +225,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn x16_a_small_answer_does_not_become_a_large_one() {
-        let zeros = vec![0; 4 * LONGEST_ANSWER];
-        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    fn x16_a_compressed_answer_is_not_unpacked_beyond_what_is_read_of_one() {
+        let zeros = vec![0; LONGEST_ANSWER + 1];
+        // Stored, since unpacking takes half a minute in a debug build else.
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
         gzip.write_all(&zeros).unwrap();
         for (encoding, bomb) in [("gzip", gzip.finish().unwrap()), ("zstd", zstd::bulk::compress(&zeros, 1).unwrap())] {
             let headers =

@@ -8,8 +8,8 @@
 //!
 //! **A batch that the destination fails over** (500 and the like) is sent again. Over and over the same bytes: it may be
 //! the destination's fault or theirs. So the batch is cut in the same way, and a record that goes on failing alone is
-//! set aside only if something else was taken meanwhile. If nothing is taken, it is the destination, and everything
-//! is kept for as long as that lasts.
+//! set aside only if something else was taken meanwhile: each time that it has failed, one that is behind it is tried
+//! at once. If nothing is taken, it is the destination, and everything is kept for as long as that lasts.
 
 use std::{
     collections::VecDeque,
@@ -114,8 +114,17 @@ impl<D: Deliver> Way<D> {
                 Err(error) => (BatchMeta::default(), Some(format!("its description cannot be read: {error}"))),
             };
             let whole = Part { meta, body: waiting.body };
-            let mut passage =
-                Passage { way: self, seq: waiting.seq, turn, stop, pieces: VecDeque::new(), alone: 0, is_taken: false };
+            let mut passage = Passage {
+                way: self,
+                seq: waiting.seq,
+                turn,
+                stop,
+                pieces: VecDeque::new(),
+                at: 0,
+                next: 0,
+                alone: 0,
+                is_taken: false,
+            };
             match unreadable {
                 Some(reason) => passage.set_aside(&whole, &reason).await,
                 None => passage.carry(whole).await,
@@ -143,8 +152,12 @@ struct Passage<'a, D> {
     seq: u64,
     turn: Turn<'a>,
     stop: watch::Receiver<Option<Instant>>,
-    /// What is not taken or set aside yet, in the order in which it is sent.
+    /// What is not taken or set aside yet, in the order of its records.
     pieces: VecDeque<Piece>,
+    /// Where the piece in hand stood.
+    at: usize,
+    /// Where the piece stands that is sent next: in front, or behind those that are suspected.
+    next: usize,
     /// Records that were refused alone.
     alone: u32,
     is_taken: bool,
@@ -155,7 +168,8 @@ impl<D: Deliver> Passage<'_, D> {
         self.pieces.push_back(Piece::new(whole, 0));
         let mut refusal = None;
         // A piece leaves when its fate is known, so that what was accepted is not sent again with the rest.
-        while let Some(piece) = self.pieces.pop_front() {
+        while let Some(piece) = self.pieces.remove(self.next) {
+            self.at = std::mem::take(&mut self.next);
             let limit_bytes = self.way.learned().limit_bytes;
             if piece.part.has_several_records() && piece.part.meta.uncompressed_bytes as usize > limit_bytes {
                 let pieces = payload::cut(&piece.part, limit_bytes);
@@ -166,12 +180,12 @@ impl<D: Deliver> Passage<'_, D> {
             match self.way.deliver.deliver(self.seq, &piece.part.meta, &piece.part.body).await {
                 Delivery::Accepted { rejected, message } => self.accepted(&piece.part, rejected, &message).await,
                 Delivery::Retry { after, reason } => {
-                    self.pieces.push_front(piece);
+                    self.put_back(piece);
                     let pause = self.way.learned().backoff.pause(after);
                     self.rest(ExportState::Retrying, &reason, pause).await;
                 }
                 Delivery::Misconfigured { reason } => {
-                    self.pieces.push_front(piece);
+                    self.put_back(piece);
                     let pause = self.way.learned().backoff.about(MISCONFIGURED_PAUSE);
                     self.rest(ExportState::Misconfigured, &reason, pause).await;
                 }
@@ -206,6 +220,10 @@ impl<D: Deliver> Passage<'_, D> {
         payload::cut(part, half)
     }
 
+    fn put_back(&mut self, piece: Piece) {
+        self.pieces.insert(self.at, piece);
+    }
+
     /// Puts the pieces where the one was that they were cut from.
     async fn replace(&mut self, piece: Piece, pieces: Result<Vec<Part>, Unreadable>, failures: u32) {
         match pieces {
@@ -213,7 +231,7 @@ impl<D: Deliver> Passage<'_, D> {
                 for part in pieces.into_iter().rev() {
                     // A record that stands alone is given all patience again, since there is nothing left to cut.
                     let failures = if part.has_several_records() { failures } else { 0 };
-                    self.pieces.push_front(Piece::new(part, failures));
+                    self.put_back(Piece::new(part, failures));
                 }
             }
             Err(unreadable) => self.set_aside(&piece.part, &in_full(&unreadable)).await,
@@ -269,7 +287,7 @@ impl<D: Deliver> Passage<'_, D> {
         let taken_before = *piece.taken_before.get_or_insert(times_taken);
         piece.failures += 1;
         if piece.failures < PATIENCE || self.stop.borrow().is_some() {
-            self.pieces.push_front(piece);
+            self.put_back(piece);
         } else if self.way.route.bisect && piece.part.has_several_records() {
             // Either something is taken soon, or the pauses grow again.
             self.way.learned().backoff.reset();
@@ -278,13 +296,28 @@ impl<D: Deliver> Passage<'_, D> {
         } else if times_taken > taken_before {
             return self.set_aside(&piece.part, &format!("{reason}, {PATIENCE} times while others were taken")).await;
         } else {
-            self.pieces.push_back(Piece { failures: 0, taken_before: Some(times_taken), is_suspect: true, ..piece });
-            if self.pieces.iter().all(|piece| piece.is_suspect) {
-                self.turn.stand_aside();
-            }
+            self.put_back(Piece { failures: 0, taken_before: Some(times_taken), is_suspect: true, ..piece });
         }
-        let pause = self.way.learned().backoff.pause(None);
+        let pause = match self.probe() {
+            Some(probe) => {
+                self.next = probe;
+                Duration::ZERO
+            }
+            None => self.way.learned().backoff.pause(None),
+        };
         self.rest(ExportState::Retrying, reason, pause).await;
+    }
+
+    /// The piece that is tried now to learn whose fault it is, if a suspect has just failed again.
+    fn probe(&self) -> Option<usize> {
+        if !self.pieces.get(self.at)?.is_suspect {
+            return None;
+        }
+        let other = self.pieces.iter().position(|piece| !piece.is_suspect);
+        if other.is_none() {
+            self.turn.stand_aside();
+        }
+        other
     }
 
     /// Pauses after a try that has brought nothing.

@@ -7,6 +7,7 @@ mod grpc;
 mod http;
 mod outage;
 mod poison;
+mod proxy;
 mod rotation;
 mod server;
 mod tls;
@@ -245,6 +246,7 @@ fn config(endpoint: &str, protocol: Protocol, compression: Compression) -> Confi
         bisect: true,
         certificate: None,
         client_identity: None,
+        proxy: Proxy::default(),
     }
 }
 

@@ -16,10 +16,16 @@ use std::{
 
 use bytes::{Buf, Bytes, BytesMut, buf::Chain};
 use http_body_util::{BodyExt, Full};
-use hyper::{HeaderMap, Request, StatusCode, body::Incoming};
+use hyper::{HeaderMap, Request, Response, StatusCode, body::Incoming};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
+    client::{
+        legacy::{
+            self, Client,
+            connect::{HttpConnector, proxy::Tunnel},
+        },
+        proxy::matcher::Intercept,
+    },
     rt::{TokioExecutor, TokioTimer},
 };
 use rustls::{CertificateError, ClientConfig, InvalidMessage};
@@ -55,12 +61,20 @@ const OLDEST: (Duration, Duration) = (Duration::from_secs(300), Duration::from_s
 /// How often a request is sent again at once that the server has not looked at.
 const RESENDS: usize = 3;
 
-type HttpClient = Client<HttpsConnector<HttpConnector>, Full<Chain<Bytes, Bytes>>>;
+type Body = Full<Chain<Bytes, Bytes>>;
+
+/// A client without a proxy, or with one that it asks for a tunnel.
+#[derive(Debug, Clone)]
+enum HttpClient {
+    Direct(Client<HttpsConnector<HttpConnector>, Body>),
+    Proxied(Client<HttpsConnector<Tunnel<HttpConnector>>, Body>),
+}
 
 #[derive(Debug)]
 pub(super) struct Transport {
     protocol: Protocol,
     timeout: Duration,
+    proxy: Option<Intercept>,
     tls_files: TlsFiles,
     watched: Watched,
     current: Mutex<Current>,
@@ -114,10 +128,10 @@ pub(super) enum Unanswered {
 }
 
 impl Current {
-    fn new(protocol: Protocol, tls: ClientConfig) -> Self {
+    fn new(protocol: Protocol, proxy: Option<&Intercept>, tls: ClientConfig) -> Self {
         let (most, least) = OLDEST;
         let until = Instant::now() + least + (most - least).mul_f64(fastrand::f64());
-        Self { client: connector(protocol, tls.clone()), tls, until }
+        Self { client: HttpClient::new(protocol, proxy, tls.clone()), tls, until }
     }
 }
 
@@ -125,10 +139,12 @@ impl Transport {
     pub(super) fn new(config: &Config) -> Result<Self, UnusableTls> {
         let tls_files = TlsFiles::new(config);
         let watched = Watched::new(tls_files.paths());
-        let current = Current::new(config.protocol, tls_files.read()?);
+        let proxy = config.proxy.on_the_way_to(&config.endpoint);
+        let current = Current::new(config.protocol, proxy.as_ref(), tls_files.read()?);
         Ok(Self {
             protocol: config.protocol,
             timeout: config.timeout,
+            proxy,
             tls_files,
             watched,
             current: Mutex::new(current),
@@ -146,7 +162,7 @@ impl Transport {
         let files = self.tls_files.clone();
         // Fails only when the runtime shuts down, where nothing is sent any more.
         let Ok(tls) = tokio::task::spawn_blocking(move || files.read()).await else { return Ok(false) };
-        self.replace(Current::new(self.protocol, tls?));
+        self.replace(Current::new(self.protocol, self.proxy.as_ref(), tls?));
         Ok(true)
     }
 
@@ -175,7 +191,7 @@ impl Transport {
     fn client(&self) -> HttpClient {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if Instant::now() >= current.until {
-            *current = Current::new(self.protocol, current.tls.clone());
+            *current = Current::new(self.protocol, self.proxy.as_ref(), current.tls.clone());
         }
         current.client.clone()
     }
@@ -190,31 +206,46 @@ impl Transport {
     }
 }
 
-fn connector(protocol: Protocol, tls: ClientConfig) -> HttpClient {
-    let mut tcp = HttpConnector::new();
-    tcp.enforce_http(false);
-    tcp.set_nodelay(true);
-    tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
-    tcp.set_tcp_user_timeout(Some(TCP_USER_TIMEOUT));
-    let https = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
-    let connector = match protocol {
-        Protocol::HttpProtobuf => https.enable_all_versions().wrap_connector(tcp),
-        Protocol::Grpc => https.enable_http2().wrap_connector(tcp),
-    };
-    Client::builder(TokioExecutor::new())
-        .timer(TokioTimer::new())
-        .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(POOL_IDLE)
-        .http2_only(protocol == Protocol::Grpc)
-        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
-        .http2_keep_alive_timeout(KEEPALIVE_TIMEOUT)
-        .build(connector)
+impl HttpClient {
+    fn new(protocol: Protocol, proxy: Option<&Intercept>, tls: ClientConfig) -> Self {
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        tcp.set_tcp_user_timeout(Some(TCP_USER_TIMEOUT));
+        let https = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
+        let https = match protocol {
+            Protocol::HttpProtobuf => https.enable_all_versions(),
+            Protocol::Grpc => https.enable_http2(),
+        };
+        let mut client = Client::builder(TokioExecutor::new());
+        client
+            .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(POOL_IDLE)
+            .http2_only(protocol == Protocol::Grpc)
+            .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+            .http2_keep_alive_timeout(KEEPALIVE_TIMEOUT);
+        let Some(proxy) = proxy else { return Self::Direct(client.build(https.wrap_connector(tcp))) };
+        let mut tunnel = Tunnel::new(proxy.uri().clone(), tcp);
+        if let Some(auth) = proxy.basic_auth() {
+            tunnel = tunnel.with_auth(auth.clone());
+        }
+        Self::Proxied(client.build(https.wrap_connector(tunnel)))
+    }
+
+    async fn request(&self, request: Request<Body>) -> Result<Response<Incoming>, legacy::Error> {
+        match self {
+            Self::Direct(client) => client.request(request).await,
+            Self::Proxied(client) => client.request(request).await,
+        }
+    }
 }
 
 /// Whether the server says that it did nothing about the request: it refused the stream, or had said good-bye before.
 ///
 /// Source: RFC 9113, section 8.7.
-fn was_not_looked_at(error: &hyper_util::client::legacy::Error) -> bool {
+fn was_not_looked_at(error: &legacy::Error) -> bool {
     let mut cause = error.source();
     while let Some(error) = cause {
         if let Some(h2) = error.downcast_ref::<h2::Error>() {
@@ -240,7 +271,7 @@ async fn read(body: &mut Incoming, trailers: &mut HeaderMap) -> Result<Bytes, Un
     Ok(bytes.freeze())
 }
 
-fn explain(error: &hyper_util::client::legacy::Error) -> Unanswered {
+fn explain(error: &legacy::Error) -> Unanswered {
     let mut cause = error.source();
     let mut deepest = error.to_string();
     while let Some(now) = cause {

@@ -183,3 +183,28 @@ async fn x16_a_compressed_answer_is_neither_asked_for_nor_unpacked() {
     assert!(message.contains("is no OTLP"), "{message}");
     assert_eq!(server.seen()[0].header("accept-encoding"), None);
 }
+
+/// Or a name that has moved would be noticed when its old address goes down, and load would never spread again.
+#[tokio::test]
+async fn x11_a_connection_is_replaced_after_some_minutes_although_it_works() {
+    let server = Server::start(Speaks::Http2, |_, _| Reply::Answer {
+        status: 200,
+        headers: map(&[("content-type", "application/grpc")]),
+        body: vec![0; 5],
+        trailers: map(&[("grpc-status", "0")]),
+    })
+    .await;
+    let exporter = otlp(&config(&server.url(""), Protocol::Grpc, Compression::Gzip));
+    let (meta, body) = batch(&lines(1));
+    // Never idle long enough to be given up for that.
+    for _ in 0..320 {
+        assert_eq!(exporter.deliver(1, &meta, &body).await, accepted());
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(1)).await;
+        tokio::time::resume();
+    }
+    let connections: Vec<_> = server.seen().iter().map(|seen| seen.connection).collect();
+    let first = connections.iter().filter(|connection| **connection == 0).count();
+    assert!((240..=300).contains(&first), "{first} seconds by the first connection");
+    assert_eq!(connections[first..], vec![1; 320 - first]);
+}

@@ -113,6 +113,18 @@ async fn x6_a_partial_success_is_counted_and_never_sent_again() {
     assert!(why.contains("too old") && !why.contains("mind the gap"), "{why}");
 }
 
+/// What can be compared with what the backend shows.
+#[tokio::test(start_paused = true)]
+async fn x23_what_a_backend_has_acknowledged_is_counted_in_records_whatever_it_took_to_get_there() {
+    let bench = Bench::new();
+    let partly = Delivery::Accepted { rejected: 2, message: "too old".into() };
+    let deliver = Scripted::new([retry(None), partly, retry(None), refused(), accepted(), refused()]);
+    bench.deliver(deliver.clone(), [waiting(1, &lines(7)), waiting(2, &lines(2)), waiting(3, &lines(3))]).await;
+
+    let counts = bench.stats.counts();
+    assert_eq!((counts.records, counts.rejected_records), (5 + 1 + 3, 2 + 1));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_large_batch_is_cut_and_its_accepted_parts_are_not_sent_again() {
     let mut bench = Bench::new();

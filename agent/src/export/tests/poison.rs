@@ -67,17 +67,17 @@ async fn x7_without_bisecting_a_refused_batch_is_set_aside_whole_and_the_next_go
 async fn x7_a_backend_that_refuses_everything_gets_few_requests_and_slowly() {
     let bench = Bench::new();
     let backend = Judge::new(|_, _: &[String]| refused());
-    let batches: Vec<_> = (1..=20).map(|seq| waiting(seq, &lines(500))).collect();
+    let batches: Vec<_> = (1..=8).map(|seq| waiting(seq, &lines(500))).collect();
     let started = Instant::now();
     bench.deliver(backend.clone(), batches).await;
 
-    let each = backend.given() / 20;
+    let each = backend.given() / 8;
     assert!(each <= 60, "{each} requests for each batch");
     let letters = bench.letters(".otlp.zst");
-    assert!(letters.len() <= 20 * 30, "{} letters", letters.len());
-    assert_eq!(letters.iter().map(|letter| unpacked(letter).len()).sum::<usize>(), 20 * 500, "nothing is gone");
+    assert!(letters.len() <= 8 * 30, "{} letters", letters.len());
+    assert_eq!(letters.iter().map(|letter| unpacked(letter).len()).sum::<usize>(), 8 * 500, "nothing is gone");
     // A backlog is not turned into dead letters before somebody could have noticed.
-    assert!(started.elapsed() > Duration::from_secs(20 * 15), "after {:?}", started.elapsed());
+    assert!(started.elapsed() > Duration::from_secs(60), "after {:?}", started.elapsed());
     assert_eq!(bench.stats.counts().state, ExportState::Misconfigured);
 }
 
@@ -99,21 +99,18 @@ async fn x18_records_that_are_too_old_for_the_backend_are_set_aside_and_newer_on
 
 #[tokio::test(start_paused = true)]
 async fn x7_a_record_that_the_backend_always_fails_over_is_set_aside_alone() {
-    for bad in [0, 321, 999] {
+    for bad in [&[0][..], &[321], &[999], &[0, 1, 2, 500]] {
         let bench = Bench::new();
-        let bodies = poisoned(1000, &[bad]);
+        let bodies = poisoned(1000, bad);
         let backend = Judge::new(|_, bodies: &[String]| if is_bad(bodies) { failing() } else { accepted() });
         let started = Instant::now();
         bench.deliver(backend.clone(), [waiting(1, &bodies), waiting(2, &lines(1))]).await;
 
-        let mut taken = backend.taken();
-        taken.sort();
-        let mut expected = [good(&bodies), lines(1)].concat();
-        expected.sort();
-        assert_eq!(taken, expected);
-        assert_eq!(set_aside(&bench), [format!("poison {bad}")]);
+        assert_eq!(backend.taken(), [good(&bodies), lines(1)].concat());
+        assert_eq!(set_aside(&bench), bad.iter().map(|at| format!("poison {at}")).collect::<Vec<_>>());
         assert_eq!(bench.acknowledged(), [1, 2]);
-        assert!(started.elapsed() < Duration::from_secs(900), "it held up the rest for {:?}", started.elapsed());
+        let most = Duration::from_secs(600 * bad.len() as u64);
+        assert!(started.elapsed() < most, "{bad:?} held up the rest for {:?}", started.elapsed());
     }
 }
 
@@ -145,7 +142,7 @@ async fn x4_a_backend_that_fails_over_everything_for_hours_costs_nothing() {
 
     assert!(backend.given() > 100, "it was tried {} times", backend.given());
     assert_eq!(bench.letters(""), [[0; 0]; 0]);
-    assert_eq!(backend.taken().len(), 1 + 49 * 100);
+    assert_eq!(backend.taken(), [vec![lines(1)], vec![lines(100); 49]].concat().concat(), "in order, too");
     assert_eq!(bench.acknowledged(), (1..=50).collect::<Vec<_>>());
 }
 

@@ -1,7 +1,5 @@
 //! Secrets and certificates that are replaced while runlog runs.
 
-use std::path::Path;
-
 use rcgen::generate_simple_self_signed;
 
 use super::{
@@ -85,7 +83,7 @@ async fn x13_certificates_that_are_replaced_are_read_without_a_restart_and_torn_
             }
             assert_eq!(deliver_over_a_new_connection(&exporter, &server, &us, &them).await, accepted());
         }
-        restore(&our.certificate, &kept);
+        std::fs::write(&our.certificate, &kept).unwrap();
     }
 }
 
@@ -106,8 +104,4 @@ async fn deliver_over_a_new_connection(
     }
     assert!(server.seen().iter().map(|seen| seen.connection).max() > before, "it is another connection");
     delivery
-}
-
-fn restore(path: &Path, bytes: &[u8]) {
-    std::fs::write(path, bytes).unwrap();
 }
