@@ -158,7 +158,7 @@ struct Passage<'a, D> {
     at: usize,
     /// Where the piece stands that is sent next: in front, or behind those that are suspected.
     next: usize,
-    /// Records that were refused alone.
+    /// Pieces that were refused and not cut any further.
     alone: u32,
     is_taken: bool,
 }

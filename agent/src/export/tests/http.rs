@@ -133,6 +133,20 @@ async fn x20_a_server_that_does_not_know_zstd_gets_gzip_from_then_on() {
     }
 }
 
+/// Or each refused record would cost two requests, and the backend would be sent what is larger.
+#[tokio::test]
+async fn x20_a_compression_that_was_taken_once_is_not_to_blame_for_a_refusal() {
+    let server = Server::start(Speaks::Http1, |before, _| Reply::status(if before == 1 { 400 } else { 200 })).await;
+    let exporter = otlp(&http(&server, Compression::Gzip));
+    let (meta, body) = batch(&lines(1));
+    assert_eq!(exporter.deliver(1, &meta, &body).await, accepted());
+    let refused = Delivery::Refused { reason: "answered 400 Bad Request".into() };
+    assert_eq!(exporter.deliver(2, &meta, &body).await, refused);
+    assert_eq!(exporter.deliver(3, &meta, &body).await, accepted());
+    assert!(server.seen().iter().all(|seen| seen.header("content-encoding") == Some("gzip")));
+    assert_eq!(server.seen().len(), 3);
+}
+
 #[tokio::test]
 async fn x6_a_partial_success_is_read() {
     let answer = ExportLogsServiceResponse {
