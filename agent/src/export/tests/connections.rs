@@ -6,8 +6,9 @@ use h2::Reason;
 use hyper::{HeaderMap, Response};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     task::{JoinHandle, JoinSet},
+    time::{Instant, timeout},
 };
 
 use super::{
@@ -142,6 +143,26 @@ async fn x10_after_a_request_without_an_answer_the_next_takes_another_connection
         let connections: Vec<_> = server.seen().iter().map(|seen| seen.connection).collect();
         assert_eq!(connections, [0, 0, 1], "{protocol:?}");
     }
+}
+
+/// Here its kernel drops what would open a connection, as a pod's address does that is routed nowhere.
+#[tokio::test]
+async fn x10_a_host_that_says_nothing_is_given_up_after_five_seconds_and_not_after_the_kernels_two_minutes() {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = socket.local_addr().unwrap();
+    let _full = socket.listen(1).unwrap();
+    let mut waiting = Vec::new();
+    // Nobody accepts these, so that there is no place for another.
+    while let Ok(Ok(stream)) = timeout(Duration::from_millis(200), TcpStream::connect(address)).await {
+        waiting.push(stream);
+    }
+    let timeout = Duration::from_secs(60);
+    let config = Config { timeout, ..config(&format!("http://{address}"), Protocol::Grpc, Compression::Gzip) };
+    let started = Instant::now();
+    assert!(matches!(deliver_once(&config, &lines(1)).await, Delivery::Retry { .. }));
+    let took = started.elapsed().as_secs_f64();
+    assert!((4.9..20.0).contains(&took), "{took} s");
 }
 
 #[tokio::test]
