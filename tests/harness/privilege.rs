@@ -1,4 +1,4 @@
-//! Taking rights away from processes that root starts.
+//! Fewer rights, or other names of hosts, for processes that root starts.
 
 use std::{
     fs,

@@ -239,8 +239,9 @@ impl Otlp {
             .unwrap_or_else(|stopped| Err(io::Error::other(stopped)))
             .map_err(|error| fault(format!("cannot be read: {error}")))?;
         // What stands in it may be a secret, so it is not shown.
-        let headers =
-            Headers::from_text(&text).ok_or_else(|| fault("has an entry that is not name=value".to_owned()))?;
+        // Nothing at all is what a program leaves for a moment that writes the file anew.
+        let headers = Headers::from_text(&text).filter(|headers| !headers.0.is_empty());
+        let headers = headers.ok_or_else(|| fault("is not of entries such as name=value".to_owned()))?;
         let headers = header_map(&headers).map_err(|error| fault(format!("cannot be used: {error}")))?;
         *self.headers.lock().unwrap_or_else(PoisonError::into_inner) = headers;
         Ok(true)

@@ -35,7 +35,7 @@ async fn x14_a_token_that_was_replaced_is_read_when_the_old_one_is_refused() {
         assert_eq!(deliver().await, accepted());
     }
     // Half a file, no file: what was read before goes on.
-    for held in [Some("authorization"), Some("authorization=\u{7f}"), None] {
+    for held in [Some("authorization"), Some("\n"), Some("authorization=\u{7f}"), None] {
         match held {
             Some(text) => std::fs::write(&path, text).unwrap(),
             None => std::fs::remove_file(&path).unwrap(),
