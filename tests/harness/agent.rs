@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::{
     binary, eventually, eventually_within,
-    privilege::{give_away, unprivileged, with_one_watch},
+    privilege::{give_away, unprivileged, with_hosts, with_one_watch},
 };
 
 /// A `runlog` command with nothing of this machine's settings in its environment.
@@ -38,6 +38,7 @@ pub struct AgentBuilder {
     /// A command that becomes the agent, and its arguments.
     wrapper: Vec<String>,
     has_one_watch: bool,
+    hosts: Option<PathBuf>,
 }
 
 /// A running agent with a folder of its own. Killed when dropped.
@@ -129,6 +130,13 @@ impl AgentBuilder {
         self
     }
 
+    /// Lets the agent find names in that file in place of `/etc/hosts`. Needs root.
+    #[must_use]
+    pub fn with_hosts(mut self, path: PathBuf) -> Self {
+        self.hosts = Some(path);
+        self
+    }
+
     /// Starts the agent in a new folder and waits until it is ready.
     #[must_use]
     pub fn start(self) -> Agent {
@@ -171,6 +179,7 @@ impl Agent {
             is_unprivileged: false,
             has_one_watch: false,
             wrapper: Vec::new(),
+            hosts: None,
         }
         .set("RUNLOG_SERVE_LISTEN", "127.0.0.1:0")
     }
@@ -229,6 +238,9 @@ impl Agent {
         }
         if self.builder.has_one_watch {
             command = with_one_watch(&command);
+        }
+        if let Some(hosts) = &self.builder.hosts {
+            command = with_hosts(&command, hosts);
         }
         if let [name, arguments @ ..] = self.builder.wrapper.as_slice() {
             command = wrapped(name, arguments, &command);
