@@ -160,7 +160,7 @@ fn a_new_destination_begins_with_the_oldest_entry_that_is_there() {
 }
 
 #[test]
-fn the_second_opener_is_refused_until_the_first_is_gone() {
+fn q11_the_second_opener_is_refused_until_the_first_is_gone() {
     let dir = tempfile::tempdir().unwrap();
     let open = || Queue::open(dir.path(), &small(), &["otlp"], Arc::new(Disk), NEVER);
     let (queue, _) = open().unwrap();

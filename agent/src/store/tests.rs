@@ -63,7 +63,7 @@ fn a_batch_that_comes_again_is_stored_once_also_after_a_reopen() {
 }
 
 #[test]
-fn what_a_crash_left_behind_the_last_block_is_overwritten() {
+fn q19_what_a_crash_left_behind_the_last_block_is_overwritten() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
     append(&store, 1, "r", &[info("a")]);
@@ -105,7 +105,7 @@ fn what_a_killed_writer_stored_is_read_and_added_to() {
 }
 
 #[test]
-fn a_call_that_fails_stores_nothing_and_can_be_made_again() {
+fn q19_a_call_that_fails_stores_nothing_and_can_be_made_again() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
     let (meta, payload) = batch("good", &[info("a")]);
@@ -184,7 +184,7 @@ fn a_run_id_never_becomes_a_path() {
 }
 
 #[test]
-fn a_newer_store_is_refused_and_left_as_it_was() {
+fn q13_a_newer_store_is_refused_and_left_as_it_was() {
     let dir = tempfile::tempdir().unwrap();
     drop(Store::open(dir.path()).unwrap());
     let index = rusqlite::Connection::open(dir.path().join("index.sqlite")).unwrap();

@@ -47,7 +47,7 @@ fn read_all(sim: &Sim, context: &str) -> (Vec<u8>, Queue, Recovery) {
 }
 
 #[test]
-fn a_tail_torn_at_any_byte_leaves_the_entries_before_it() {
+fn q1_a_tail_torn_at_any_byte_leaves_the_entries_before_it() {
     let (sim, path) = reference();
     let whole = sim.files()[&path].clone();
     let mut before = 0;
@@ -66,7 +66,7 @@ fn a_tail_torn_at_any_byte_leaves_the_entries_before_it() {
 }
 
 #[test]
-fn a_flipped_bit_costs_at_most_the_entry_that_it_is_in() {
+fn q8_a_flipped_bit_costs_at_most_the_entry_that_it_is_in() {
     let (sim, path) = reference();
     let whole = sim.files()[&path].clone();
     for bit in (0..whole.len() * 8).step_by(3) {
@@ -82,7 +82,7 @@ fn a_flipped_bit_costs_at_most_the_entry_that_it_is_in() {
 }
 
 #[test]
-fn a_flipped_bit_in_a_segment_that_has_just_begun_costs_at_most_one_entry() {
+fn q8_a_flipped_bit_in_a_segment_that_has_just_begun_costs_at_most_one_entry() {
     let sim = Sim::default();
     let (queue, _) = open(&sim, &["otlp"]);
     for number in 1..=3_u8 {
@@ -102,7 +102,7 @@ fn a_flipped_bit_in_a_segment_that_has_just_begun_costs_at_most_one_entry() {
 }
 
 #[test]
-fn damage_that_comes_while_the_queue_is_open_is_passed_by_and_counted_once() {
+fn q8_damage_that_comes_while_the_queue_is_open_is_passed_by_and_counted_once() {
     let dir = tempfile::tempdir().unwrap();
     let (queue, _) = Queue::open(dir.path(), &small(), &["left", "right"], Arc::new(Disk), NEVER).unwrap();
     for number in 1..=3 {
@@ -147,7 +147,7 @@ fn bytes_that_look_like_a_frame_inside_a_body_are_never_taken_for_one() {
 }
 
 #[test]
-fn missing_and_foreign_segments_do_not_stop_the_start() {
+fn q10_missing_and_foreign_segments_do_not_stop_the_start() {
     let sim = Sim::default();
     let (queue, _) = open(&sim, &["otlp"]);
     for number in 1..=60 {
@@ -176,7 +176,7 @@ fn missing_and_foreign_segments_do_not_stop_the_start() {
 }
 
 #[test]
-fn entries_and_cursors_are_safe_when_all_segments_but_the_last_are_missing() {
+fn q10_entries_and_cursors_are_safe_when_all_segments_but_the_last_are_missing() {
     let sim = Sim::default();
     let (queue, _) = open(&sim, &["otlp"]);
     for number in 1..=60 {
@@ -194,7 +194,7 @@ fn entries_and_cursors_are_safe_when_all_segments_but_the_last_are_missing() {
 }
 
 #[test]
-fn a_newer_format_is_refused_and_left_as_it_is() {
+fn q13_a_newer_format_is_refused_and_left_as_it_is() {
     let (sim, path) = reference();
     let mut newer = sim.files()[&path].clone();
     for copy in [0, 64] {

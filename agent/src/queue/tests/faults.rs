@@ -50,7 +50,7 @@ fn assert_nothing_is_lost(sim: &Sim, durable: u64, context: &str) {
 }
 
 #[test]
-fn a_failing_operation_loses_nothing_that_was_durable() {
+fn q4_a_failing_operation_loses_nothing_that_was_durable() {
     for kind in [FaultKind::Broken, FaultKind::Full, FaultKind::Interrupted, FaultKind::Short] {
         for times in [1, 2] {
             for at in 0.. {
@@ -82,7 +82,7 @@ fn a_failing_operation_loses_nothing_that_was_durable() {
 /// Recovery once made a segment that said of durable entries that they were in it, and lost them when it was itself
 /// cut short.
 #[test]
-fn a_power_cut_while_recovering_from_a_power_cut_loses_nothing() {
+fn q2_a_power_cut_while_recovering_from_a_power_cut_loses_nothing() {
     for at in 0.. {
         let sim = Sim::default();
         let (queue, _) = open(&sim, &["otlp"]);
@@ -108,7 +108,7 @@ fn a_power_cut_while_recovering_from_a_power_cut_loses_nothing() {
 }
 
 #[test]
-fn a_segment_that_could_not_be_finished_takes_nothing_with_it() {
+fn q4_a_segment_that_could_not_be_finished_takes_nothing_with_it() {
     for times in 1..4 {
         for at in 0.. {
             let sim = Sim::default();
@@ -135,7 +135,7 @@ fn a_segment_that_could_not_be_finished_takes_nothing_with_it() {
 }
 
 #[test]
-fn entries_of_a_failed_sync_are_written_to_another_segment() {
+fn q3_entries_of_a_failed_sync_are_written_to_another_segment() {
     let sim = Sim::default();
     let (queue, _) = open(&sim, &["otlp"]);
     append(&queue, b"durable", &[]);
@@ -156,7 +156,7 @@ fn entries_of_a_failed_sync_are_written_to_another_segment() {
 }
 
 #[test]
-fn a_disk_that_is_broken_for_long_delays_entries_and_loses_none() {
+fn q4_a_disk_that_is_broken_for_long_delays_entries_and_loses_none() {
     let sim = Sim::default();
     let (queue, _) = open(&sim, &["otlp"]);
     sim.fail(Fault { at: 0, times: u64::MAX, kind: FaultKind::Broken });

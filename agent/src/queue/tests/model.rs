@@ -251,7 +251,7 @@ impl Subject {
 
 proptest! {
     #[test]
-    fn a_crash_anywhere_loses_nothing_durable_and_keeps_bodies_and_positions_together(
+    fn q2_a_crash_anywhere_loses_nothing_durable_and_keeps_bodies_and_positions_together(
         operations in prop::collection::vec(operation(), 1..80)
     ) {
         let mut subject = Subject::new();

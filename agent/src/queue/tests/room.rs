@@ -13,7 +13,7 @@ fn read_and_acknowledge(reader: &mut Reader) -> usize {
 }
 
 #[test]
-fn a_segment_is_removed_when_the_slowest_destination_has_acknowledged_it_and_not_before() {
+fn q16_a_destination_that_is_down_holds_up_no_other_and_finds_all_of_it_later() {
     let sim = Sim::default();
     let (queue, _) = open(&sim, &["fast", "slow"]);
     let mut fast = queue.reader("fast").unwrap();
@@ -36,7 +36,7 @@ fn a_segment_is_removed_when_the_slowest_destination_has_acknowledged_it_and_not
 }
 
 #[test]
-fn a_full_queue_takes_entries_again_when_some_are_acknowledged() {
+fn q18_a_full_queue_removes_nothing_unacknowledged_and_takes_entries_again_when_some_are() {
     let sim = Sim::default();
     let config = Config { max_bytes: 64 * 1024, segment_bytes: 32 * 1024 * 1024 };
     let (queue, _) = open_with(&sim, &config, &["otlp"]).unwrap();
@@ -82,7 +82,7 @@ fn too_much_that_is_not_durable_is_refused_until_the_next_commit() {
 }
 
 #[test]
-fn a_full_disk_refuses_entries_and_harms_none_that_are_there() {
+fn q5_a_full_disk_refuses_entries_and_harms_none_that_are_there() {
     let sim = Sim::default();
     let (queue, _) = open(&sim, &["otlp"]);
     append(&queue, b"before", &[("a", b"1")]);
@@ -103,7 +103,7 @@ fn a_full_disk_refuses_entries_and_harms_none_that_are_there() {
 }
 
 #[test]
-fn a_queue_opens_on_a_full_disk_and_is_emptied() {
+fn q5_a_queue_opens_on_a_full_disk_and_is_emptied() {
     let sim = Sim::default();
     let (queue, _) = open(&sim, &["otlp"]);
     for _ in 0..30 {
