@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    io::{self, IoSlice},
+    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -10,10 +10,11 @@ use std::{
 use super::{
     OpenError, Recovery,
     frame::Place,
+    gone::copy_bytes,
     replay::{Replay, Replayed},
     segment::{FIRST_FRAME, Found, Opened, SegmentHeader, file_name, find, number_of},
     state::Destination,
-    storage::{Storage, StoredFile, read_exact, write_all},
+    storage::{Storage, StoredFile},
 };
 
 /// Copies of damaged segments that are kept.
@@ -53,6 +54,8 @@ pub(super) fn recover(storage: &dyn Storage, dir: &Path, destinations: &[&str]) 
     // Nothing is touched before it is known that no later version has written here.
     let mut candidates = Vec::new();
     let mut unfinished = Vec::new();
+    // Files that others have put here do not use up our numbers.
+    let mut newest = 0;
     let mut useless = Vec::new();
     for &number in &numbers {
         let path = dir.join(file_name(number));
@@ -60,6 +63,7 @@ pub(super) fn recover(storage: &dyn Storage, dir: &Path, destinations: &[&str]) 
         match SegmentHeader::read(&*file).map_err(at(&path))? {
             Opened::Newer(version) => return Err(OpenError::Newer { path, version }),
             Opened::Segment(header) if header.number == number => {
+                newest = newest.max(number);
                 match synced_to(&*file, header).map_err(at(&path))? {
                     (_, 0) => unfinished.push(path),
                     (bytes, synced_to) => candidates.push(Candidate { header, file, path, bytes, synced_to }),
@@ -99,8 +103,7 @@ pub(super) fn recover(storage: &dyn Storage, dir: &Path, destinations: &[&str]) 
     let mut waiting: BTreeMap<_, _> =
         log.image.cursors.iter().map(|(name, seq)| (name.clone(), Destination::after(*seq))).collect();
     log.count_pending(&candidates, &mut waiting).map_err(at(dir))?;
-    let next_number = numbers.last().map_or(1, |last| last.saturating_add(1));
-    Ok(Recovered { log, id, next_number, destinations: waiting, report })
+    Ok(Recovered { log, id, next_number: newest.saturating_add(1), destinations: waiting, report })
 }
 
 /// The queue that most segments belong to; of several, the one with the oldest segment.
@@ -134,25 +137,12 @@ fn copy_aside(storage: &dyn Storage, found: &Candidate) -> Option<PathBuf> {
     }
     let aside = with_suffix(&found.path);
     let copy = storage.create(&aside).ok()?;
-    let copied = copy_bytes(found, &*copy);
+    let copied = copy_bytes(&*found.file, found.bytes, &*copy);
     if copied.is_err() {
         // Half a copy helps nobody, and a disk that is full does not stop the start.
         let _ = storage.remove(&aside);
     }
     copied.is_ok().then_some(aside)
-}
-
-fn copy_bytes(from: &Candidate, to: &dyn StoredFile) -> io::Result<()> {
-    let mut bytes = vec![0; 256 * 1024];
-    let mut offset = 0;
-    while offset < from.bytes {
-        let part_bytes = (from.bytes - offset).min(bytes.len() as u64);
-        let part = &mut bytes[..part_bytes as usize];
-        read_exact(&*from.file, part, offset)?;
-        write_all(to, &mut [IoSlice::new(part)], offset)?;
-        offset += part_bytes;
-    }
-    Ok(())
 }
 
 fn with_suffix(path: &Path) -> PathBuf {

@@ -12,6 +12,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     io,
+    sync::Arc,
 };
 
 use super::{
@@ -58,7 +59,8 @@ impl Replay {
         self.expect(found.header.first_seq);
 
         let mut is_whole = true;
-        let mut segment = Segment { number, readable_to: FIRST_FRAME, file_bytes: found.bytes, last_body: None };
+        let file = Some(Arc::clone(&found.file));
+        let mut segment = Segment { number, readable_to: FIRST_FRAME, file_bytes: found.bytes, last_body: None, file };
         let mut place = Place { queue: found.header.queue, segment: number, offset: FIRST_FRAME };
         loop {
             let was_synced = place.offset < synced_to;
@@ -128,7 +130,12 @@ impl Replay {
     /// The end, with the cursors of exactly these destinations.
     pub(super) fn finish(mut self, destinations: &[&str], report: &mut Recovery) -> Replayed {
         let found = std::mem::take(&mut self.image.cursors);
-        let cursor = |name: &&str| ((*name).to_owned(), found.get(*name).copied().unwrap_or_default());
+        let next_seq = self.expected.unwrap_or(Seq(1));
+        // What is appended from here on must not look acknowledged because of a cursor whose entries are lost.
+        let cursor = |name: &&str| {
+            let acknowledged = found.get(*name).copied().unwrap_or_default();
+            ((*name).to_owned(), acknowledged.min(next_seq.before()))
+        };
         self.image.cursors = destinations.iter().map(cursor).collect();
         report.removed_destinations = found.into_keys().filter(|name| !self.image.cursors.contains_key(name)).collect();
 
@@ -139,13 +146,7 @@ impl Replay {
         report.torn_bytes = self.torn_bytes;
         report.entries = self.entries;
         report.bytes = self.entry_bytes;
-        Replayed {
-            image: self.image,
-            segments: self.segments,
-            unsynced: self.unsynced,
-            next_seq: self.expected.unwrap_or(Seq(1)),
-            damage: self.damage,
-        }
+        Replayed { image: self.image, segments: self.segments, unsynced: self.unsynced, next_seq, damage: self.damage }
     }
 }
 

@@ -2,7 +2,10 @@
 
 mod damage;
 mod faults;
+mod gone;
 mod model;
+mod numbers;
+mod policy;
 mod room;
 
 use std::{collections::BTreeSet, path::PathBuf};
@@ -19,7 +22,13 @@ fn dir() -> PathBuf {
 }
 
 fn small() -> Config {
-    Config { max_bytes: 1024 * 1024, segment_bytes: 2048 }
+    Config {
+        max_bytes: 1024 * 1024,
+        segment_bytes: 2048,
+        min_free_bytes: 0,
+        sync: SyncPolicy::Group,
+        allow_network_fs: false,
+    }
 }
 
 fn open_with(sim: &Sim, config: &Config, destinations: &[&str]) -> Result<(Queue, Recovery), OpenError> {
@@ -44,7 +53,7 @@ fn bodies(reader: &mut Reader) -> Vec<Bytes> {
 }
 
 fn segments(sim: &Sim) -> BTreeSet<PathBuf> {
-    sim.files().into_keys().collect()
+    sim.files().into_keys().filter(|path| path.extension().is_some_and(|name| name == "segment")).collect()
 }
 
 #[test]

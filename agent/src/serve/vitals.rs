@@ -34,6 +34,8 @@ pub struct Snapshot {
     pub queue_damages: u64,
     /// How often the queue could not be made durable.
     pub queue_sync_failures: u64,
+    /// How often the files of the queue were removed while it was in use.
+    pub queue_removals: u64,
     /// The queue; `None` where there is none.
     pub queue: Option<v1::QueueStatus>,
     /// The destinations, with what waits for them.

@@ -6,7 +6,7 @@ use crate::queue::segment::{FIRST_FRAME, file_name};
 /// A queue with some entries that nobody has read, all in one segment; and the frames' boundaries there.
 fn reference() -> (Sim, PathBuf) {
     let sim = Sim::default();
-    let config = Config { max_bytes: 1 << 20, segment_bytes: 1 << 18 };
+    let config = Config { max_bytes: 1 << 20, segment_bytes: 1 << 18, ..small() };
     let (queue, _) = open_with(&sim, &config, &["otlp"]).unwrap();
     for number in 1..=6_u8 {
         append(&queue, &body(number), &[("a", &[number])]);
