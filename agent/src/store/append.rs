@@ -8,13 +8,14 @@ use std::{
 };
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params};
+use tracing::error;
 
 use crate::record::{BatchMeta, Severity};
 
 use super::{
     OpenError, Reader, Writer,
     blocks::{self, BlockFile},
-    index::{self, from_column, to_column},
+    index::{Index, from_column, to_column},
     life::{Life, Status},
 };
 
@@ -24,7 +25,7 @@ use super::{
 #[derive(Debug)]
 pub struct Store {
     dir: PathBuf,
-    index: Mutex<Connection>,
+    index: Mutex<Index>,
 }
 
 /// What became of the batches of one call.
@@ -42,6 +43,12 @@ pub enum StoreError {
     /// The index could not be changed.
     #[error("cannot write the store's index")]
     Index(#[from] rusqlite::Error),
+    /// Somebody has removed the store's files, and it cannot be made again.
+    #[error("the store was removed while it was in use and cannot be made again")]
+    Removed(#[from] OpenError),
+    /// The same, but it can be: what is to be stored has to be stored again.
+    #[error("the store was removed while it was written to")]
+    RemovedMeanwhile,
     /// A file of blocks could not be written.
     #[error("cannot write {path}", path = .path.display())]
     Blocks {
@@ -74,7 +81,7 @@ impl StoreError {
             Self::Blocks { source, .. } => {
                 !matches!(source.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
             }
-            Self::Interrupted => true,
+            Self::Removed(_) | Self::RemovedMeanwhile | Self::Interrupted => true,
         }
     }
 }
@@ -85,7 +92,7 @@ impl Store {
     /// # Errors
     /// If the directory cannot be used, or a newer runlog made the store.
     pub fn open(dir: &Path) -> Result<Self, OpenError> {
-        let index = index::open_to_write(dir)?;
+        let index = Index::open(dir)?;
         Ok(Self { dir: dir.to_owned(), index: Mutex::new(index) })
     }
 
@@ -104,7 +111,22 @@ impl Store {
     /// # Errors
     /// If the disk or the index fails.
     pub fn append(&self, writer: Writer, batches: &[(u64, &BatchMeta, &[u8])]) -> Result<Appended, StoreError> {
-        let mut connection = self.index.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
+        if !index.is_in_place() {
+            error!(dir = %self.dir.display(), "the store was removed while it was in use, beginning another");
+            *index = Index::open(&self.dir)?;
+        }
+        let appended = self.append_to(&mut index.connection, writer, batches)?;
+        // What was committed to files that were removed meanwhile is nowhere.
+        if index.is_in_place() { Ok(appended) } else { Err(StoreError::RemovedMeanwhile) }
+    }
+
+    fn append_to(
+        &self,
+        connection: &mut Connection,
+        writer: Writer,
+        batches: &[(u64, &BatchMeta, &[u8])],
+    ) -> Result<Appended, StoreError> {
         let change = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut high_water = high_water(&change, &writer)?;
         let mut appended = Appended::default();

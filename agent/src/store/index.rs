@@ -1,9 +1,9 @@
 //! The SQLite index: its schema, and connections to it.
 
 use std::{
-    fs::{DirBuilder, File, OpenOptions},
+    fs::{self, DirBuilder, File, OpenOptions},
     io,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -112,6 +112,42 @@ pub enum OpenError {
     },
 }
 
+/// The index of a store, open.
+#[derive(Debug)]
+pub(super) struct Index {
+    pub(super) connection: Connection,
+    path: PathBuf,
+    /// The device and the inode of its file.
+    file: Option<(u64, u64)>,
+}
+
+impl Index {
+    /// Opens the index in that directory, making both where there are none.
+    pub(super) fn open(dir: &Path) -> Result<Self, OpenError> {
+        open_to_write(dir).map(|connection| Self::of(connection, dir))
+    }
+
+    /// Opens the index for reading.
+    pub(super) fn open_to_read(dir: &Path) -> Result<Self, OpenError> {
+        open_to_read(dir).map(|connection| Self::of(connection, dir))
+    }
+
+    fn of(connection: Connection, dir: &Path) -> Self {
+        let path = path_in(dir);
+        let file = file_at(&path);
+        Self { connection, path, file }
+    }
+
+    /// Whether the file is still where it was opened. One that was removed can be written to, and is lost.
+    pub(super) fn is_in_place(&self) -> bool {
+        self.file.is_some() && file_at(&self.path) == self.file
+    }
+}
+
+fn file_at(path: &Path) -> Option<(u64, u64)> {
+    fs::metadata(path).ok().map(|found| (found.dev(), found.ino()))
+}
+
 pub(super) fn path_in(dir: &Path) -> PathBuf {
     dir.join("index.sqlite")
 }
@@ -122,7 +158,7 @@ pub(super) fn make_private_dir(path: &Path) -> io::Result<()> {
 }
 
 /// Opens the index for writing, making it where there is none.
-pub(super) fn open_to_write(dir: &Path) -> Result<Connection, OpenError> {
+fn open_to_write(dir: &Path) -> Result<Connection, OpenError> {
     let unusable = |path: &Path| {
         let path = path.to_owned();
         move |source| OpenError::Directory { path, source }
@@ -155,7 +191,7 @@ pub(super) fn open_to_write(dir: &Path) -> Result<Connection, OpenError> {
 }
 
 /// Opens the index for reading.
-pub(super) fn open_to_read(dir: &Path) -> Result<Connection, OpenError> {
+fn open_to_read(dir: &Path) -> Result<Connection, OpenError> {
     let path = path_in(dir);
     // What may not be looked at may be there.
     if !path.try_exists().map_err(|source| OpenError::Directory { path: dir.to_owned(), source })? {

@@ -196,6 +196,23 @@ fn q13_a_newer_store_is_refused_and_left_as_it_was() {
 }
 
 #[test]
+fn q14_a_store_that_is_removed_while_it_is_in_use_begins_again() {
+    let parent = tempfile::tempdir().unwrap();
+    let dir = parent.path().join("state/store");
+    let store = Store::open(&dir).unwrap();
+    append(&store, 1, "r", &[info("removed")]);
+    let reader = store.reader();
+    assert_eq!(bodies(&reader, &Query::of("r")), ["removed"]);
+    fs::remove_dir_all(parent.path().join("state")).unwrap();
+
+    append(&store, 2, "r", &[info("a")]);
+    append(&store, 2, "r", &[info("a")]);
+
+    assert_eq!(bodies(&reader, &Query::of("r")), ["a"]);
+    assert_eq!(bodies(&Store::open(&dir).unwrap().reader(), &Query::of("r")), ["a"]);
+}
+
+#[test]
 fn a_store_that_is_not_there_is_not_made_by_reading() {
     let dir = tempfile::tempdir().unwrap();
     assert!(matches!(Reader::open(dir.path()), Err(OpenError::Absent { .. })));
