@@ -14,6 +14,7 @@ use serde_json::Value;
 use crate::{
     binary, eventually, eventually_within,
     privilege::{give_away, unprivileged},
+    tool,
 };
 
 /// A `runlog` command with nothing of this machine's settings in its environment.
@@ -44,6 +45,8 @@ pub struct Agent {
     folder: tempfile::TempDir,
     child: Option<Child>,
     starts: u32,
+    /// What `strace -e inject=` does at the next start.
+    injection: Option<String>,
 }
 
 /// An agent that has ended.
@@ -127,7 +130,7 @@ impl AgentBuilder {
         if self.is_unprivileged {
             give_away(folder.path());
         }
-        Agent { builder: self, folder, child: None, starts: 0 }
+        Agent { builder: self, folder, child: None, starts: 0, injection: None }
     }
 }
 
@@ -178,6 +181,12 @@ impl Agent {
         self.builder.environment.insert(name.to_owned(), value.into());
     }
 
+    /// Lets system calls of the next start fail or kill the agent, as `strace -e inject=` has it:
+    /// `fdatasync:signal=KILL:when=3`, `pwritev:error=ENOSPC:when=2+`. Calls are counted per thread.
+    pub fn inject(&mut self, injection: impl Into<String>) {
+        self.injection = Some(injection.into());
+    }
+
     /// Starts the agent and waits until it is ready.
     pub fn start(&mut self) {
         self.spawn();
@@ -200,6 +209,9 @@ impl Agent {
         if self.builder.is_unprivileged {
             command = unprivileged(&command);
         }
+        if let Some(injection) = self.injection.take() {
+            command = self.injected(&command, &injection);
+        }
         command
             .args(&self.builder.arguments)
             .env("RUNLOG_FILES", self.folder.path().join("*.log"))
@@ -207,6 +219,36 @@ impl Agent {
             .stdout(Stdio::null())
             .stderr(fs::File::create(self.messages_path()).unwrap());
         self.child = Some(command.spawn().unwrap());
+    }
+
+    /// The command under strace, whose process is a child of the agent's, so that the agent stays a child of ours.
+    fn injected(&self, command: &Command, injection: &str) -> Command {
+        let (syscall, _) = injection.split_once(':').expect("an injection names a system call");
+        let mut strace = Command::new(tool("RUNLOG_TEST_STRACE", "strace"));
+        strace.args(["-D", "-f", "-q", "-e", &format!("trace={syscall}")]);
+        strace.args(["-e", &format!("inject={injection}"), "-o"]).arg(self.path(&format!("calls.{}", self.starts)));
+        strace.arg(command.get_program()).args(command.get_args()).env_clear();
+        strace.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?)))).stdin(Stdio::null());
+        strace
+    }
+
+    /// Whether a system call of the last start was made to fail.
+    #[must_use]
+    pub fn was_injected(&self) -> bool {
+        fs::read_to_string(self.path(&format!("calls.{}", self.starts))).is_ok_and(|calls| calls.contains("(INJECTED)"))
+    }
+
+    /// Whether it was started and has not been seen to end.
+    #[must_use]
+    pub const fn is_running(&self) -> bool {
+        self.child.is_some()
+    }
+
+    /// How the agent has ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        let status = self.child.as_mut()?.try_wait().unwrap()?;
+        self.child = None;
+        Some(status)
     }
 
     /// `kill -9`.

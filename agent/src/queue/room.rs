@@ -14,9 +14,10 @@ use super::{
     log::{Log, Writer, lock},
     state::State,
     storage::{Storage, is_no_room},
+    volume::{Medium, Volume},
 };
 
-/// Bytes of the reserve. A small queue has a smaller one.
+/// Bytes of the reserve. A small queue and a small disk have a smaller one.
 const RESERVE_BYTES: u64 = 1024 * 1024;
 
 const NAME: &str = "reserve";
@@ -70,18 +71,19 @@ impl Room {
 impl Log {
     /// Looks at the disk again: how much entries may take, and whether there is room for the reserve.
     pub(super) fn survey(&self) {
-        let volume = self.storage.volume(&self.dir);
-        let min_free = |total_bytes: u64| self.min_free_bytes.min(total_bytes / 20);
         // A disk that does not say how much it has left says when it is full.
-        let entry_bytes = match volume {
-            Ok(volume) if self.min_free_bytes > 0 => volume.free_bytes.saturating_sub(min_free(volume.total_bytes)),
-            _ => u64::MAX,
-        };
-        lock(&self.state).room.entry_bytes = entry_bytes;
-        if lock(&self.state).room.reserve != Reserve::Held {
-            let reserve = self.take_reserve();
-            lock(&self.state).room.reserve = reserve;
+        let unknown = Volume { free_bytes: u64::MAX, total_bytes: u64::MAX, medium: Medium::Disk };
+        let Volume { free_bytes, total_bytes, .. } = self.storage.volume(&self.dir).unwrap_or(unknown);
+        let min_free = self.min_free_bytes.min(total_bytes / 20);
+        let mut state = lock(&self.state);
+        state.room.entry_bytes = if min_free == 0 { u64::MAX } else { free_bytes.saturating_sub(min_free) };
+        if state.room.reserve == Reserve::Held {
+            return;
         }
+        drop(state);
+        let bytes = RESERVE_BYTES.min(self.max_bytes / 32).min(total_bytes / 32);
+        let reserve = if free_bytes < bytes { Reserve::GivenUp } else { self.take_reserve(bytes) };
+        lock(&self.state).room.reserve = reserve;
     }
 
     /// Makes the room that was kept, or says that there is none.
@@ -95,8 +97,8 @@ impl Log {
         removed
     }
 
-    fn take_reserve(&self) -> Reserve {
-        let (path, bytes) = (self.reserve_path(), RESERVE_BYTES.min(self.max_bytes / 32));
+    fn take_reserve(&self, bytes: u64) -> Reserve {
+        let path = self.reserve_path();
         if is_whole(&*self.storage, &path, bytes) {
             return Reserve::Held;
         }

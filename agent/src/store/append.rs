@@ -63,7 +63,7 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether trying again later may help without anybody's doing: a full or failing disk, a lock.
+    /// Whether trying again soon may help: a full, failing or read-only disk, a lock.
     ///
     /// The others (no right to write, a corrupt index) need the operator; the batches are not stored either way.
     #[must_use]
@@ -74,13 +74,12 @@ impl StoreError {
                 Some(
                     ErrorCode::DiskFull
                         | ErrorCode::SystemIoFailure
+                        | ErrorCode::ReadOnly
                         | ErrorCode::DatabaseBusy
                         | ErrorCode::DatabaseLocked
                 )
             ),
-            Self::Blocks { source, .. } => {
-                !matches!(source.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
-            }
+            Self::Blocks { source, .. } => source.kind() != io::ErrorKind::PermissionDenied,
             Self::Removed(_) | Self::RemovedMeanwhile | Self::Interrupted => true,
         }
     }
