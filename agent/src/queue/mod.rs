@@ -30,10 +30,14 @@
 //!
 //! Everything up to the last group commit (one `fdatasync` a linger), wherever the process is killed or the power
 //! cut, recovery itself included. A cursor alone is in no such hurry: it goes with the next commit, or after
-//! `CURSOR_PAUSE`, since what it proves is only that something need not be sent again. Of what came after it, a prefix: an entry with its positions, or neither, and none
-//! without those before it. What a start finds and cannot prove to be durable it writes again (`replay.rs`).
+//! `CURSOR_PAUSE`, since what it proves is only that something need not be sent again. Of what came after it, a prefix:
+//! an entry with its positions, or neither, and none without those before it. What a start finds and cannot prove to be durable it writes again (`replay.rs`).
 //! If a sync fails, its file is never synced again (the kernel may have dropped the pages and would report success);
 //! the frames since the last good sync are still in memory and are written to a new segment.
+//!
+//! Files that somebody removes while they are in use are written again (`gone.rs`). A disk that is full is emptied
+//! with a reserve that is kept for that (`room.rs`). With `SyncPolicy::Never` all this holds for a killed process, and a
+//! power cut takes what the kernel has not written.
 
 mod commit;
 mod config;

@@ -82,7 +82,7 @@ impl Log {
         }
         drop(state);
         let bytes = RESERVE_BYTES.min(self.max_bytes / 32).min(total_bytes / 32);
-        let reserve = if free_bytes < bytes { Reserve::GivenUp } else { self.take_reserve(bytes) };
+        let reserve = self.take_reserve(bytes, free_bytes);
         lock(&self.state).room.reserve = reserve;
     }
 
@@ -97,13 +97,16 @@ impl Log {
         removed
     }
 
-    fn take_reserve(&self, bytes: u64) -> Reserve {
+    fn take_reserve(&self, bytes: u64, free_bytes: u64) -> Reserve {
         let path = self.reserve_path();
         if is_whole(&*self.storage, &path, bytes) {
             return Reserve::Held;
         }
         // Half of one may have been left.
         let _ = self.storage.remove(&path);
+        if free_bytes < bytes {
+            return Reserve::GivenUp;
+        }
         match self.storage.create(&path).and_then(|file| file.take_up(bytes)) {
             Ok(()) => Reserve::Held,
             Err(error) => {

@@ -33,7 +33,9 @@ struct World {
     fault: Option<Fault>,
     failed: BTreeSet<&'static str>,
     capacity: Option<u64>,
+    total_bytes: Option<u64>,
     max_files: Option<usize>,
+    medium: Option<Medium>,
     is_locked: bool,
     time: u64,
     boots: u8,
@@ -110,9 +112,24 @@ impl Sim {
         self.world().capacity = bytes;
     }
 
+    /// Sets how large the disk says that it is.
+    pub(in crate::queue) fn set_total(&self, bytes: u64) {
+        self.world().total_bytes = Some(bytes);
+    }
+
     /// Sets how many files there may be; `None` is no limit.
     pub(in crate::queue) fn set_inodes(&self, files: Option<usize>) {
         self.world().max_files = files;
+    }
+
+    /// Sets what the disk is, instead of a disk.
+    pub(in crate::queue) fn set_medium(&self, medium: Medium) {
+        self.world().medium = Some(medium);
+    }
+
+    /// Sets the clock, forward or back.
+    pub(in crate::queue) fn set_time(&self, nanos: u64) {
+        self.world().time = nanos;
     }
 
     /// Bytes of all files.
@@ -326,8 +343,9 @@ impl Storage for Sim {
     fn volume(&self, _dir: &Path) -> io::Result<Volume> {
         let mut world = self.world();
         world.operate_or_fail("volume")?;
-        let total_bytes = world.capacity.unwrap_or(1 << 40);
-        Ok(Volume { free_bytes: total_bytes.saturating_sub(world.used()), total_bytes, medium: Medium::Disk })
+        let total_bytes = world.total_bytes.unwrap_or(1 << 40);
+        let medium = world.medium.unwrap_or(Medium::Disk);
+        Ok(Volume { free_bytes: world.free_bytes(), total_bytes, medium })
     }
 
     fn boot(&self) -> [u8; 16] {
@@ -336,7 +354,7 @@ impl Storage for Sim {
 
     fn now(&self) -> u64 {
         let mut world = self.world();
-        world.time += 1_000_000;
+        world.time = world.time.saturating_add(1_000_000);
         world.time
     }
 

@@ -73,6 +73,24 @@ fn q12_a_foreign_file_with_the_largest_number_does_not_use_up_the_numbers() {
     }
 }
 
+#[test]
+fn q21_a_clock_that_jumps_expires_nothing_and_changes_no_order() {
+    let sim = Sim::default();
+    let century = 100 * 365 * 86_400 * 1_000_000_000;
+    let (mut queue, _) = open(&sim, &["otlp"]);
+    for (number, time) in [(1, century), (2, u64::MAX - 5), (3, 0), (4, 2 * century), (5, 1)] {
+        sim.set_time(time);
+        append(&queue, &[number; 500], &[("a", &[number])]);
+        queue.sync().unwrap();
+        assert!(queue.stats().destinations["otlp"].oldest_age.is_some());
+        drop(queue);
+        (queue, _) = open(&sim, &["otlp"]);
+    }
+    let given = bodies(&mut queue.reader("otlp").unwrap());
+    assert_eq!(given.iter().map(|body| body[0]).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+    assert_eq!(queue.positions()["a"], [5]);
+}
+
 /// Adds a frame's header and payload to the end of the only segment, as if it had been written there.
 fn add(sim: &Sim, header: Header, payload: &[u8]) -> Sim {
     let path = segments(sim).pop_first().unwrap();

@@ -34,6 +34,24 @@ fn an_entry_is_durable_when_the_call_that_appends_it_returns_only_if_each_is_syn
     }
 }
 
+#[test]
+fn q22_a_network_file_system_is_refused_unless_it_is_allowed() {
+    for (medium, allow_network_fs, is_opened) in [
+        (Medium::Network, false, false),
+        (Medium::Network, true, true),
+        (Medium::Memory, false, true),
+        (Medium::Disk, false, true),
+    ] {
+        let sim = Sim::default();
+        sim.set_medium(medium);
+        match open_with(&sim, &Config { allow_network_fs, ..small() }, &["otlp"]) {
+            Ok(_) => assert!(is_opened, "{medium:?}"),
+            Err(error) => assert!(!is_opened && matches!(error, OpenError::Network { .. }), "{medium:?}: {error}"),
+        }
+        assert_eq!(sim.files().is_empty(), !is_opened, "nothing is written where it is refused");
+    }
+}
+
 /// Numbers are given again to other entries when unsynced ones are lost; a store that knows them by (id, number) would
 /// take the new ones for repetitions.
 #[test]
