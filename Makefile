@@ -1,4 +1,4 @@
-.PHONY: help demo build test check bench tools
+.PHONY: help demo build test check bench soak tools
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -17,6 +17,9 @@ check: ## formatting, lints, dependencies, shape of the tree
 
 bench: ## throughput and memory, beside the Collector on the same input
 	@RUNLOG_TEST_COLLECTOR=$$(tests/tools/collector | tail -n 1) tests/bench/run
+
+soak: ## 10 minutes of kills, rotations and outages, drawn from a seed; tests/soak/run --help
+	@tests/soak/run
 
 tools: ## what the tests need besides Rust: make it, and print where it is
 	@tests/tools/all

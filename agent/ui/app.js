@@ -97,9 +97,10 @@ function updateEntry(entry, run) {
   setText(about, [run.status, run.experiment, run.host].filter(Boolean).join(" · "));
   const levels = run.levels || {};
   const errors = (levels.error || 0) + (levels.fatal || 0);
-  const parts = [element("span", "", count(run.records, "line"))];
+  const parts = [element("span", "", count(run.records - run.events, "line"))];
   if (errors) parts.push(element("span", "error", count(errors, "error")));
   if (levels.warn) parts.push(element("span", "warn", count(levels.warn, "warning")));
+  if (run.complete === false) parts.push(element("span", "error", "incomplete"));
   if (counts.textContent !== parts.map((part) => part.textContent).join("")) counts.replaceChildren(...parts);
   const link = entry.firstChild;
   if (view && run.run_id === view.run) link.setAttribute("aria-current", "page");
@@ -126,7 +127,8 @@ function ago(nanos) {
 function showState() {
   const run = view && runs.find((run) => run.run_id === view.run);
   const code = run && run.exit_code ? " (exit code " + run.exit_code + ")" : "";
-  $("state").textContent = run ? run.status + code : "";
+  const receipt = run && run.complete === true ? " · complete" : run && run.complete === false ? " · INCOMPLETE" : "";
+  $("state").textContent = run ? run.status + code + receipt : "";
 }
 
 // --- One run's log --------------------------------------------------------------------------------------------

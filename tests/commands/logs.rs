@@ -7,14 +7,56 @@ use serde_json::Value;
 use crate::{printed, refused, three_runs};
 
 #[test]
+fn a_run_shows_that_every_line_is_there_and_what_was_the_first_error() {
+    let state = three_runs();
+    let filters = vec![
+        (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "[time]"),
+        (r"lasted \d+s", "lasted [t]"),
+        (r"host        \S+", "host        [host]"),
+    ];
+    with_settings!({filters => filters}, {
+        assert_snapshot!(printed(&state.run(&["runs", "show", "alpha-1"])), @r#"
+        run         alpha-1
+        status      completed
+        host        [host]
+        started     [time], lasted [t]
+        receipt     complete: 5 lines read, 4 kept, 1 below the level
+
+        SOURCE  KIND     READ  KEPT  BELOW LEVEL  LINES LOST  BYTES LOST  GAPS
+        stdout  process     5     4            1           0           0     0
+        "#);
+        assert_snapshot!(printed(&state.run(&["runs", "show", "beta"])), @r#"
+        run         beta
+        experiment  ridge
+        status      failed (3)
+        host        [host]
+        started     [time], lasted [t]
+        receipt     complete: 1 line read, 1 kept, 0 below the level
+
+        SOURCE  KIND     READ  KEPT  BELOW LEVEL  LINES LOST  BYTES LOST  GAPS
+        stdout  process     1     1            0           0           0     0
+
+        FIRST ERRORS         RANK  SOURCE  LINE
+        [time]     -  stdout  ERROR:b:bad
+        "#);
+    });
+    let run: Value = serde_json::from_str(&printed(&state.run(&["runs", "show", "beta", "--json"]))).unwrap();
+    assert_eq!((&run["complete"], &run["exit_code"]), (&true.into(), &3.into()));
+    assert_eq!(
+        refused(&state.run(&["runs", "show", "gamma"])),
+        "runlog: no run begins with \"gamma\"; `runlog runs` lists them\n"
+    );
+}
+
+#[test]
 fn runs_are_listed_with_how_they_ended() {
     let state = three_runs();
     with_settings!({filters => vec![(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "[started]          "), (r" \ds\b", "[t]")]}, {
         assert_snapshot!(printed(&state.run(&["runs"])), @r#"
-        RUN      EXPERIMENT  STATUS      LINES  WARN  ERROR  STARTED              DURATION
-        beta     ridge       failed (3)      3     0      2  [started]                 [t]
-        alpha-2  -           completed       3     0      0  [started]                 [t]
-        alpha-1  -           completed       6     1      0  [started]                 [t]
+        RUN      EXPERIMENT  STATUS      LINES  WARN  ERROR  RECEIPT   STARTED              DURATION
+        beta     ridge       failed (3)      1     0      1  complete  [started]                 [t]
+        alpha-2  -           completed       1     0      0  complete  [started]                 [t]
+        alpha-1  -           completed       4     1      0  complete  [started]                 [t]
         "#);
     });
     let runs: Vec<Value> =

@@ -22,7 +22,7 @@ const STORED: &str = "runlog_exported_records_total{destination=\"store\"}";
 const EXPORTED: &str = "runlog_exported_records_total{destination=\"default\"}";
 
 #[test]
-fn two_hundred_thousand_lines_survive_kills_in_their_midst_each_once_and_in_order() {
+fn two_hundred_thousand_lines_survive_kills_in_their_midst_each_once_and_in_order_and_the_receipt_knows() {
     let mut random = random();
     let mut agent = Agent::builder().start();
     let mut trainers = ["a", "b"].map(|name| Trainer::start(agent.path(&format!("{name}.log")), name));
@@ -47,6 +47,13 @@ fn two_hundred_thousand_lines_survive_kills_in_their_midst_each_once_and_in_orde
     let text = String::from_utf8(agent.run(&["logs", "r"]).stdout).unwrap();
     printed.iter().for_each(|printed| printed.is_there_once_and_in_order(text.lines()));
     assert_eq!((text.lines().count(), printed[0].lines), (200_000, 100_000));
+    let shown = agent.run(&["runs", "show", "r", "--json"]);
+    let run: serde_json::Value = serde_json::from_slice(&shown.stdout).unwrap();
+    assert_eq!(run["complete"], true, "{run}");
+    let read = |receipt: &serde_json::Value| {
+        receipt["sources"].as_array().unwrap().iter().map(|source| source["lines_read"].as_u64().unwrap()).sum::<u64>()
+    };
+    assert_eq!(run["receipts"].as_array().unwrap().iter().map(read).sum::<u64>(), 200_000, "{run}");
     assert_ne!(kills_in_their_midst, 0, "no kill found lines both stored and outstanding: it proved nothing");
 }
 

@@ -1,6 +1,7 @@
 //! Which containers are collected, and which run their lines belong to.
 
-use runlog_tests::{Containers, Line};
+use runlog_tests::{Containers, Line, eventually};
+use serde_json::Value;
 
 #[test]
 fn the_run_and_the_rank_are_found_in_the_containers_environment() {
@@ -22,6 +23,27 @@ fn the_run_and_the_rank_are_found_in_the_containers_environment() {
         runs.lines().any(|run| run.contains("0123456789abcdef") && run.contains("\"experiment\":\"ridge\"")),
         "{runs}"
     );
+}
+
+#[test]
+fn the_receipt_of_a_containers_run_comes_with_its_end() {
+    let containers = Containers::new();
+    let agent = containers.agent().set("RUNLOG_LEVEL", "INFO").start();
+    let script = "echo INFO:a:out; echo DEBUG:a:small; echo ERROR:a:bad >&2";
+    let _ended = containers.run_to_end(&["--label", "runlog.run-id=ended"], script);
+
+    let run = eventually("the run has a receipt", || {
+        let shown = agent.run(&["runs", "show", "ended", "--json"]);
+        let run: Value = serde_json::from_slice(&shown.stdout).ok()?;
+        (run["complete"] == true).then_some(run)
+    });
+    let sources = run["receipts"][0]["sources"].as_array().unwrap();
+    let counts = sources.iter().map(|source| {
+        let stream = source["name"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
+        (stream, source["lines_read"].as_u64().unwrap(), source["lines_filtered"].as_u64().unwrap())
+    });
+    assert_eq!(counts.collect::<Vec<_>>(), [("stderr".to_owned(), 1, 0), ("stdout".to_owned(), 2, 1)]);
+    assert_eq!(sources[0]["first_error"]["body"], "ERROR:a:bad");
 }
 
 #[test]

@@ -244,18 +244,25 @@ impl Agent {
         self.child.is_some()
     }
 
-    /// How the agent has ended, if it has.
-    pub fn ended(&mut self) -> Option<ExitStatus> {
-        let status = self.child.as_mut()?.try_wait().unwrap()?;
-        self.child = None;
-        Some(status)
-    }
-
     /// `kill -9`.
     pub fn kill(&mut self) {
         let mut child = self.child.take().expect("the agent runs");
         child.kill().unwrap();
         assert_eq!(child.wait().unwrap().signal(), Some(9));
+    }
+
+    /// `kill -9` while it may be ending by itself. Says whether it had not ended yet.
+    pub fn kill_if_running(&mut self) -> bool {
+        let mut child = self.child.take().expect("the agent was started");
+        child.kill().unwrap();
+        child.wait().unwrap().signal() == Some(9)
+    }
+
+    /// How it has ended by itself, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        let status = self.child.as_mut()?.try_wait().unwrap()?;
+        self.child = None;
+        Some(status)
     }
 
     /// Sends a signal.
@@ -343,6 +350,12 @@ impl Agent {
         runlog(&self.state()).args(arguments).output().unwrap()
     }
 
+    /// Its folder, which is left behind when the agent is dropped.
+    pub fn keep(&mut self) -> PathBuf {
+        self.folder.disable_cleanup(true);
+        self.folder.path().to_owned()
+    }
+
     /// Resident memory in bytes, now.
     #[must_use]
     pub fn resident_bytes(&self) -> u64 {
@@ -356,10 +369,12 @@ impl Agent {
     }
 }
 
-/// The lines in the answer of `runlog logs --json`, or `None` if it was refused.
+/// The lines in the answer of `runlog logs --json`, without receipts, or `None` if it was refused.
 pub(crate) fn lines_in(output: &Output) -> Option<Vec<Line>> {
     let text = std::str::from_utf8(&output.stdout).unwrap();
-    output.status.success().then(|| text.lines().map(|line| Line(serde_json::from_str(line).unwrap())).collect())
+    // A run may have any number of receipts, which are asked for by `runlog runs show`.
+    let lines = text.lines().map(|line| Line(serde_json::from_str(line).unwrap()));
+    output.status.success().then(|| lines.filter(|line| line.text("event_name") != "runlog.receipt").collect())
 }
 
 impl Drop for Agent {

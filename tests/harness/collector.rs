@@ -133,7 +133,7 @@ impl Collector {
         text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
-    /// All log records so far.
+    /// All log records so far but receipts.
     #[must_use]
     pub fn records(&self) -> Vec<CollectorRecord> {
         let mut records = Vec::new();
@@ -141,6 +141,9 @@ impl Collector {
             for resource_logs in array(&request["resourceLogs"]) {
                 for scope_logs in array(&resource_logs["scopeLogs"]) {
                     for record in array(&scope_logs["logRecords"]) {
+                        if record["eventName"] == "runlog.receipt" {
+                            continue;
+                        }
                         records.push(CollectorRecord {
                             resource: attributes(&resource_logs["resource"]["attributes"]),
                             scope: text(&scope_logs["scope"]["name"]),

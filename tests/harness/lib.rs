@@ -32,6 +32,6 @@ pub use sink::{Sink, SinkRecord, SinkRequest};
 pub use state::State;
 pub use text::{Lines, transcript};
 pub use tls::Identity;
-pub use tools::{binary, root, tool};
+pub use tools::{binary, root, tool, use_binary};
 pub use trainer::{Printed, Trainer};
 pub use wait::{eventually, eventually_within};

@@ -39,14 +39,14 @@ impl Agent {
         body.to_owned()
     }
 
-    /// How many records of a run are in the embedded store, read straight from there.
+    /// How many printed lines of a run are in the embedded store, read straight from there.
     #[must_use]
     pub fn stored(&self, run: &str) -> u64 {
         let output = self.run(&["runs", "--json"]);
         let text = String::from_utf8(output.stdout).unwrap();
         let runs = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
         let of_run = runs.into_iter().find(|known| known["run_id"] == run);
-        of_run.map_or(0, |run| run["records"].as_u64().unwrap())
+        of_run.map_or(0, |run| run["records"].as_u64().unwrap() - run["events"].as_u64().unwrap())
     }
 
     /// Waits until so many records of a run are in the embedded store.

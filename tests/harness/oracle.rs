@@ -123,7 +123,8 @@ impl Agent {
         self.is_live_by(|probe| sink.records().iter().map(SinkRecord::body).any(|body| body == probe));
     }
 
-    fn is_live_by(&self, has: impl Fn(&str) -> bool) {
+    /// The same for any destination: `has` says whether it has a line.
+    pub fn is_live_by(&self, has: impl Fn(&str) -> bool) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
         let probe = format!("probe {now}");
         let mut file = fs::File::create(self.path(&format!("probe-{now}.log"))).unwrap();

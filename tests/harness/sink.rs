@@ -128,7 +128,7 @@ impl Sink {
         self.notes.requests.lock().unwrap().clone()
     }
 
-    /// All log records so far, in the order in which they came.
+    /// All log records so far but receipts, in the order in which they came.
     #[must_use]
     pub fn records(&self) -> Vec<SinkRecord> {
         let requests = self.requests();
@@ -138,6 +138,7 @@ impl Sink {
             let resources = request.logs().resource_logs.into_iter();
             let scopes = resources.flat_map(|resource| resource.scope_logs);
             let found = scopes.flat_map(|scope| scope.log_records);
+            let found = found.filter(|record| record.event_name != "runlog.receipt");
             records.extend(found.map(|record| SinkRecord { request: number, record }));
         }
         records

@@ -13,10 +13,19 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-/// The `runlog` program that was built from this workspace with the profile of this test.
+static BINARY: OnceLock<PathBuf> = OnceLock::new();
+
+/// Runs that `runlog` program in what is started from now on.
+///
+/// # Panics
+/// If one was started already.
+pub fn use_binary(path: PathBuf) {
+    BINARY.set(path).expect("no runlog was started yet");
+}
+
+/// The `runlog` program that was built from this workspace with the profile of this test, unless another is used.
 #[must_use]
 pub fn binary() -> &'static Path {
-    static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
         let test = env::current_exe().unwrap();
         let profile_dir = test.ancestors().find(|dir| dir.file_name().is_some_and(|name| name == "deps")).unwrap();

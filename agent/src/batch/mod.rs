@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 
 use crate::record::{
-    Batch, BatchMeta, Origin, PositionUpdate, ReadTo, Receipt, Resource, Severity, UnixNanos, batch,
+    Account, Batch, BatchMeta, Origin, PositionUpdate, ReadTo, Receipt, Resource, Severity, UnixNanos, batch,
     wire::{Above, Fields, RequestWriter, Seen, Text},
 };
 
@@ -62,16 +62,26 @@ struct Open {
     ranges: [u32; Severity::RANGES],
     first_time: u64,
     last_time: u64,
-    has_events: bool,
+    /// Of `ranges`.
+    events: [u32; Severity::RANGES],
     /// Set with the first record or position.
     since: Option<Instant>,
     /// When the batch before it was closed.
     last: Option<Instant>,
-    /// How far each stream has been read, if it was; the stream that was asked for last stands last. Two
-    /// generations of a file share a key, and the later one must come later in the positions.
-    read_to: Vec<(Arc<Origin>, Option<ReadTo>)>,
+    /// The stream that was asked for last stands last. Two generations of a file share a key, and the later one must
+    /// come later in the positions.
+    streams: Vec<Progress>,
     /// Of the requests whose records were passed on.
     receipts: Vec<Receipt>,
+}
+
+/// What a batch knows of a stream.
+struct Progress {
+    origin: Arc<Origin>,
+    /// How far it has been read, if it was.
+    read_to: Option<ReadTo>,
+    /// What it gave to this batch, and what of it was left out.
+    account: Account,
 }
 
 impl Batcher {
@@ -167,6 +177,29 @@ impl Batcher {
         self.open[slot.0].read_to(read_to);
     }
 
+    /// Adds to the account of a stream whose records were passed on into that slot.
+    pub fn account_passed(&mut self, slot: Slot, origin: &Arc<Origin>, account: &Account) {
+        self.open[slot.0].select(origin);
+        self.account(slot, account);
+    }
+
+    /// Adds to the account of the stream that the slot was asked for.
+    pub fn account(&mut self, slot: Slot, account: &Account) {
+        if let Some(stream) = self.open[slot.0].streams.last_mut() {
+            stream.account.add(account);
+        }
+    }
+
+    /// The run of the batch of that slot, which is about to be closed, and the accounts of what is in it.
+    pub fn take_accounts(&mut self, slot: Slot) -> (String, Vec<(Arc<Origin>, Account)>) {
+        let take = |stream: &mut Progress| {
+            let account = std::mem::take(&mut stream.account);
+            (!account.is_empty()).then(|| (Arc::clone(&stream.origin), account))
+        };
+        let open = &mut self.open[slot.0];
+        (open.resource.run_id.clone(), open.streams.iter_mut().filter_map(take).collect())
+    }
+
     /// When the next batch has waited long enough.
     #[must_use]
     pub fn next_due(&self) -> Option<Instant> {
@@ -187,7 +220,10 @@ impl Batcher {
             meta.first_time_unix_nano = open.first_time;
             meta.last_time_unix_nano = open.last_time;
             meta.records_by_range = open.ranges.to_vec();
-            meta.has_events = open.has_events;
+            meta.has_events = open.events.iter().any(|count| *count > 0);
+            if meta.has_events {
+                meta.events_by_range = open.events.to_vec();
+            }
             let request = open.writer.finish();
             meta.uncompressed_bytes = u32::try_from(request.len()).unwrap_or(u32::MAX);
             self.compressed.clear();
@@ -253,10 +289,10 @@ impl Open {
             ranges: [0; Severity::RANGES],
             first_time: u64::MAX,
             last_time: 0,
-            has_events: false,
+            events: [0; Severity::RANGES],
             since: None,
             last: None,
-            read_to: Vec::new(),
+            streams: Vec::new(),
             receipts: Vec::new(),
         }
     }
@@ -274,29 +310,29 @@ impl Open {
         self.ranges[severity.range()] += 1;
         self.first_time = self.first_time.min(time);
         self.last_time = self.last_time.max(time);
-        self.has_events |= is_event;
+        self.events[severity.range()] += u32::from(is_event);
     }
 
     fn select(&mut self, origin: &Arc<Origin>) {
-        let entry = match self.read_to.iter().rposition(|(known, _)| known.id == origin.id) {
-            Some(at) => self.read_to.remove(at),
-            None => (Arc::clone(origin), None),
+        let stream = match self.streams.iter().rposition(|known| known.origin.id == origin.id) {
+            Some(at) => self.streams.remove(at),
+            None => Progress { origin: Arc::clone(origin), read_to: None, account: Account::default() },
         };
-        self.read_to.push(entry);
+        self.streams.push(stream);
     }
 
     fn read_to(&mut self, read_to: ReadTo) {
-        if let Some((_, known)) = self.read_to.last_mut() {
-            *known = Some(read_to);
+        if let Some(stream) = self.streams.last_mut() {
+            stream.read_to = Some(read_to);
         }
     }
 
     fn positions(&self) -> Vec<PositionUpdate> {
-        let describe = |(origin, read_to): &(Arc<Origin>, Option<ReadTo>)| {
+        let describe = |Progress { origin, read_to, .. }: &Progress| {
             let bookmark = origin.bookmark.at((*read_to)?)?;
             Some(PositionUpdate { key: origin.key.clone(), bookmark })
         };
-        self.read_to.iter().filter_map(describe).collect()
+        self.streams.iter().filter_map(describe).collect()
     }
 
     fn reset(&mut self, gives_memory_back: bool) {
@@ -307,10 +343,10 @@ impl Open {
         self.ranges = [0; Severity::RANGES];
         self.first_time = u64::MAX;
         self.last_time = 0;
-        self.has_events = false;
+        self.events = [0; Severity::RANGES];
         self.last = Some(Instant::now());
         self.since = None;
-        self.read_to.clear();
+        self.streams.clear();
         self.receipts.clear();
     }
 }

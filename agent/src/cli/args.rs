@@ -13,6 +13,7 @@ Examples:
   runlog exec -- python train.py           run a script and keep what it prints
   runlog runs                              list runs
   runlog logs latest --level warn          what went wrong in the newest one
+  runlog runs show latest                  how it ended, and whether every line is there
   RUNLOG_LEVEL=DEBUG RUNLOG_FILES='/logs/*.log' RUNLOG_EXPORT_ENDPOINT=http://collector:4318 runlog
                                            a sidecar: files of a shared volume, sent to a Collector
   runlog check                             try settings, rights and the destination
@@ -78,10 +79,10 @@ pub struct SettingsArgs {
 #[derive(Debug, Default, Args)]
 pub struct PlaceArgs {
     /// Ask the agent or `runlog serve` at this address, such as http://127.0.0.1:4319
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", global = true)]
     pub server: Option<String>,
     /// Read what is kept in this state directory [RUNLOG_STATE_DIR]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", global = true)]
     pub state_dir: Option<String>,
 }
 
@@ -133,7 +134,7 @@ pub enum Command {
     Serve(SettingsArgs),
     /// Try the settings, the rights and the destination
     Check(CheckArgs),
-    /// List runs
+    /// List runs, or show what came of one
     Runs(Read<RunsArgs>),
     /// Print what a run printed
     #[command(after_help = LOGS_EXAMPLES)]

@@ -1,4 +1,6 @@
-//! `runlog runs`: which runs there are.
+//! `runlog runs`: which runs there are, and what came of one.
+
+mod show;
 
 use anyhow::Result;
 use jiff::{Timestamp, tz::TimeZone};
@@ -11,18 +13,41 @@ use super::{
 };
 
 /// How to print the runs.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::Args)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
 pub struct RunsArgs {
     /// One JSON object a line.
-    #[arg(long)]
+    #[arg(long, global = true)]
     pub json: bool,
+    /// What else to print.
+    #[command(subcommand)]
+    pub command: Option<RunsCommand>,
 }
 
-/// Prints the runs, the newest first, with times in that zone.
+/// Further questions about runs.
+#[derive(Debug, Clone, PartialEq, Eq, clap::Subcommand)]
+pub enum RunsCommand {
+    /// Show what came of one run: how it ended, what each source gave, what is missing, the first errors.
+    #[command(after_help = SHOW_EXAMPLES)]
+    Show {
+        /// The run: its id, the beginning of its id, or `latest`.
+        run: String,
+    },
+}
+
+const SHOW_EXAMPLES: &str = "\
+Examples:
+  runlog runs show latest
+  runlog runs show ridge-1 --json";
+
+/// Prints the runs, the newest first, or one run, with times in that zone.
 ///
 /// # Errors
 /// If they cannot be read.
 pub async fn runs(args: &RunsArgs, reader: &Reader, out: &mut Output<'_>, zone: &TimeZone) -> Result<()> {
+    if let Some(RunsCommand::Show { run }) = &args.command {
+        let run = reader.find(run).await?;
+        return unless_closed(show::print(args.json, &run, out, zone));
+    }
     let runs = reader.runs().await?;
     unless_closed(print(args, &runs, out, zone))
 }
@@ -34,7 +59,8 @@ fn print(args: &RunsArgs, runs: &[v1::Run], out: &mut Output<'_>, zone: &TimeZon
             writeln!(out.writer)?;
         }
     } else {
-        let mut table = Table::new(["run", "experiment", "status", "lines", "warn", "error", "started", "duration"]);
+        let mut table =
+            Table::new(["run", "experiment", "status", "lines", "warn", "error", "receipt", "started", "duration"]);
         for run in runs {
             table.row(row(run, zone));
         }
@@ -44,13 +70,10 @@ fn print(args: &RunsArgs, runs: &[v1::Run], out: &mut Output<'_>, zone: &TimeZon
     Ok(())
 }
 
-fn row(run: &v1::Run, zone: &TimeZone) -> [Cell; 8] {
+fn row(run: &v1::Run, zone: &TimeZone) -> [Cell; 9] {
     let levels = run.levels.unwrap_or_default();
     let errors = levels.error + levels.fatal;
-    let status = match run.exit_code {
-        Some(code) if code != 0 => format!("{} ({code})", run.status),
-        _ => run.status.clone(),
-    };
+    let status = status(run);
     let status_color = match run.status.as_str() {
         "running" => Some(Color::Cyan),
         "completed" => Some(Color::Green),
@@ -62,17 +85,35 @@ fn row(run: &v1::Run, zone: &TimeZone) -> [Cell; 8] {
         Cell::left(run.run_id.clone()),
         Cell::left(run.experiment.clone()),
         Cell::left(status).colored(status_color),
-        Cell::right(run.records.to_string()),
+        Cell::right(run.records.saturating_sub(run.events).to_string()),
         some(levels.warn, Color::Yellow),
         some(errors, Color::Red),
-        Cell::left(started(run, zone)),
+        receipt(run),
+        Cell::left(moment(run.first_time_unix_nano, zone)),
         Cell::right(duration(run.last_time_unix_nano.saturating_sub(run.first_time_unix_nano))),
     ]
 }
 
-fn started(run: &v1::Run, zone: &TimeZone) -> String {
-    match Timestamp::from_nanosecond(run.first_time_unix_nano.into()) {
-        Ok(time) if run.first_time_unix_nano > 0 => {
+/// Whether every line is there.
+fn receipt(run: &v1::Run) -> Cell {
+    match run.complete {
+        Some(true) => Cell::left("complete".to_owned()).colored(Some(Color::Green)),
+        Some(false) => Cell::left("INCOMPLETE".to_owned()).colored(Some(Color::Red)),
+        None => Cell::left(String::new()),
+    }
+}
+
+/// How it ended, with its exit code if that is not 0.
+fn status(run: &v1::Run) -> String {
+    match run.exit_code {
+        Some(code) if code != 0 => format!("{} ({code})", run.status),
+        _ => run.status.clone(),
+    }
+}
+
+fn moment(time_unix_nano: u64, zone: &TimeZone) -> String {
+    match Timestamp::from_nanosecond(time_unix_nano.into()) {
+        Ok(time) if time_unix_nano > 0 => {
             time.to_zoned_datetime(zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string()
         }
         _ => "-".to_owned(),

@@ -192,13 +192,15 @@ async fn runs_are_listed_with_how_they_ended() {
         assert_eq!(
             paper.text(),
             "\
-RUN      EXPERIMENT  STATUS        LINES  WARN  ERROR  STARTED              DURATION
-beta     mnist       running           1     0      0  1970-01-01 01:00:00        0s
-alpha-1  mnist       failed (137)      5     1      1  1970-01-01 00:00:01     2m 4s
+RUN      EXPERIMENT  STATUS        LINES  WARN  ERROR  RECEIPT  STARTED              DURATION
+beta     mnist       running           1     0      0  -        1970-01-01 01:00:00        0s
+alpha-1  mnist       failed (137)      3     1      1  -        1970-01-01 00:00:01     2m 4s
 "
         );
         let paper = Paper::default();
-        runs(&RunsArgs { json: true }, reader, &mut paper.output(Kind::Stream), &TimeZone::UTC).await.unwrap();
+        runs(&RunsArgs { json: true, ..RunsArgs::default() }, reader, &mut paper.output(Kind::Stream), &TimeZone::UTC)
+            .await
+            .unwrap();
         let ids: Vec<_> =
             paper.text().lines().map(|line| serde_json::from_str::<v1::Run>(line).unwrap().run_id).collect();
         assert_eq!(ids, ["beta", "alpha-1"]);

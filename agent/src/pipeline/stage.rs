@@ -1,5 +1,6 @@
 //! Stages 2 to 5 on one thread: what comes through the door leaves as entries of the queue.
 
+mod accounts;
 mod passing;
 
 use std::{
@@ -15,13 +16,16 @@ use std::{
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
+use accounts::Accounts;
+
 use crate::{
     batch::{Batcher, Due, Slot},
     enrich::{Tags, is_kept},
     parse::{self, Line, Lines, LocalZone, Traceback, detect, readable, timestamp},
     queue::{AppendError, Appended, Entry, Full, Queue, Seq},
     record::{
-        Batch, Chunk, Ending, Event, Input, Lane, Ledger, Origin, Receipt, Severity, SourceKind, UnixNanos,
+        Account, Batch, Chunk, Clock, Ending, Event, FirstError, Input, Lane, Ledger, Origin, PositionUpdate, Receipt,
+        Severity, SourceKind, SystemClock, UnixNanos,
         wire::{Fields, Text},
     },
     source::{HeldUp, Outlet, Received},
@@ -52,6 +56,7 @@ pub struct Stage {
     awaited: mpsc::Sender<Awaited>,
     held_up: HeldUp,
     passing: passing::Passing,
+    accounts: Accounts,
     /// Set when there is no more time to wait for room in the queue.
     gave_up: Arc<AtomicBool>,
     /// Set once a batch was left out of the queue.
@@ -67,6 +72,8 @@ struct Stream {
     waiting: Option<Arc<Origin>>,
     lines: Lines,
     tracebacks: [Traceback; Lane::COUNT],
+    /// Of the line whose parts are coming.
+    severities: [Severity; Lane::COUNT],
     /// Behind its last bytes.
     end: u64,
     /// When they came, by the clock and on the wall.
@@ -84,6 +91,7 @@ impl Stage {
         awaited: mpsc::Sender<Awaited>,
         gave_up: Arc<AtomicBool>,
     ) -> Self {
+        let accounts = Accounts::resume(&queue.positions());
         Self {
             parse,
             batcher,
@@ -96,6 +104,7 @@ impl Stage {
             awaited,
             held_up: HeldUp::default(),
             passing: passing::Passing::default(),
+            accounts,
             gave_up,
             is_abandoned: false,
         }
@@ -126,6 +135,12 @@ impl Stage {
             self.close_batches(Due::At(now))?;
         }
         self.close_batches(Due::All)?;
+        // If there was no time to read all, the accounts go on with the next start.
+        if !self.gave_up.load(Ordering::Relaxed) {
+            for run_id in self.accounts.runs() {
+                self.receipt(&run_id)?;
+            }
+        }
         self.queue.sync().map(drop).map_err(io::Error::other)
     }
 
@@ -136,29 +151,45 @@ impl Stage {
             waiting: None,
             lines: Lines::new(self.parse.max_line_bytes, origin, chunk.at),
             tracebacks: Default::default(),
+            severities: [Severity::INFO; Lane::COUNT],
             end: chunk.at,
             since: now,
             observed: chunk.observed,
         });
         let mut slot = self.batcher.slot(origin, now);
         let mut outcome = Ok(());
-        let (mut lines, mut kept) = (0, 0);
+        let mut account = Account::default();
         stream.lines.feed(chunk, |line| {
             if outcome.is_err() {
                 return;
             }
-            lines += u64::from(line.part.is_none_or(|part| part.index == 0));
-            let Some(full) = self.line(chunk, &line, &mut stream.tracebacks[line.lane as usize], slot) else { return };
-            kept += 1;
+            // A line that was split counts once.
+            let is_first = u64::from(line.part.is_none_or(|part| part.index == 0));
+            account.lines_read += is_first;
+            account.bytes_read += line.bytes.len() as u64;
+            let lane = line.lane as usize;
+            let severity = &mut stream.severities[lane];
+            let kept = self.line(chunk, &line, &mut stream.tracebacks[lane], severity, slot);
+            let Some(full) = kept else {
+                account.lines_filtered += is_first;
+                return;
+            };
+            account.lines_kept += is_first;
+            account.records_kept += 1;
+            if *severity >= Severity::ERROR && account.first_error.is_none() {
+                let time = if line.time == 0 { chunk.observed } else { line.time };
+                account.first_error = Some(FirstError::new(time, line.bytes));
+            }
             if let Some(full) = full {
+                // In one entry with the lines that it counts.
+                self.batcher.account(slot, &note(origin, std::mem::take(&mut account)));
                 outcome = self.close(full);
                 slot = self.batcher.slot(origin, now);
             }
         });
         outcome?;
         self.batcher.advance(slot, stream.lines.read_to());
-        origin.tally.lines_read.fetch_add(lines, Ordering::Relaxed);
-        origin.tally.records_kept.fetch_add(kept, Ordering::Relaxed);
+        self.batcher.account(slot, &note(origin, account));
         let is_waiting = stream.lines.is_waiting();
         stream.waiting = is_waiting.then(|| Arc::clone(origin));
         // Thousands of idle files have nothing to be remembered; the next chunk begins where this one has ended.
@@ -166,6 +197,13 @@ impl Stage {
         if chunk.ending != Ending::Closed && (is_waiting || in_traceback || !stream.lines.is_between_lines()) {
             (stream.end, stream.since, stream.observed) = (chunk.at + chunk.data.len() as u64, now, chunk.observed);
             self.streams.insert(origin.id, stream);
+        }
+        if chunk.ending == Ending::Closed && origin.kind == SourceKind::Docker {
+            // What it gave is counted before it is known whether its run has ended.
+            self.close(slot)?;
+            if self.accounts.closed(origin) {
+                self.receipt(&origin.resource.run_id)?;
+            }
         }
         Ok(())
     }
@@ -182,9 +220,20 @@ impl Stage {
     }
 
     /// Writes a line into its batch. `None` if it is left out, else the batch that is full now, if one is.
-    fn line(&mut self, chunk: &Chunk, line: &Line<'_>, traceback: &mut Traceback, slot: Slot) -> Option<Option<Slot>> {
+    ///
+    /// `severity` becomes that of the line: a part of a long line has that of the part before.
+    fn line(
+        &mut self,
+        chunk: &Chunk,
+        line: &Line<'_>,
+        traceback: &mut Traceback,
+        severity: &mut Severity,
+        slot: Slot,
+    ) -> Option<Option<Slot>> {
         let origin = &chunk.origin;
-        let (severity, severity_text, logger) = match detect(line.bytes) {
+        let is_continued = line.part.is_some_and(|part| part.index > 0);
+        let (found, severity_text, logger) = match detect(line.bytes) {
+            _ if is_continued => (*severity, Text::EMPTY, Text::EMPTY),
             Some(found) => {
                 traceback.interrupt();
                 (found.severity, Text::from_validated(found.text), Text::from_validated(found.logger))
@@ -192,6 +241,8 @@ impl Stage {
             None if traceback.covers(line.bytes) => (Severity::ERROR, Text::EMPTY, Text::EMPTY),
             None => (Severity::INFO, Text::EMPTY, Text::EMPTY),
         };
+        *severity = found;
+        let severity = found;
         if !is_kept(severity, origin) {
             return None;
         }
@@ -217,22 +268,41 @@ impl Stage {
     }
 
     fn event(&mut self, event: &Event) -> io::Result<()> {
-        let origin = &event.origin;
-        let slot = self.batcher.slot(origin, Instant::now());
+        let slot = self.batcher.slot(&event.origin, Instant::now());
+        let full = self.push_event(slot, event);
+        let gaps = u64::from(event.name == "runlog.gap");
+        self.batcher.account(slot, &note(&event.origin, Account { gaps, ..Account::default() }));
+        full.map_or(Ok(()), |full| self.close(full))
+    }
+
+    fn push_event(&mut self, slot: Slot, event: &Event) -> Option<Slot> {
         let fields = Fields {
             time: event.time,
             observed: event.time,
             severity: event.severity,
             severity_text: Text::EMPTY,
             body: Text::new(&event.body),
-            attributes: [&origin.attributes, &event.attributes],
+            attributes: [&event.origin.attributes, &event.attributes],
             uid: (b"", 0),
             event_name: event.name,
         };
-        match self.batcher.push(slot, Text::new("runlog"), &fields, None) {
-            Some(full) => self.close(full),
-            None => Ok(()),
+        self.batcher.push(slot, Text::new("runlog"), &fields, None)
+    }
+
+    /// Tells what came of a run's lines, and ends its accounts.
+    fn receipt(&mut self, run_id: &str) -> io::Result<()> {
+        let Some(origin) = self.accounts.origin(run_id) else { return Ok(()) };
+        // What is counted so far is in the queue first.
+        let slot = self.batcher.slot(&origin, Instant::now());
+        self.close(slot)?;
+        if self.is_abandoned {
+            return Ok(());
         }
+        let Some(event) = self.accounts.receipt(run_id, origin, SystemClock.now()) else { return Ok(()) };
+        let slot = self.batcher.slot(&event.origin, Instant::now());
+        self.push_event(slot, &event);
+        let settled = self.accounts.settle(run_id);
+        self.close_with(slot, settled)
     }
 
     fn close_batches(&mut self, when: Due) -> io::Result<()> {
@@ -243,18 +313,37 @@ impl Stage {
     }
 
     fn close(&mut self, slot: Slot) -> io::Result<()> {
+        self.close_with(slot, Vec::new())
+    }
+
+    /// Closes a batch; its entry has those positions as well.
+    fn close_with(&mut self, slot: Slot, further: Vec<PositionUpdate>) -> io::Result<()> {
         let receipts = self.batcher.take_receipts(slot);
-        if let Some(batch) = self.batcher.close(slot)? {
-            self.enqueue(&batch, receipts);
+        let (run_id, mut counted) = self.batcher.take_accounts(slot);
+        let batch = self.batcher.close(slot)?;
+        let mut change = self.accounts.with(&run_id, &counted);
+        if let Some(mut batch) = batch {
+            batch.positions.extend(change.positions());
+            batch.positions.extend(further);
+            match self.enqueue(&batch, receipts) {
+                Put::Queued => {}
+                // It will be counted when it is read again.
+                Put::Abandoned => return Ok(()),
+                Put::Refused => {
+                    counted.iter_mut().for_each(|(_, account)| account.lose_kept());
+                    change = self.accounts.with(&run_id, &counted);
+                }
+            }
         }
+        self.accounts.commit(change);
         Ok(())
     }
 
     /// Puts a batch into the queue, waiting for room: what the sources have not handed over yet is still safe there.
-    fn enqueue(&mut self, batch: &Batch, receipts: Vec<Receipt>) {
+    fn enqueue(&mut self, batch: &Batch, receipts: Vec<Receipt>) -> Put {
         if self.is_abandoned {
             // A later position in the queue would pass over the lines that found no room.
-            return;
+            return Put::Abandoned;
         }
         let meta = prost::Message::encode_to_vec(&batch.meta);
         let positions: Vec<_> = batch.positions.iter().map(|p| (p.key.as_str(), p.bookmark.as_slice())).collect();
@@ -274,23 +363,14 @@ impl Stage {
                     full.get_or_insert((reason, Instant::now()));
                 }
                 Err(error) => {
-                    let records = u64::from(batch.meta.records);
-                    self.ledger.records_refused.fetch_add(records, Ordering::Relaxed);
-                    error!(error = %error, run_id = batch.meta.run_id, lost_records = records, "the queue refused a batch");
-                    if error != AppendError::Closed {
-                        // Their clients are told, since it would be refused again.
-                        for receipt in receipts {
-                            receipt.reject(&error);
-                            receipt.durable();
-                        }
-                    }
-                    return;
+                    self.refused(batch, receipts, &error);
+                    return Put::Refused;
                 }
             }
             if self.gave_up.load(Ordering::Relaxed) {
                 warn!(records = batch.meta.records, "stopped before the last lines found room in the queue");
                 self.is_abandoned = true;
-                return;
+                return Put::Abandoned;
             }
             self.queue.wait_for_room(FULL_PAUSE);
         }
@@ -299,6 +379,20 @@ impl Stage {
             && reason != Full::Unsynced
         {
             info!(waited = ?since.elapsed(), "the queue takes batches again");
+        }
+        Put::Queued
+    }
+
+    fn refused(&self, batch: &Batch, receipts: Vec<Receipt>, error: &AppendError) {
+        let records = u64::from(batch.meta.records);
+        self.ledger.records_refused.fetch_add(records, Ordering::Relaxed);
+        error!(error = %error, run_id = batch.meta.run_id, lost_records = records, "the queue refused a batch");
+        if *error != AppendError::Closed {
+            // Their clients are told, since it would be refused again.
+            for receipt in receipts {
+                receipt.reject(error);
+                receipt.durable();
+            }
         }
     }
 
@@ -310,4 +404,23 @@ impl Stage {
             let _ = self.awaited.blocking_send((seq, receipts));
         }
     }
+}
+
+/// What became of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Put {
+    /// It is in the queue.
+    Queued,
+    /// The queue will never take it.
+    Refused,
+    /// There was no more time to wait for room.
+    Abandoned,
+}
+
+/// Counts in the tally what is in an account, and in the account what the source says that it lost.
+fn note(origin: &Origin, account: Account) -> Account {
+    origin.tally.lines_read.fetch_add(account.lines_read, Ordering::Relaxed);
+    origin.tally.records_kept.fetch_add(account.records_kept, Ordering::Relaxed);
+    let (lines_lost, bytes_lost) = origin.tally.newly_lost();
+    Account { lines_lost, bytes_lost, ..account }
 }

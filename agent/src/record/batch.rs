@@ -50,6 +50,9 @@ pub struct BatchMeta {
     /// Whether a record has an `event_name`.
     #[prost(bool, tag = "7")]
     pub has_events: bool,
+    /// Of `records_by_range`, those with an `event_name`; the others are what was printed. Empty if there are none.
+    #[prost(uint32, repeated, tag = "8")]
+    pub events_by_range: Vec<u32>,
 }
 
 /// Records of one run, encoded once and compressed once.

@@ -4,6 +4,7 @@
 //! straight into a batch, and a [`Batch`] leaves for the queue. This folder holds those shapes and
 //! their bytes on the wire. It imports nothing else of runlog.
 
+pub mod account;
 pub mod batch;
 pub mod chunk;
 pub mod clock;
@@ -14,6 +15,7 @@ pub mod severity;
 pub mod tally;
 pub mod wire;
 
+pub use account::{Account, FirstError};
 pub use batch::{Batch, BatchMeta, PositionUpdate};
 pub use chunk::{Chunk, Ending, Event, Input, Mark, Pushed};
 pub use clock::{Clock, SystemClock, UnixNanos};

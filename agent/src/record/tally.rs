@@ -31,6 +31,8 @@ pub struct Tally {
     pub bytes_lost: AtomicU64,
     /// Bytes that are there to be read and not read yet.
     pub lag_bytes: AtomicU64,
+    /// Of the lines and bytes lost, those that are in the account of a run.
+    accounted_lost: [AtomicU64; 2],
 }
 
 /// A plain copy of the counters.
@@ -80,7 +82,16 @@ impl Tally {
             lines_lost: AtomicU64::new(0),
             bytes_lost: AtomicU64::new(0),
             lag_bytes: AtomicU64::new(0),
+            accounted_lost: Default::default(),
         })
+    }
+
+    /// Lines and bytes that were lost since this was last asked.
+    #[must_use]
+    pub fn newly_lost(&self) -> (u64, u64) {
+        let [lines, bytes] = [&self.lines_lost, &self.bytes_lost].map(|lost| lost.load(Ordering::Relaxed));
+        let [lines_before, bytes_before] = &self.accounted_lost;
+        (lines - lines_before.swap(lines, Ordering::Relaxed), bytes - bytes_before.swap(bytes, Ordering::Relaxed))
     }
 
     /// The counters as they are now. They are read one after the other, so their sums may be off by lines in flight.

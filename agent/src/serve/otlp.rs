@@ -152,7 +152,11 @@ fn describe(resource: &ResourceView<'_>, meta: &mut BatchMeta) -> Result<(), Mal
             meta.last_time_unix_nano = meta.last_time_unix_nano.max(time);
             meta.records += 1;
             meta.records_by_range[record.severity.range()] += 1;
-            meta.has_events |= !record.event_name.is_empty();
+            if !record.event_name.is_empty() {
+                meta.has_events = true;
+                meta.events_by_range.resize(Severity::RANGES, 0);
+                meta.events_by_range[record.severity.range()] += 1;
+            }
         }
     }
     Ok(())

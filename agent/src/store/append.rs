@@ -179,7 +179,7 @@ struct Growing {
 impl Addition<'_> {
     fn add(&mut self, seq: u64, meta: &BatchMeta, payload: &[u8]) -> Result<(), StoreError> {
         let levels = levels_of(meta);
-        let run = self.note_run(meta, payload, &levels)?;
+        let run = self.note_run(meta, payload)?;
         let (file, offset) = self.write(&meta.run_id, payload)?;
         self.change
             .prepare_cached(
@@ -209,7 +209,9 @@ impl Addition<'_> {
     }
 
     /// The row of the batch's run, with the batch counted in it.
-    fn note_run(&self, meta: &BatchMeta, payload: &[u8], levels: &[u32; Severity::RANGES]) -> Result<i64, StoreError> {
+    fn note_run(&self, meta: &BatchMeta, payload: &[u8]) -> Result<i64, StoreError> {
+        let levels = printed_of(meta);
+        let events: u64 = meta.events_by_range.iter().copied().map(u64::from).sum();
         let known = self
             .change
             .prepare_cached("SELECT experiment, host, status, exit_code FROM runs WHERE run_id = ?1")?
@@ -225,10 +227,11 @@ impl Addition<'_> {
             .optional()?;
         let is_new = known.is_none();
         let mut life = known.unwrap_or_default();
+        let mut receipts = Vec::new();
         if is_new || meta.has_events {
             let learnt = blocks::decompress(payload, meta.uncompressed_bytes.into())
                 .map_err(|fault| fault.to_string())
-                .and_then(|request| life.learn(&request).map_err(|fault| fault.to_string()));
+                .and_then(|request| life.learn(&request, &mut receipts).map_err(|fault| fault.to_string()));
             // The block is kept as it came: it may be readable for someone else.
             if let Err(fault) = learnt {
                 tracing::warn!(run_id = %meta.run_id, fault, "a stored block cannot be read");
@@ -238,8 +241,8 @@ impl Addition<'_> {
             .change
             .prepare_cached(
                 "INSERT INTO runs (run_id, experiment, host, status, exit_code, first_time, last_time, records, bytes,
-                 unspecified, trace, debug, info, warn, error, fatal)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
+                 unspecified, trace, debug, info, warn, error, fatal, events)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)
                  ON CONFLICT (run_id) DO UPDATE SET
                  experiment = excluded.experiment, host = excluded.host,
                  status = excluded.status, exit_code = excluded.exit_code,
@@ -249,7 +252,7 @@ impl Addition<'_> {
                  records = records + excluded.records, bytes = bytes + excluded.bytes,
                  unspecified = unspecified + excluded.unspecified, trace = trace + excluded.trace,
                  debug = debug + excluded.debug, info = info + excluded.info, warn = warn + excluded.warn,
-                 error = error + excluded.error, fatal = fatal + excluded.fatal
+                 error = error + excluded.error, fatal = fatal + excluded.fatal, events = events + excluded.events
                  RETURNING id",
             )?
             .query_row(
@@ -270,9 +273,15 @@ impl Addition<'_> {
                     levels[4],
                     levels[5],
                     levels[6],
+                    to_column(events),
                 ],
                 |row| row.get(0),
             )?;
+        for receipt in receipts {
+            self.change
+                .prepare_cached("INSERT INTO receipts (run, complete, records_kept, receipt) VALUES (?1, ?2, ?3, ?4)")?
+                .execute(params![row, receipt.complete, to_column(receipt.records_kept), receipt.json])?;
+        }
         Ok(row)
     }
 
@@ -317,6 +326,15 @@ impl Addition<'_> {
         }
         Ok(())
     }
+}
+
+/// The counts per level of what was printed, which events are not.
+fn printed_of(meta: &BatchMeta) -> [u32; Severity::RANGES] {
+    let mut levels = levels_of(meta);
+    for (level, events) in levels.iter_mut().zip(&meta.events_by_range) {
+        *level = level.saturating_sub(*events);
+    }
+    levels
 }
 
 /// The counts per level; those that a batch does not state are of unspecified level.

@@ -1,11 +1,12 @@
 //! Which runs there are.
 
 use runlog_proto::v1;
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
     ReadError, Reader,
     index::{from_column, to_column},
+    life::Status,
 };
 
 /// The word that stands for the run that was seen first most recently.
@@ -15,7 +16,9 @@ pub const LATEST: &str = "latest";
 const LISTED: usize = 5;
 
 const RUN: &str = "SELECT run_id, experiment, host, status, exit_code, first_time, last_time, records, bytes,
- unspecified, trace, debug, info, warn, error, fatal FROM runs";
+ unspecified, trace, debug, info, warn, error, fatal, events,
+ (SELECT min(complete) FROM receipts WHERE run = runs.id),
+ (SELECT sum(records_kept) FROM receipts WHERE run = runs.id) FROM runs";
 
 /// No run, or more than one, is meant by a word.
 #[derive(Debug, thiserror::Error)]
@@ -50,7 +53,7 @@ impl Reader {
         })
     }
 
-    /// The run that a word means: its id, the beginning of its id and of no other's, or [`LATEST`].
+    /// The run that a word means, with its receipts: its id, the beginning of its id and of no other's, or [`LATEST`].
     ///
     /// # Errors
     /// If it means none or several, or the index cannot be read.
@@ -62,7 +65,7 @@ impl Reader {
                 .and_then(|mut rows| rows.query_row([word], run).optional())
                 .map_err(fault)?;
             if let Some(run) = exact {
-                return Ok(run);
+                return with_receipts(index, run).map_err(fault);
             }
             let mut rows = index
                 .prepare_cached(&format!(
@@ -77,7 +80,7 @@ impl Reader {
                 .map_err(fault)?;
             match found.len() {
                 0 => Err(FindError::Unknown(word.to_owned())),
-                1 => Ok(found.remove(0)),
+                1 => with_receipts(index, found.remove(0)).map_err(fault),
                 several => {
                     let mut candidates: Vec<String> = found.into_iter().take(LISTED).map(|run| run.run_id).collect();
                     if several > LISTED {
@@ -90,18 +93,41 @@ impl Reader {
     }
 }
 
+fn with_receipts(index: &Connection, mut run: v1::Run) -> rusqlite::Result<v1::Run> {
+    let mut rows = index.prepare_cached(
+        "SELECT receipt FROM receipts WHERE run = (SELECT id FROM runs WHERE run_id = ?1) ORDER BY id",
+    )?;
+    let texts = rows.query_map([&run.run_id], |row| row.get::<_, String>(0))?;
+    for text in texts {
+        // Written by `life.rs`; one that a later version wrote otherwise is left out.
+        run.receipts.extend(serde_json::from_str::<v1::Receipt>(&text?));
+    }
+    Ok(run)
+}
+
 fn run(row: &Row<'_>) -> rusqlite::Result<v1::Run> {
     let number = |column: usize| row.get(column).map(from_column);
+    let (complete, kept): (Option<bool>, Option<i64>) = (row.get(17)?, row.get(18)?);
+    let status: String = row.get(3)?;
+    let printed = number(7)?.saturating_sub(number(16)?);
+    let complete = complete.zip(kept.map(from_column)).and_then(|(complete, kept)| {
+        // Lines that come after a receipt will be in the next one.
+        let may_go_on = complete && kept < printed && status == Status::Running.as_str();
+        (!may_go_on).then_some(complete && kept == printed)
+    });
     Ok(v1::Run {
         run_id: row.get(0)?,
         experiment: row.get(1)?,
         host: row.get(2)?,
-        status: row.get(3)?,
+        status,
         exit_code: row.get(4)?,
         first_time_unix_nano: number(5)?,
         last_time_unix_nano: number(6)?,
         records: number(7)?,
         stored_bytes: number(8)?,
         levels: Some([number(9)?, number(10)?, number(11)?, number(12)?, number(13)?, number(14)?, number(15)?].into()),
+        events: number(16)?,
+        receipts: Vec::new(),
+        complete,
     })
 }

@@ -12,7 +12,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use rustix::fs::{FlockOperation, flock};
 
 /// Grows with each change that an older runlog could not read.
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
 
 /// How long a connection waits for another process's transaction.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -36,7 +36,8 @@ CREATE TABLE runs (
   info INTEGER NOT NULL DEFAULT 0,
   warn INTEGER NOT NULL DEFAULT 0,
   error INTEGER NOT NULL DEFAULT 0,
-  fatal INTEGER NOT NULL DEFAULT 0
+  fatal INTEGER NOT NULL DEFAULT 0,
+  events INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
 CREATE TABLE writers (
@@ -72,6 +73,32 @@ CREATE TABLE blocks (
 ) STRICT;
 
 CREATE INDEX blocks_of_run ON blocks (run, id);
+
+-- A `v1::Receipt` each, as JSON.
+CREATE TABLE receipts (
+  id INTEGER PRIMARY KEY,
+  run INTEGER NOT NULL REFERENCES runs (id),
+  complete INTEGER NOT NULL,
+  records_kept INTEGER NOT NULL,
+  receipt TEXT NOT NULL
+) STRICT;
+
+CREATE INDEX receipts_of_run ON receipts (run, id);
+";
+
+/// Makes version 2 of version 1.
+const FROM_VERSION_1: &str = "
+ALTER TABLE runs ADD COLUMN events INTEGER NOT NULL DEFAULT 0;
+
+CREATE TABLE receipts (
+  id INTEGER PRIMARY KEY,
+  run INTEGER NOT NULL REFERENCES runs (id),
+  complete INTEGER NOT NULL,
+  records_kept INTEGER NOT NULL,
+  receipt TEXT NOT NULL
+) STRICT;
+
+CREATE INDEX receipts_of_run ON receipts (run, id);
 ";
 
 /// The store cannot be used.
@@ -184,8 +211,10 @@ fn open_to_write(dir: &Path) -> Result<Connection, OpenError> {
     }
     index.pragma_update(None, "journal_mode", "wal").map_err(fault)?;
     index.pragma_update(None, "synchronous", "full").map_err(fault)?;
-    if found == 0 {
-        make_schema(&mut index).map_err(fault)?;
+    match found {
+        0 => change_schema(&mut index, SCHEMA).map_err(fault)?,
+        1 => change_schema(&mut index, FROM_VERSION_1).map_err(fault)?,
+        _ => {}
     }
     Ok(index)
 }
@@ -203,6 +232,11 @@ fn open_to_read(dir: &Path) -> Result<Connection, OpenError> {
     match version(&index).map_err(fault)? {
         // Its maker has not come to the schema yet.
         0 => Err(OpenError::Absent { path: dir.to_owned() }),
+        // An earlier runlog made it.
+        found if found < SCHEMA_VERSION => {
+            drop(open_to_write(dir)?);
+            Ok(index)
+        }
         found if found > SCHEMA_VERSION => Err(OpenError::Newer { path, found }),
         _ => Ok(index),
     }
@@ -225,9 +259,9 @@ fn version(index: &Connection) -> rusqlite::Result<i64> {
     index.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
-fn make_schema(index: &mut Connection) -> rusqlite::Result<()> {
+fn change_schema(index: &mut Connection, statements: &str) -> rusqlite::Result<()> {
     let change = index.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    change.execute_batch(SCHEMA)?;
+    change.execute_batch(statements)?;
     change.pragma_update(None, "user_version", SCHEMA_VERSION)?;
     change.commit()
 }

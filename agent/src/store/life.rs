@@ -1,4 +1,6 @@
-//! What a block says about its run: the experiment, the host, whether it has ended.
+//! What a block says about its run: the experiment, the host, whether it has ended, what came of its lines.
+
+use runlog_proto::v1;
 
 use crate::record::{
     Severity,
@@ -41,6 +43,14 @@ pub(super) struct Life {
     pub(super) exit_code: Option<i32>,
 }
 
+/// What came of a run's lines, as one agent says.
+pub(super) struct Receipt {
+    pub(super) complete: bool,
+    pub(super) records_kept: u64,
+    /// The whole of it, a [`v1::Receipt`].
+    pub(super) json: String,
+}
+
 impl Default for Life {
     fn default() -> Self {
         Self { experiment: String::new(), host: String::new(), status: Status::Running, exit_code: None }
@@ -48,8 +58,8 @@ impl Default for Life {
 }
 
 impl Life {
-    /// Adds what a request says. What was read before a fault counts.
-    pub(super) fn learn(&mut self, request: &[u8]) -> Result<(), Malformed> {
+    /// Adds what a request says, and the receipts in it. What was read before a fault counts.
+    pub(super) fn learn(&mut self, request: &[u8], receipts: &mut Vec<Receipt>) -> Result<(), Malformed> {
         for resource in requests_resources(request) {
             let resource = resource?;
             for attribute in resource.attributes() {
@@ -63,7 +73,11 @@ impl Life {
             }
             for scope in resource.scopes() {
                 for record in scope?.records() {
-                    self.see(&record?)?;
+                    let record = record?;
+                    if record.event_name == "runlog.receipt" {
+                        receipts.push(receipt(&record)?);
+                    }
+                    self.see(&record)?;
                 }
             }
         }
@@ -84,6 +98,26 @@ impl Life {
         }
         Ok(())
     }
+}
+
+fn receipt(record: &RecordView<'_>) -> Result<Receipt, Malformed> {
+    let mut receipt = v1::Receipt { time_unix_nano: record.best_time(), ..v1::Receipt::default() };
+    for attribute in record.attributes() {
+        match attribute? {
+            ("runlog.receipt.complete", Value::Bool(complete)) => receipt.complete = complete,
+            // Others may write such events too; what cannot be read has no sources, and so is seen to be odd.
+            ("runlog.receipt.sources", Value::String(text)) => {
+                receipt.sources = serde_json::from_str(text).unwrap_or_default();
+            }
+            _ => {}
+        }
+    }
+    Ok(Receipt {
+        complete: receipt.complete,
+        records_kept: receipt.sources.iter().fold(0, |sum, source| sum.saturating_add(source.records_kept)),
+        // What it is made of can be written as JSON.
+        json: serde_json::to_string(&receipt).unwrap_or_default(),
+    })
 }
 
 fn ending(record: &RecordView<'_>) -> Result<(Status, Option<i32>), Malformed> {

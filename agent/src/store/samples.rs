@@ -53,6 +53,7 @@ pub(crate) fn batch(run_id: &str, samples: &[Sample]) -> (BatchMeta, Vec<u8>) {
     }
     let mut request = RequestWriter::new(&resource, "", 1024);
     let mut records_by_range = vec![0; Severity::RANGES];
+    let mut events_by_range = vec![0; Severity::RANGES];
     for sample in samples {
         let mut attributes = Vec::new();
         for (key, value) in &sample.attributes {
@@ -76,6 +77,7 @@ pub(crate) fn batch(run_id: &str, samples: &[Sample]) -> (BatchMeta, Vec<u8>) {
             },
         );
         records_by_range[sample.severity.range()] += 1;
+        events_by_range[sample.severity.range()] += u32::from(!sample.event_name.is_empty());
     }
     let times = || samples.iter().map(|sample| sample.time);
     let bytes = request.finish();
@@ -86,7 +88,8 @@ pub(crate) fn batch(run_id: &str, samples: &[Sample]) -> (BatchMeta, Vec<u8>) {
         first_time_unix_nano: times().min().unwrap_or(0),
         last_time_unix_nano: times().max().unwrap_or(0),
         records_by_range,
-        has_events: samples.iter().any(|sample| !sample.event_name.is_empty()),
+        has_events: events_by_range.iter().any(|count| *count > 0),
+        events_by_range,
     };
     (meta, zstd::bulk::compress(bytes, 1).unwrap())
 }

@@ -184,6 +184,24 @@ fn a_run_id_never_becomes_a_path() {
 }
 
 #[test]
+fn q13_a_store_of_version_1_is_read_and_written_and_gets_receipts() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    append(&store, 1, "r", &[Sample::default()]);
+    drop(store);
+    let index = rusqlite::Connection::open(dir.path().join("index.sqlite")).unwrap();
+    index.execute_batch("DROP TABLE receipts; ALTER TABLE runs DROP COLUMN events; PRAGMA user_version = 1").unwrap();
+    drop(index);
+
+    let reader = Reader::open(dir.path()).unwrap();
+    assert_eq!(reader.find("r").unwrap().records, 1);
+    let store = Store::open(dir.path()).unwrap();
+    append(&store, 2, "r", &[Sample { event_name: "runlog.receipt", ..Sample::default() }]);
+    let run = reader.find("r").unwrap();
+    assert_eq!((run.records, run.events, run.receipts.len(), run.complete), (2, 1, 1, Some(false)));
+}
+
+#[test]
 fn q13_a_newer_store_is_refused_and_left_as_it_was() {
     let dir = tempfile::tempdir().unwrap();
     drop(Store::open(dir.path()).unwrap());
@@ -192,7 +210,7 @@ fn q13_a_newer_store_is_refused_and_left_as_it_was() {
 
     assert!(matches!(Store::open(dir.path()), Err(OpenError::Newer { found: 99, .. })));
     let refusal = Reader::open(dir.path()).unwrap_err().to_string();
-    assert!(refusal.ends_with("has version 99, this runlog reads up to 1; use a newer runlog"), "{refusal}");
+    assert!(refusal.ends_with("has version 99, this runlog reads up to 2; use a newer runlog"), "{refusal}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    sync::atomic::Ordering,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -12,7 +12,7 @@ use crate::{
     batch::{Due, Slot},
     enrich::{adopt, is_kept},
     record::{
-        Pushed, Severity,
+        Account, Pushed, Severity,
         wire::{Above, Malformed, Unfit, check_record},
     },
 };
@@ -31,11 +31,24 @@ pub(super) struct Passing {
 }
 
 /// What one request held.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone, Copy)]
 struct Count {
     read: u64,
     kept: u64,
     rejected: u64,
+    /// Of those kept, the ones with an `event_name`, which are no lines.
+    events: u64,
+}
+
+impl Count {
+    /// The account of what was counted since then.
+    fn since(self, before: Self) -> Account {
+        let events = self.events - before.events;
+        let (lines_read, lines_kept) = (self.read - before.read - events, self.kept - before.kept - events);
+        let lines_lost = self.rejected - before.rejected;
+        let lines_filtered = lines_read - lines_kept - lines_lost;
+        Account { lines_read, lines_kept, records_kept: lines_kept, lines_lost, lines_filtered, ..Account::default() }
+    }
 }
 
 impl Stage {
@@ -66,6 +79,7 @@ impl Stage {
             let adopted = resource.check().and_then(|()| Ok(adopt(&resource.resource, &pushed.origin.resource)?));
             let head = adopted.as_ref().map_or_else(|_| Vec::new(), |adopted| resource.head(&adopted.encoded));
             let mut slot = None;
+            let before = *count;
             for scope in &resource.scopes {
                 self.passing.last_head += 1;
                 let above = Above { id: self.passing.last_head, resource: &head, scope: &scope.head };
@@ -79,12 +93,32 @@ impl Stage {
                     self.pass_record(pushed, run_and_above, record, &mut slot, count)?;
                 }
             }
+            self.account_passed(
+                pushed,
+                adopted.as_ref().map_or("", |adopted| &adopted.run_id),
+                slot,
+                count.since(before),
+            );
             if self.batcher.is_crowded() {
                 self.close_batches(Due::All)?;
                 self.batcher.forget_idle();
             }
         }
         Ok(())
+    }
+
+    /// Counts what one resource of a request held.
+    fn account_passed(&mut self, pushed: &Pushed, run_id: &str, slot: Option<Slot>, account: Account) {
+        let origin = &pushed.origin;
+        match slot {
+            Some(slot) => self.batcher.account_passed(slot, origin, &account),
+            // The last record has filled its batch, or none was kept.
+            None => {
+                let run_id = if run_id.is_empty() { &origin.resource.run_id } else { run_id };
+                let change = self.accounts.with(run_id, &[(Arc::clone(origin), account)]);
+                self.accounts.commit(change);
+            }
+        }
     }
 
     /// Passes a record on, into the batch of `slot`, or rejects it for its own fault or that of what stands above it.
@@ -114,6 +148,7 @@ impl Stage {
         }
         let into = *slot.get_or_insert_with(|| self.batcher.slot_of_run(run_id, &pushed.receipt, Instant::now()));
         count.kept += 1;
+        count.events += u64::from(seen.has_event_name);
         if let Some(full) = self.batcher.pass(into, &above, record, &seen, pushed.observed) {
             *slot = None;
             self.close(full)?;

@@ -36,6 +36,8 @@ struct Passed {
     answers: Vec<Option<Kept>>,
     batches: Vec<(BatchMeta, ExportLogsServiceRequest)>,
     counts: Counts,
+    /// The run and the sentence of each receipt.
+    receipts: Vec<(String, String)>,
 }
 
 impl Passed {
@@ -99,15 +101,21 @@ async fn pass(level: Severity, max_bytes: usize, requests: &[Vec<u8>]) -> Passed
     drop(door);
     stage.join().unwrap().unwrap();
     queue.close();
-    let mut batches = Vec::new();
+    let (mut batches, mut receipts) = (Vec::new(), Vec::new());
     while let Some(stored) = reader.next().await {
-        assert!(stored.seq <= durable, "a client was answered before its records were durable");
         let meta = BatchMeta::decode(&stored.meta[..]).unwrap();
         let bytes = zstd::decode_all(&stored.body[..]).unwrap();
         assert_eq!(bytes.len(), meta.uncompressed_bytes as usize);
-        batches.push((meta, ExportLogsServiceRequest::decode(&bytes[..]).unwrap()));
+        let request = ExportLogsServiceRequest::decode(&bytes[..]).unwrap();
+        let first = &request.resource_logs[0].scope_logs[0].log_records[0];
+        if first.event_name == "runlog.receipt" {
+            receipts.push((meta.run_id, body(first)));
+        } else {
+            assert!(stored.seq <= durable, "a client was answered before its records were durable");
+            batches.push((meta, request));
+        }
     }
-    Passed { answers, batches, counts: tally.counts() }
+    Passed { answers, batches, counts: tally.counts(), receipts }
 }
 
 fn text(text: &str) -> Option<AnyValue> {
@@ -158,6 +166,11 @@ async fn records_are_filed_under_their_run_and_left_out_below_the_level() {
     assert_eq!(passed.counts.lines_filtered, [0, 1, 1, 0, 0, 0, 0]);
     assert_eq!((passed.counts.lines_read, passed.counts.records_kept, passed.counts.lines_lost), (7, 5, 0));
     assert_eq!(passed.counts.bytes_read, requests.iter().map(|request| request.len() as u64).sum::<u64>());
+    let receipts = [
+        ("ours", "5 lines of 1 source read: 3 kept, 2 below the level"),
+        ("theirs", "1 line of 1 source read: 1 kept, 0 below the level"),
+    ];
+    assert_eq!(passed.receipts, receipts.map(|(run, text)| (run.to_owned(), text.to_owned())));
     let (meta, theirs) = passed.batches.iter().find(|(meta, _)| meta.run_id == "theirs").unwrap();
     assert_eq!((meta.records, meta.first_time_unix_nano, meta.last_time_unix_nano), (2, 5, 9));
     assert_eq!((&meta.records_by_range[..], meta.has_events), (&[0, 0, 0, 0, 1, 1, 0][..], true));

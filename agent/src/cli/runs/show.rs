@@ -1,0 +1,156 @@
+//! `runlog runs show`: what came of one run.
+
+use anyhow::Result;
+use jiff::tz::TimeZone;
+use runlog_proto::v1;
+
+use crate::cli::{
+    table::{Cell, Table, duration},
+    terminal::{Color, Output},
+};
+
+use super::{moment, status};
+
+/// Sources and errors that are listed at most; JSON has all.
+const LISTED: usize = 50;
+
+pub(super) fn print(json: bool, run: &v1::Run, out: &mut Output<'_>, zone: &TimeZone) -> Result<()> {
+    if json {
+        serde_json::to_writer(&mut out.writer, run).map_err(std::io::Error::from)?;
+        writeln!(out.writer)?;
+    } else {
+        head(run, out, zone)?;
+        let sources = sources(run);
+        if !sources.is_empty() {
+            writeln!(out.writer)?;
+            table(&sources).print(out)?;
+            left_out(sources.len(), out)?;
+        }
+        let mut errors: Vec<_> =
+            sources.iter().filter_map(|source| Some((source.first_error.as_ref()?, source))).collect();
+        errors.sort_by_key(|(error, _)| error.time_unix_nano);
+        if !errors.is_empty() {
+            writeln!(out.writer)?;
+            let mut table = Table::new(["first errors", "rank", "source", "line"]);
+            for (error, source) in errors.iter().take(LISTED) {
+                table.row([
+                    Cell::left(moment(error.time_unix_nano, zone)),
+                    Cell::right(source.rank.map(|rank| rank.to_string()).unwrap_or_default()),
+                    Cell::left(source.name.clone()),
+                    Cell::left(error.body.clone()).colored(Some(Color::Red)),
+                ]);
+            }
+            table.print(out)?;
+            left_out(errors.len(), out)?;
+        }
+    }
+    out.writer.flush()?;
+    Ok(())
+}
+
+fn head(run: &v1::Run, out: &mut Output<'_>, zone: &TimeZone) -> Result<()> {
+    let lasted = duration(run.last_time_unix_nano.saturating_sub(run.first_time_unix_nano));
+    let color = match run.complete {
+        Some(true) => Some(Color::Green),
+        Some(false) => Some(Color::Red),
+        None => None,
+    };
+    for (name, text, color) in [
+        ("run", run.run_id.clone(), None),
+        ("experiment", run.experiment.clone(), None),
+        ("status", status(run), None),
+        ("host", run.host.clone(), None),
+        ("started", format!("{}, lasted {lasted}", moment(run.first_time_unix_nano, zone)), None),
+        ("receipt", verdict(run), color),
+    ] {
+        if !text.is_empty() {
+            let text = out.safe(&text).into_owned();
+            let text = out.colored(&text, color);
+            writeln!(out.writer, "{name:<11} {text}")?;
+        }
+    }
+    Ok(())
+}
+
+/// What the receipts and the store say together, in one sentence.
+fn verdict(run: &v1::Run) -> String {
+    if run.receipts.is_empty() {
+        return "none: the run has not ended, or nobody was there to see its end".to_owned();
+    }
+    let sum = |count: fn(&v1::SourceReceipt) -> u64| -> u64 {
+        run.receipts.iter().flat_map(|receipt| &receipt.sources).map(count).sum()
+    };
+    let (read, filtered) = (sum(|source| source.lines_read), sum(|source| source.lines_filtered));
+    let kept = sum(|source| source.lines_kept);
+    let records = sum(|source| source.records_kept);
+    let stored = run.records.saturating_sub(run.events);
+    let mut faults = Vec::new();
+    for (count, what) in [
+        (sum(|source| source.lines_lost), "lines lost"),
+        (sum(|source| source.bytes_lost), "bytes lost"),
+        (sum(|source| source.gaps), "gaps"),
+        (records.saturating_sub(stored), "records not stored"),
+        (stored.saturating_sub(records), "records stored that no receipt counts"),
+    ] {
+        if count > 0 {
+            faults.push(format!("{count} {what}"));
+        }
+    }
+    let lines = if read == 1 { "line" } else { "lines" };
+    let summary = format!("{read} {lines} read, {kept} kept, {filtered} below the level");
+    match run.complete {
+        Some(true) => format!("complete: {summary}"),
+        None => format!("so far: {summary}; what came after the last receipt is not in it"),
+        _ if faults.is_empty() => format!("NOT complete: {summary}; the sums do not agree"),
+        _ => format!("NOT complete: {summary}; {}", faults.join(", ")),
+    }
+}
+
+/// What each source gave, over all receipts.
+fn sources(run: &v1::Run) -> Vec<v1::SourceReceipt> {
+    let mut sums: Vec<v1::SourceReceipt> = Vec::new();
+    for source in run.receipts.iter().flat_map(|receipt| &receipt.sources) {
+        match sums.iter_mut().find(|sum| (&sum.kind, &sum.name) == (&source.kind, &source.name)) {
+            Some(sum) => {
+                sum.lines_read += source.lines_read;
+                sum.bytes_read += source.bytes_read;
+                sum.lines_kept += source.lines_kept;
+                sum.lines_filtered += source.lines_filtered;
+                sum.lines_lost += source.lines_lost;
+                sum.bytes_lost += source.bytes_lost;
+                sum.gaps += source.gaps;
+                sum.records_kept += source.records_kept;
+                if sum.first_error.is_none() {
+                    sum.first_error.clone_from(&source.first_error);
+                }
+            }
+            None => sums.push(source.clone()),
+        }
+    }
+    sums
+}
+
+fn table(sources: &[v1::SourceReceipt]) -> Table<8> {
+    let mut table = Table::new(["source", "kind", "read", "kept", "below level", "lines lost", "bytes lost", "gaps"]);
+    for source in sources.iter().take(LISTED) {
+        let missing = |count: u64| Cell::right(count.to_string()).colored((count > 0).then_some(Color::Red));
+        table.row([
+            Cell::left(source.name.clone()),
+            Cell::left(source.kind.clone()),
+            Cell::right(source.lines_read.to_string()),
+            Cell::right(source.lines_kept.to_string()),
+            Cell::right(source.lines_filtered.to_string()),
+            missing(source.lines_lost),
+            missing(source.bytes_lost),
+            missing(source.gaps),
+        ]);
+    }
+    table
+}
+
+fn left_out(count: usize, out: &mut Output<'_>) -> Result<()> {
+    if count > LISTED {
+        writeln!(out.writer, "and {} more; --json has all", count - LISTED)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,308 @@
+//! The accounts of runs: what each source gave to each, from one receipt of the run to the next.
+//!
+//! An account goes into the queue in the entry of the batch that it counts, as a position does, so that after a kill it
+//! says what the queue has, no more and no less. It leaves the queue in the entry that has the receipt.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use prost::Message;
+use tracing::warn;
+
+use crate::{
+    record::{
+        Account, Event, NoBookmark, Origin, PositionUpdate, Resource, Severity, SourceKind, Tally, UnixNanos,
+        origin::Stream,
+        wire::{RecordView, Value, record_attribute},
+    },
+    run::{self, Facts, Identity, RunId},
+};
+
+/// Keys of accounts in the queue's positions start so.
+const KEY_PREFIX: &str = "account:";
+
+/// Beyond so many sources, further ones of a run are counted as one.
+const MAX_SOURCES: usize = 1_000;
+
+/// What the others are called.
+const OTHERS: &str = "(others)";
+
+/// Beyond so many runs, further ones have no accounts and no receipts.
+const MAX_RUNS: usize = 1_000;
+
+/// All accounts that are open.
+#[derive(Debug, Default)]
+pub(super) struct Accounts {
+    runs: BTreeMap<String, Run>,
+}
+
+/// The account of a run.
+#[derive(Debug, Default)]
+struct Run {
+    /// What its receipt is filed under, once a source of this process has brought something.
+    resource: Option<Arc<Resource>>,
+    sources: BTreeMap<Source, Account>,
+    /// Streams of containers that have not ended.
+    open: BTreeSet<u64>,
+    /// Whether all of its sources are containers, with which it ends.
+    is_of_containers: bool,
+}
+
+/// A source by its kind's word and its name.
+type Source = (String, String);
+
+/// What one entry of the queue changes.
+#[derive(Debug, Default)]
+pub(super) struct Change {
+    run_id: String,
+    sources: BTreeMap<Source, Account>,
+}
+
+impl Change {
+    /// The positions to put into the entry.
+    pub(super) fn positions(&self) -> impl Iterator<Item = PositionUpdate> {
+        let update = |(source, account): (&Source, &Account)| (key(&self.run_id, source), account.encode_to_vec());
+        self.sources.iter().map(update).map(|(key, bookmark)| PositionUpdate { key, bookmark })
+    }
+}
+
+impl Accounts {
+    /// Goes on with what the queue has.
+    pub(super) fn resume(positions: &BTreeMap<String, Vec<u8>>) -> Self {
+        let mut accounts = Self::default();
+        for (key, bytes) in positions {
+            let Some((run_id, source)) = key.strip_prefix(KEY_PREFIX).and_then(split_key) else { continue };
+            match Account::decode(&bytes[..]) {
+                Ok(account) => {
+                    accounts.runs.entry(run_id).or_default().sources.insert(source, account);
+                }
+                Err(error) => warn!(key, %error, "the account of a source cannot be read, it begins anew"),
+            }
+        }
+        accounts
+    }
+
+    /// What the accounts of a run are with what a batch counts. Nothing is changed before [`Accounts::commit`].
+    pub(super) fn with(&mut self, run_id: &str, counted: &[(Arc<Origin>, Account)]) -> Change {
+        let mut change = Change { run_id: run_id.to_owned(), sources: BTreeMap::new() };
+        if counted.is_empty() || self.runs.len() >= MAX_RUNS && !self.runs.contains_key(run_id) {
+            return change;
+        }
+        let run = self.runs.entry(run_id.to_owned()).or_default();
+        for (origin, account) in counted {
+            run.know(origin, run_id);
+            let source = run.source(origin);
+            let before = || match run.sources.get(&source) {
+                Some(account) => account.clone(),
+                None => Account { rank: rank(origin), ..Account::default() },
+            };
+            change.sources.entry(source.clone()).or_insert_with(before).add(account);
+        }
+        change
+    }
+
+    /// The entry is in the queue.
+    pub(super) fn commit(&mut self, change: Change) {
+        if let Some(run) = self.runs.get_mut(&change.run_id) {
+            run.sources.extend(change.sources);
+        }
+    }
+
+    /// A stream has ended. True if its run has ended with it.
+    pub(super) fn closed(&mut self, origin: &Origin) -> bool {
+        let Some(run) = self.runs.get_mut(&origin.resource.run_id) else { return false };
+        run.open.remove(&origin.id) && run.open.is_empty() && run.is_of_containers
+    }
+
+    /// The runs that have accounts.
+    pub(super) fn runs(&self) -> Vec<String> {
+        self.runs.keys().cloned().collect()
+    }
+
+    /// What the receipt of a run is filed under, if the run has accounts.
+    pub(super) fn origin(&self, run_id: &str) -> Option<Arc<Origin>> {
+        Some(self.runs.get(run_id)?.origin(run_id))
+    }
+
+    /// The receipt of a run, as the event that tells it.
+    pub(super) fn receipt(&self, run_id: &str, origin: Arc<Origin>, time: UnixNanos) -> Option<Event> {
+        let run = self.runs.get(run_id).filter(|run| !run.sources.is_empty())?;
+        let mut sum = Account::default();
+        run.sources.values().for_each(|account| sum.add(account));
+        let body = sentence(&sum, run.sources.len());
+        let is_complete = sum.is_complete();
+        Some(Event {
+            origin,
+            name: "runlog.receipt",
+            time,
+            severity: if is_complete { Severity::INFO } else { Severity::WARN },
+            body,
+            attributes: attributes(&sum, run),
+        })
+    }
+
+    /// Ends the accounts of a run, whose receipt is in the entry that takes these positions.
+    pub(super) fn settle(&mut self, run_id: &str) -> Vec<PositionUpdate> {
+        let Some(run) = self.runs.remove(run_id) else { return Vec::new() };
+        let forgotten = |source| PositionUpdate { key: key(run_id, source), bookmark: Vec::new() };
+        run.sources.keys().map(forgotten).collect()
+    }
+}
+
+impl Run {
+    fn know(&mut self, origin: &Origin, run_id: &str) {
+        let is_container = origin.kind == SourceKind::Docker;
+        self.is_of_containers = is_container && (self.is_of_containers || self.resource.is_none());
+        if is_container {
+            self.open.insert(origin.id);
+        }
+        // A program that sends OTLP may name another run than the agent's.
+        if self.resource.is_none() {
+            let is_its_own = origin.resource.run_id == run_id;
+            self.resource = Some(if is_its_own { Arc::clone(&origin.resource) } else { bare_resource(run_id) });
+        }
+    }
+
+    fn source(&self, origin: &Origin) -> Source {
+        let source = (origin.kind.as_str().to_owned(), origin.tally.name.clone());
+        if self.sources.len() < MAX_SOURCES || self.sources.contains_key(&source) {
+            source
+        } else {
+            (source.0, OTHERS.to_owned())
+        }
+    }
+
+    fn origin(&self, run_id: &str) -> Arc<Origin> {
+        let kind = SourceKind::File;
+        Origin::new(Stream {
+            key: String::new(),
+            kind,
+            identity: &[],
+            resource: self.resource.clone().unwrap_or_else(|| bare_resource(run_id)),
+            attributes: Vec::new(),
+            level: Severity::UNSPECIFIED,
+            tally: Tally::detached(kind, ""),
+            bookmark: Arc::new(NoBookmark),
+        })
+    }
+}
+
+/// For a run of which nothing but its id is known here.
+fn bare_resource(run_id: &str) -> Arc<Resource> {
+    match RunId::new(run_id) {
+        Ok(id) => run::resource(&id, &Identity::default(), &Facts::default()),
+        Err(_) => Arc::new(Resource { run_id: run_id.to_owned(), encoded: Vec::new() }),
+    }
+}
+
+/// The `ml.rank` that each record of a stream has.
+fn rank(origin: &Origin) -> Option<i64> {
+    let record = RecordView::read(&origin.attributes).ok()?;
+    record.attributes().find_map(|attribute| match attribute {
+        Ok(("ml.rank", Value::Int(rank))) => Some(rank),
+        _ => None,
+    })
+}
+
+/// Run ids, kinds and names may hold anything, so their lengths are told.
+fn key(run_id: &str, (kind, name): &Source) -> String {
+    format!("{KEY_PREFIX}{}:{run_id}:{kind}:{name}", run_id.len())
+}
+
+fn split_key(key: &str) -> Option<(String, Source)> {
+    let (length, rest) = key.split_once(':')?;
+    let (run_id, rest) = rest.split_at_checked(length.parse().ok()?)?;
+    let (kind, name) = rest.strip_prefix(':')?.split_once(':')?;
+    Some((run_id.to_owned(), (kind.to_owned(), name.to_owned())))
+}
+
+fn sentence(sum: &Account, sources: usize) -> String {
+    let many = |count: u64, one: &str| if count == 1 { format!("1 {one}") } else { format!("{count} {one}s") };
+    let mut text = format!(
+        "{} of {} read: {} kept, {} below the level",
+        many(sum.lines_read, "line"),
+        many(sources as u64, "source"),
+        sum.lines_kept,
+        sum.lines_filtered,
+    );
+    if sum.lines_lost > 0 {
+        text += &format!(", {} lost", many(sum.lines_lost, "line"));
+    }
+    if sum.bytes_lost > 0 {
+        text += &format!(", {} lost", many(sum.bytes_lost, "byte"));
+    }
+    if sum.gaps > 0 {
+        text += &format!(", {}", many(sum.gaps, "gap"));
+    }
+    text
+}
+
+/// One source in `runlog.receipt.sources`.
+#[derive(serde::Serialize)]
+struct Line<'a> {
+    kind: &'a str,
+    name: &'a str,
+    lines_read: u64,
+    bytes_read: u64,
+    lines_kept: u64,
+    records_kept: u64,
+    lines_filtered: u64,
+    lines_lost: u64,
+    bytes_lost: u64,
+    gaps: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rank: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_error: Option<Error<'a>>,
+}
+
+#[derive(serde::Serialize)]
+struct Error<'a> {
+    time_unix_nano: UnixNanos,
+    body: &'a str,
+}
+
+fn attributes(sum: &Account, run: &Run) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    record_attribute(&mut bytes, "runlog.receipt.complete", Value::Bool(sum.is_complete()));
+    for (key, count) in [
+        ("runlog.receipt.lines_read", sum.lines_read),
+        ("runlog.receipt.lines_kept", sum.lines_kept),
+        ("runlog.receipt.lines_filtered", sum.lines_filtered),
+        ("runlog.receipt.lines_lost", sum.lines_lost),
+        ("runlog.receipt.bytes_lost", sum.bytes_lost),
+        ("runlog.receipt.gaps", sum.gaps),
+    ] {
+        record_attribute(&mut bytes, key, Value::Int(i64::try_from(count).unwrap_or(i64::MAX)));
+    }
+    let lines: Vec<Line<'_>> = run.sources.iter().map(|(source, account)| line(source, account)).collect();
+    match serde_json::to_string(&lines) {
+        Ok(text) => record_attribute(&mut bytes, "runlog.receipt.sources", Value::String(&text)),
+        Err(error) => warn!(%error, "the sources of a receipt cannot be written as JSON"),
+    }
+    bytes
+}
+
+fn line<'a>((kind, name): &'a Source, account: &'a Account) -> Line<'a> {
+    let error =
+        |error: &'a crate::record::FirstError| Error { time_unix_nano: error.time_unix_nano, body: &error.body };
+    Line {
+        kind,
+        name,
+        lines_read: account.lines_read,
+        bytes_read: account.bytes_read,
+        lines_kept: account.lines_kept,
+        records_kept: account.records_kept,
+        lines_filtered: account.lines_filtered,
+        lines_lost: account.lines_lost,
+        bytes_lost: account.bytes_lost,
+        gaps: account.gaps,
+        rank: account.rank,
+        first_error: account.first_error.as_ref().map(error),
+    }
+}
+
+#[cfg(test)]
+mod tests;

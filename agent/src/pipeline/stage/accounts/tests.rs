@@ -1,0 +1,122 @@
+use super::*;
+use crate::record::wire::resource_attribute;
+
+fn origin(kind: SourceKind, run_id: &str, name: &str) -> Arc<Origin> {
+    let mut encoded = Vec::new();
+    resource_attribute(&mut encoded, "ml.run.id", Value::String(run_id));
+    let mut attributes = Vec::new();
+    record_attribute(&mut attributes, "ml.rank", Value::Int(3));
+    Origin::new(Stream {
+        key: name.to_owned(),
+        kind,
+        identity: &[],
+        resource: Arc::new(Resource { run_id: run_id.to_owned(), encoded }),
+        attributes,
+        level: Severity::TRACE,
+        tally: Tally::detached(kind, name),
+        bookmark: Arc::new(NoBookmark),
+    })
+}
+
+fn lines(count: u64) -> Account {
+    Account { lines_read: count, lines_kept: count, records_kept: count, ..Account::default() }
+}
+
+/// What the queue holds after changes were committed, as positions.
+#[derive(Default)]
+struct Held(BTreeMap<String, Vec<u8>>);
+
+impl Held {
+    fn take(&mut self, updates: impl IntoIterator<Item = PositionUpdate>) {
+        for PositionUpdate { key, bookmark } in updates {
+            if bookmark.is_empty() {
+                self.0.remove(&key);
+            } else {
+                self.0.insert(key, bookmark);
+            }
+        }
+    }
+}
+
+fn count(accounts: &mut Accounts, held: &mut Held, origin: &Arc<Origin>, account: Account) {
+    let change = accounts.with(&origin.resource.run_id, &[(Arc::clone(origin), account)]);
+    held.take(change.positions());
+    accounts.commit(change);
+}
+
+fn told(accounts: &Accounts, run_id: &str) -> Option<(String, Severity)> {
+    let event = accounts.receipt(run_id, accounts.origin(run_id)?, 7)?;
+    Some((event.body, event.severity))
+}
+
+#[test]
+fn accounts_go_on_after_a_restart_with_what_the_queue_has_and_end_with_the_receipt() {
+    let (mut accounts, mut held) = (Accounts::default(), Held::default());
+    let (a, b) = (origin(SourceKind::File, "a:1:r", "/logs/a:b.log"), origin(SourceKind::File, "a:1:r", "b"));
+    count(&mut accounts, &mut held, &a, lines(2));
+    count(&mut accounts, &mut held, &b, Account { lines_filtered: 1, lines_read: 1, ..Account::default() });
+    // Counted for an entry that the kill left out of the queue.
+    drop(accounts.with("a:1:r", &[(Arc::clone(&a), lines(9))]));
+
+    let mut accounts = Accounts::resume(&held.0);
+    count(&mut accounts, &mut held, &a, lines(3));
+    let expected = "6 lines of 2 sources read: 5 kept, 1 below the level".to_owned();
+    assert_eq!(told(&accounts, "a:1:r"), Some((expected, Severity::INFO)));
+
+    held.take(accounts.settle("a:1:r"));
+    assert_eq!(held.0, BTreeMap::new());
+    assert_eq!(accounts.runs(), Vec::<String>::new());
+    assert_eq!(told(&accounts, "a:1:r"), None);
+}
+
+#[test]
+fn a_receipt_says_what_is_missing_and_names_each_source_with_its_rank_and_first_error() {
+    let (mut accounts, mut held) = (Accounts::default(), Held::default());
+    let a = origin(SourceKind::Process, "r", "stderr");
+    let error = Some(crate::record::FirstError::new(5, b"boom"));
+    let account = Account { lines_lost: 1, bytes_lost: 20, gaps: 2, first_error: error, ..lines(4) };
+    count(&mut accounts, &mut held, &a, account);
+
+    let event = accounts.receipt("r", accounts.origin("r").unwrap(), 7).unwrap();
+    assert_eq!(
+        (event.body.as_str(), event.severity),
+        ("4 lines of 1 source read: 4 kept, 0 below the level, 1 line lost, 20 bytes lost, 2 gaps", Severity::WARN)
+    );
+    let record = RecordView::read(&event.attributes).unwrap();
+    let attributes: BTreeMap<_, _> = record.attributes().map(Result::unwrap).collect();
+    assert!(matches!(attributes["runlog.receipt.complete"], Value::Bool(false)));
+    let Value::String(sources) = attributes["runlog.receipt.sources"] else { panic!("{attributes:?}") };
+    let sources: serde_json::Value = serde_json::from_str(sources).unwrap();
+    assert_eq!((&sources[0]["name"], &sources[0]["rank"]), (&"stderr".into(), &3.into()));
+    assert_eq!(sources[0]["first_error"]["body"], "boom");
+}
+
+#[test]
+fn a_run_of_containers_ends_with_the_last_of_their_streams() {
+    let (mut accounts, mut held) = (Accounts::default(), Held::default());
+    let [out, err] = ["c/stdout", "c/stderr"].map(|name| origin(SourceKind::Docker, "r", name));
+    count(&mut accounts, &mut held, &out, lines(1));
+    count(&mut accounts, &mut held, &err, lines(1));
+    assert_eq!((accounts.closed(&out), accounts.closed(&out), accounts.closed(&err)), (false, false, true));
+
+    // A run that has files as well ends with the agent.
+    count(&mut accounts, &mut held, &out, lines(1));
+    count(&mut accounts, &mut held, &origin(SourceKind::File, "r", "f"), lines(1));
+    assert!(!accounts.closed(&out));
+}
+
+#[test]
+fn sources_and_runs_beyond_their_bounds_are_counted_together_or_not_at_all() {
+    let mut accounts = Accounts::default();
+    let mut held = Held::default();
+    for number in 0..MAX_SOURCES + 20 {
+        count(&mut accounts, &mut held, &origin(SourceKind::File, "r", &number.to_string()), lines(1));
+    }
+    assert_eq!(held.0.len(), MAX_SOURCES + 1);
+    let (body, _) = told(&accounts, "r").unwrap();
+    assert!(body.starts_with("1020 lines of 1001 sources read: 1020 kept"), "{body}");
+    for number in 0..MAX_RUNS + 20 {
+        count(&mut accounts, &mut held, &origin(SourceKind::Otlp, &format!("run {number}"), "o"), lines(1));
+    }
+    assert_eq!(accounts.runs().len(), MAX_RUNS);
+}
