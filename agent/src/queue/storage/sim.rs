@@ -32,6 +32,7 @@ struct World {
     operations: u64,
     fault: Option<Fault>,
     failed: BTreeSet<&'static str>,
+    read_bytes: u64,
     capacity: Option<u64>,
     total_bytes: Option<u64>,
     max_files: Option<usize>,
@@ -105,6 +106,11 @@ impl Sim {
     /// The operations that have failed at least once, by name.
     pub(in crate::queue) fn failed(&self) -> BTreeSet<&'static str> {
         self.world().failed.clone()
+    }
+
+    /// Bytes that were read so far.
+    pub(in crate::queue) fn read_bytes(&self) -> u64 {
+        self.world().read_bytes
     }
 
     /// Sets how many bytes fit; `None` is no limit.

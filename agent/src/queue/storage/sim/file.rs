@@ -32,6 +32,7 @@ impl StoredFile for SimFile {
             None => {}
         }
         bytes[..length].copy_from_slice(&there[..length]);
+        world.read_bytes += length as u64;
         Ok(length)
     }
 
