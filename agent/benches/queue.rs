@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use runlog::queue::{Appended, Config, Disk, Entry, Queue, SyncPolicy};
+use runlog::queue::{Appended, Config, Disk, Entry, Queue};
 
 const BODY_BYTES: usize = 180 * 1024;
 const ENTRIES: usize = 200;
@@ -24,13 +24,7 @@ fn open() -> (tempfile::TempDir, Queue) {
 }
 
 fn reopen(dir: &Path) -> Queue {
-    let config = Config {
-        max_bytes: 2 << 30,
-        segment_bytes: 32 << 20,
-        min_free_bytes: 0,
-        sync: SyncPolicy::Group,
-        allow_network_fs: false,
-    };
+    let config = Config::sized(2 << 30, 32 << 20);
     let linger = Duration::from_millis(200);
     Queue::open(dir, &config, &["otlp"], Arc::new(Disk), linger).expect("a queue that was left whole opens").0
 }

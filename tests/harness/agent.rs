@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::{
     binary, eventually, eventually_within,
-    privilege::{give_away, unprivileged},
+    privilege::{give_away, unprivileged, with_one_watch},
     tool,
 };
 
@@ -36,6 +36,9 @@ pub struct AgentBuilder {
     arguments: Vec<String>,
     environment: BTreeMap<String, String>,
     is_unprivileged: bool,
+    /// A command that becomes the agent, and its arguments.
+    wrapper: Vec<String>,
+    has_one_watch: bool,
 }
 
 /// A running agent with a folder of its own. Killed when dropped.
@@ -108,10 +111,24 @@ impl AgentBuilder {
         self
     }
 
+    /// Starts the agent through a command that becomes it, such as `prlimit --nofile=64`.
+    #[must_use]
+    pub fn under(mut self, wrapper: &[&str]) -> Self {
+        self.wrapper = wrapper.iter().map(|&word| word.to_owned()).collect();
+        self
+    }
+
     /// Starts the agent as a user without rights, which only matters where the tests are run by root.
     #[must_use]
     pub fn unprivileged(mut self) -> Self {
         self.is_unprivileged = true;
+        self
+    }
+
+    /// Starts the agent where the kernel lets it watch one folder.
+    #[must_use]
+    pub fn with_one_watch(mut self) -> Self {
+        self.has_one_watch = true;
         self
     }
 
@@ -151,8 +168,14 @@ impl Agent {
     }
 
     fn command(name: &str) -> AgentBuilder {
-        AgentBuilder { arguments: vec![name.to_owned()], environment: BTreeMap::new(), is_unprivileged: false }
-            .set("RUNLOG_SERVE_LISTEN", "127.0.0.1:0")
+        AgentBuilder {
+            arguments: vec![name.to_owned()],
+            environment: BTreeMap::new(),
+            is_unprivileged: false,
+            has_one_watch: false,
+            wrapper: Vec::new(),
+        }
+        .set("RUNLOG_SERVE_LISTEN", "127.0.0.1:0")
     }
 
     /// A path in the agent's folder.
@@ -206,30 +229,33 @@ impl Agent {
         let _ = fs::remove_file(self.state().join("address"));
         self.starts += 1;
         let mut command = runlog(&self.state());
+        command
+            .args(&self.builder.arguments)
+            .env("RUNLOG_FILES", self.folder.path().join("*.log"))
+            .envs(&self.builder.environment);
         if self.builder.is_unprivileged {
             command = unprivileged(&command);
+        }
+        if self.builder.has_one_watch {
+            command = with_one_watch(&command);
+        }
+        if let [name, arguments @ ..] = self.builder.wrapper.as_slice() {
+            command = wrapped(name, arguments, &command);
         }
         if let Some(injection) = self.injection.take() {
             command = self.injected(&command, &injection);
         }
-        command
-            .args(&self.builder.arguments)
-            .env("RUNLOG_FILES", self.folder.path().join("*.log"))
-            .envs(&self.builder.environment)
-            .stdout(Stdio::null())
-            .stderr(fs::File::create(self.messages_path()).unwrap());
+        command.stdout(Stdio::null()).stderr(fs::File::create(self.messages_path()).unwrap());
         self.child = Some(command.spawn().unwrap());
     }
 
     /// The command under strace, whose process is a child of the agent's, so that the agent stays a child of ours.
     fn injected(&self, command: &Command, injection: &str) -> Command {
         let (syscall, _) = injection.split_once(':').expect("an injection names a system call");
-        let mut strace = Command::new(tool("RUNLOG_TEST_STRACE", "strace"));
-        strace.args(["-D", "-f", "-q", "-e", &format!("trace={syscall}")]);
-        strace.args(["-e", &format!("inject={injection}"), "-o"]).arg(self.path(&format!("calls.{}", self.starts)));
-        strace.arg(command.get_program()).args(command.get_args()).env_clear();
-        strace.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?)))).stdin(Stdio::null());
-        strace
+        let calls = self.path(&format!("calls.{}", self.starts)).display().to_string();
+        let (trace, inject) = (format!("trace={syscall}"), format!("inject={injection}"));
+        let arguments = ["-D", "-f", "-q", "-e", &trace, "-e", &inject, "-o", &calls].map(str::to_owned);
+        wrapped(&tool("RUNLOG_TEST_STRACE", "strace"), &arguments, command)
     }
 
     /// Whether a system call of the last start was made to fail.
@@ -367,6 +393,14 @@ impl Agent {
     fn messages_path(&self) -> PathBuf {
         self.path(&format!("messages.{}", self.starts))
     }
+}
+
+/// The same command, started by another one.
+fn wrapped(name: &str, arguments: &[String], command: &Command) -> Command {
+    let mut outer = Command::new(name);
+    outer.args(arguments).arg(command.get_program()).args(command.get_args()).env_clear();
+    outer.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?)))).stdin(Stdio::null());
+    outer
 }
 
 /// The lines in the answer of `runlog logs --json`, without receipts, or `None` if it was refused.

@@ -27,6 +27,18 @@ pub fn unprivileged(command: &Command) -> Command {
     other
 }
 
+/// The same command where the kernel lets it watch one folder.
+#[must_use]
+pub fn with_one_watch(command: &Command) -> Command {
+    // The limit is that of a user namespace of its own: others keep theirs.
+    let script = "echo 1 > /proc/sys/user/max_inotify_watches && exec \"$@\"";
+    let mut other = Command::new("unshare");
+    other.args(["--user", "--map-root-user", "sh", "-c", script, "sh"]).arg(command.get_program());
+    other.args(command.get_args()).env_clear();
+    other.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?)))).stdin(Stdio::null());
+    other
+}
+
 /// Gives a folder to the user that [`unprivileged`] commands are run by.
 pub fn give_away(path: &Path) {
     if is_root() {

@@ -13,7 +13,7 @@ use std::{env, hint::black_box, process::ExitCode, sync::Arc, time::Duration};
 use bytes::Bytes;
 use runlog::{
     parse::{Framer, LocalZone, detect, timestamp},
-    queue::{Config, Disk, Entry, Queue, SyncPolicy},
+    queue::{Config, Disk, Entry, Queue},
     record::{
         Chunk, Ending, NoBookmark, Origin, Resource, Severity, SourceKind, Tally, batch,
         origin::Stream,
@@ -93,13 +93,7 @@ fn encode<'a>(writer: &'a mut RequestWriter, lines: &[&[u8]]) -> &'a [u8] {
 /// A group commit for each entry, so that the number of commits does not depend on the clock.
 fn append_and_sync(body: &Bytes, rounds: impl Iterator<Item = u64>) {
     let folder = tempfile::tempdir().unwrap();
-    let config = Config {
-        max_bytes: 2 << 30,
-        segment_bytes: 32 << 20,
-        min_free_bytes: 0,
-        sync: SyncPolicy::Group,
-        allow_network_fs: false,
-    };
+    let config = Config::sized(2 << 30, 32 << 20);
     let never = Duration::from_secs(3600);
     let (queue, _) = Queue::open(folder.path(), &config, &["otlp"], Arc::new(Disk), never).unwrap();
     for number in rounds {

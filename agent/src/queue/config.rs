@@ -15,6 +15,14 @@ pub struct Config {
     pub allow_network_fs: bool,
 }
 
+impl Config {
+    /// A queue of that size, for tests and measurements: it leaves nothing to others and syncs by the group.
+    #[must_use]
+    pub const fn sized(max_bytes: u64, segment_bytes: u64) -> Self {
+        Self { max_bytes, segment_bytes, min_free_bytes: 0, sync: SyncPolicy::Group, allow_network_fs: false }
+    }
+}
+
 /// When the disk is waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SyncPolicy {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::{
     Forgotten, Origin, Receipt, Resource, Severity, SourceKind, Tally, UnixNanos, origin::Stream, wire::Outline,
@@ -17,6 +17,9 @@ pub enum Input {
     Event(Event),
     /// Records that are encoded already.
     Pushed(Pushed),
+    /// Asks to be told when all that was handed over before is in the queue, and lines that have no end yet are
+    /// forgotten: a source that was cut short reads them again.
+    Settle(oneshot::Sender<()>),
 }
 
 /// Consecutive bytes of one stream.
@@ -40,6 +43,12 @@ pub struct Chunk {
 }
 
 impl Chunk {
+    /// Says that a stream is read from offset `at` on, before the first bytes of it: its position is kept from now on.
+    #[must_use]
+    pub fn opening(origin: Arc<Origin>, at: u64, observed: UnixNanos) -> Self {
+        Self { ending: Ending::Open, ..Self::closing(origin, at, observed) }
+    }
+
     /// Ends a stream at offset `at` without further bytes.
     #[must_use]
     pub const fn closing(origin: Arc<Origin>, at: u64, observed: UnixNanos) -> Self {
@@ -50,6 +59,12 @@ impl Chunk {
     #[must_use]
     pub fn silent(origin: Arc<Origin>, at: u64, observed: UnixNanos) -> Self {
         Self { ending: Ending::Silent, ..Self::closing(origin, at, observed) }
+    }
+
+    /// Leaves a stream at offset `at` that may grow: its last line is given out as far as it has come.
+    #[must_use]
+    pub fn stopping(origin: Arc<Origin>, at: u64, observed: UnixNanos) -> Self {
+        Self { ending: Ending::Stopped, ..Self::closing(origin, at, observed) }
     }
 
     /// Lets the queue drop the position of a stream that is gone and was not read by this process.
@@ -85,8 +100,18 @@ pub enum Ending {
     Open,
     /// More may come, but nothing has for long: pieces that a container runtime cut are complete as they are.
     Silent,
+    /// More may come, but nobody reads it now: an unterminated last line is given out as the first part of a line.
+    Stopped,
     /// Nothing will be added: an unterminated last line is complete.
     Closed,
+}
+
+impl Ending {
+    /// Whether the stream's reader may hand over more of it.
+    #[must_use]
+    pub const fn goes_on(self) -> bool {
+        matches!(self, Self::Open | Self::Silent)
+    }
 }
 
 /// An occurrence that becomes one record with an `event_name`, such as the end of a run.

@@ -5,9 +5,11 @@
 
 pub mod docker;
 pub mod file;
+mod gap;
 mod intake;
 pub mod otlp;
 pub mod process;
+mod turns;
 
 pub use intake::{Closed, HeldUp, Intake, Offer, Outlet, Received, Room, Stop, StopSwitch, intake, stop_switch};
 

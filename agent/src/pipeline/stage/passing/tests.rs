@@ -52,13 +52,7 @@ impl Passed {
 /// Sends requests through a stage, as run `ours`, and waits for their answers.
 async fn pass(level: Severity, max_bytes: usize, requests: &[Vec<u8>]) -> Passed {
     let dir = tempfile::tempdir().unwrap();
-    let config = queue::Config {
-        max_bytes: 64 << 20,
-        segment_bytes: 8 << 20,
-        min_free_bytes: 0,
-        sync: queue::SyncPolicy::Group,
-        allow_network_fs: false,
-    };
+    let config = queue::Config::sized(64 << 20, 8 << 20);
     let linger = Duration::from_millis(5);
     let (queue, _) = Queue::open(dir.path(), &config, &[DESTINATION], Arc::new(Disk), linger).unwrap();
     let batcher = Batcher::new(batch::Config { max_bytes, linger }).unwrap();
@@ -214,7 +208,7 @@ async fn a_large_request_becomes_batches_of_the_usual_size_and_is_answered_once(
 }
 
 #[tokio::test]
-async fn a_client_that_names_many_runs_has_each_of_its_records_kept() {
+async fn s10_a_client_that_names_many_runs_has_each_of_its_records_kept() {
     let resources = (0..200).map(|run| resource(Some(&format!("run {run}")), vec![record(1, 9, "x")])).collect();
     let passed = pass(Severity::INFO, 64 * 1024, &[request(resources)]).await;
     assert_eq!(passed.answers, [Some(Kept::default())]);
