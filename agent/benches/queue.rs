@@ -24,7 +24,7 @@ fn open() -> (tempfile::TempDir, Queue) {
 }
 
 fn reopen(dir: &Path) -> Queue {
-    let config = Config { max_bytes: 2 << 30, segment_bytes: 32 << 20 };
+    let config = Config::sized(2 << 30, 32 << 20);
     let linger = Duration::from_millis(200);
     Queue::open(dir, &config, &["otlp"], Arc::new(Disk), linger).expect("a queue that was left whole opens").0
 }

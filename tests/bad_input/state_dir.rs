@@ -81,7 +81,7 @@ fn a_store_that_may_not_be_read_is_not_said_to_be_empty() {
 }
 
 #[test]
-fn a_second_agent_in_a_state_directory_ends_with_74_and_the_first_goes_on() {
+fn q11_a_second_agent_in_a_state_directory_ends_with_74_and_the_first_goes_on() {
     let agent = Agent::builder().start();
     let state = State::new();
     let mut second = runlog(&agent.state());

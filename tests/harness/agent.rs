@@ -14,6 +14,7 @@ use serde_json::Value;
 use crate::{
     binary, eventually, eventually_within,
     privilege::{give_away, unprivileged, with_hosts, with_one_watch},
+    tool,
 };
 
 /// A `runlog` command with nothing of this machine's settings in its environment.
@@ -48,6 +49,8 @@ pub struct Agent {
     folder: tempfile::TempDir,
     child: Option<Child>,
     starts: u32,
+    /// What `strace -e inject=` does at the next start.
+    injection: Option<String>,
 }
 
 /// An agent that has ended.
@@ -152,7 +155,7 @@ impl AgentBuilder {
         if self.is_unprivileged {
             give_away(folder.path());
         }
-        Agent { builder: self, folder, child: None, starts: 0 }
+        Agent { builder: self, folder, child: None, starts: 0, injection: None }
     }
 }
 
@@ -210,6 +213,12 @@ impl Agent {
         self.builder.environment.insert(name.to_owned(), value.into());
     }
 
+    /// Lets system calls of the next start fail or kill the agent, as `strace -e inject=` has it:
+    /// `fdatasync:signal=KILL:when=3`, `pwritev:error=ENOSPC:when=2+`. Calls are counted per thread.
+    pub fn inject(&mut self, injection: impl Into<String>) {
+        self.injection = Some(injection.into());
+    }
+
     /// Starts the agent and waits until it is ready.
     pub fn start(&mut self) {
         self.spawn();
@@ -245,8 +254,32 @@ impl Agent {
         if let [name, arguments @ ..] = self.builder.wrapper.as_slice() {
             command = wrapped(name, arguments, &command);
         }
+        if let Some(injection) = self.injection.take() {
+            command = self.injected(&command, &injection);
+        }
         command.stdout(Stdio::null()).stderr(fs::File::create(self.messages_path()).unwrap());
         self.child = Some(command.spawn().unwrap());
+    }
+
+    /// The command under strace, whose process is a child of the agent's, so that the agent stays a child of ours.
+    fn injected(&self, command: &Command, injection: &str) -> Command {
+        let (syscall, _) = injection.split_once(':').expect("an injection names a system call");
+        let calls = self.path(&format!("calls.{}", self.starts)).display().to_string();
+        let (trace, inject) = (format!("trace={syscall}"), format!("inject={injection}"));
+        let arguments = ["-D", "-f", "-q", "-e", &trace, "-e", &inject, "-o", &calls].map(str::to_owned);
+        wrapped(&tool("RUNLOG_TEST_STRACE", "strace"), &arguments, command)
+    }
+
+    /// Whether a system call of the last start was made to fail.
+    #[must_use]
+    pub fn was_injected(&self) -> bool {
+        fs::read_to_string(self.path(&format!("calls.{}", self.starts))).is_ok_and(|calls| calls.contains("(INJECTED)"))
+    }
+
+    /// Whether it was started and has not been seen to end.
+    #[must_use]
+    pub const fn is_running(&self) -> bool {
+        self.child.is_some()
     }
 
     /// `kill -9`.

@@ -8,6 +8,7 @@
 mod agent;
 mod collector;
 mod container;
+mod disk;
 mod engine;
 mod metrics;
 mod oracle;
@@ -23,6 +24,7 @@ mod wait;
 pub use agent::{Agent, AgentBuilder, Finished, Line, runlog};
 pub use collector::{Collector, CollectorMetric, CollectorRecord};
 pub use container::{Container, Containers, docker_host};
+pub use disk::SmallDisk;
 pub use engine::Engine;
 pub use oracle::{Bounds, Found};
 pub use privilege::unprivileged;

@@ -93,7 +93,7 @@ fn encode<'a>(writer: &'a mut RequestWriter, lines: &[&[u8]]) -> &'a [u8] {
 /// A group commit for each entry, so that the number of commits does not depend on the clock.
 fn append_and_sync(body: &Bytes, rounds: impl Iterator<Item = u64>) {
     let folder = tempfile::tempdir().unwrap();
-    let config = Config { max_bytes: 2 << 30, segment_bytes: 32 << 20 };
+    let config = Config::sized(2 << 30, 32 << 20);
     let never = Duration::from_secs(3600);
     let (queue, _) = Queue::open(folder.path(), &config, &["otlp"], Arc::new(Disk), never).unwrap();
     for number in rounds {

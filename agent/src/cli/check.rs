@@ -167,6 +167,7 @@ pub fn attempt(loaded: &Loaded) -> Report {
     let mut findings = vec![Finding::new("settings", Verdict::Ok, "can be used", "")];
     findings.extend(loaded.warnings.iter().map(|text| Finding::new("settings", Verdict::Warning, text, "")));
     findings.push(probe::state(&settings.state_dir));
+    findings.extend(probe::medium(&settings.state_dir, settings.queue.allow_network_fs));
     findings.extend(probe::files(&settings.file));
     findings.push(probe::docker(&settings.docker));
     findings.extend(probe::certificates(settings.export.as_ref()));

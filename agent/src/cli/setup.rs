@@ -251,6 +251,12 @@ fn failure(error: StartError) -> Failure {
             let remedy = "stop it, or give this one a state directory of its own with RUNLOG_STATE_DIR";
             Failure::new(Exit::State, anyhow!("{holder} collects with {} already\n{remedy}", dir.display()))
         }
+        StartError::Queue { source: OpenError::Network { dir }, .. } => {
+            let remedy = "set RUNLOG_STATE_DIR to a directory on a disk of this machine, or allow it with \
+                          RUNLOG_QUEUE_ALLOW_NETWORK_FS=true";
+            let problem = "is on a network file system, whose locks and syncs may be promised and not kept";
+            Failure::new(Exit::State, anyhow!("the queue {} {problem}\n{remedy}", dir.display()))
+        }
         error @ StartError::Destination(_) => Failure::new(Exit::Settings, error),
         error => Failure::new(Exit::State, error),
     }

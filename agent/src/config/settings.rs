@@ -12,7 +12,8 @@ use hyper::header::{HeaderName, HeaderValue};
 use crate::{
     batch,
     export::{self, Compression, Headers, Protocol},
-    parse, queue,
+    parse,
+    queue::{self, SyncPolicy},
     record::{Format, Severity},
     run::RunId,
     serve,
@@ -190,7 +191,11 @@ fn queue(reader: &mut Reader) -> queue::Config {
         let remedy = format!("use at most half of queue.max_bytes, which is {}", values::format_size(max_bytes));
         reader.reject("queue.segment_bytes", Rejected::new("is too large", remedy));
     }
-    queue::Config { max_bytes, segment_bytes }
+    let min_free_bytes = reader.read("queue.min_free", |v| values::size(v, &(0..=1024 * GIB)));
+    let policies = [("group", SyncPolicy::Group), ("batch", SyncPolicy::Batch), ("never", SyncPolicy::Never)];
+    let sync = reader.read("queue.sync", |v| values::choice(v, "a way to sync", &policies));
+    let allow_network_fs = reader.read("queue.allow_network_fs", values::truth);
+    queue::Config { max_bytes, segment_bytes, min_free_bytes, sync, allow_network_fs }
 }
 
 fn export(reader: &mut Reader, standard: &Standard) -> Option<export::Config> {

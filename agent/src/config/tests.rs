@@ -3,7 +3,7 @@ use std::{fs, net::SocketAddr, path::Path};
 use insta::assert_snapshot;
 
 use super::*;
-use crate::record::Format;
+use crate::{queue::SyncPolicy, record::Format};
 
 mod faulty;
 mod standard;
@@ -61,6 +61,8 @@ fn nothing_has_to_be_set() {
     assert_eq!(settings.state_dir, Path::new("/home/me/.local/state/runlog"));
     assert_eq!(settings.docker.socket, Path::new("/var/run/docker.sock"));
     assert_eq!(settings.queue.max_bytes, 2 << 30);
+    assert_eq!((settings.queue.min_free_bytes, settings.queue.sync), (256 << 20, SyncPolicy::Group));
+    assert!(!settings.queue.allow_network_fs);
     assert_eq!(settings.batch.linger, Duration::from_millis(180));
     assert_eq!(settings.serve.listen.unwrap().to_string(), "127.0.0.1:4319");
     assert_eq!((settings.export, settings.store_kept), (None, Switch::Auto));
@@ -137,6 +139,22 @@ fn an_empty_value_counts_as_not_set() {
     assert_eq!(loaded.settings.state_dir, Path::new("/home/me/.local/state/runlog"));
     assert!(loaded.settings.serve.listen.is_some());
     assert_eq!(from(&[("RUNLOG_SERVE_LISTEN", "off")]).settings.serve.listen, None);
+}
+
+#[test]
+fn the_disk_is_waited_for_as_the_settings_say() {
+    let sync = |value| from(&[("RUNLOG_QUEUE_SYNC", value)]).settings.queue.sync;
+    assert_eq!(
+        [sync("Group"), sync("batch"), sync("never")],
+        [SyncPolicy::Group, SyncPolicy::Batch, SyncPolicy::Never]
+    );
+    assert_snapshot!(faults(&[("RUNLOG_QUEUE_SYNC", "always")]), @r"
+    RUNLOG_QUEUE_SYNC=always is not a way to sync (environment)
+    use one of: group, batch, never
+    ");
+    let given = [("RUNLOG_QUEUE_MIN_FREE", "0"), ("RUNLOG_QUEUE_ALLOW_NETWORK_FS", "true")];
+    let queue = from(&given).settings.queue;
+    assert_eq!((queue.min_free_bytes, queue.allow_network_fs), (0, true));
 }
 
 #[test]

@@ -232,7 +232,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn s12_a_destination_that_panics_begins_again_behind_what_was_acknowledged() {
         let dir = tempfile::tempdir().unwrap();
-        let config = queue::Config { max_bytes: 64 << 20, segment_bytes: 8 << 20 };
+        let config = queue::Config::sized(64 << 20, 8 << 20);
         let (queue, _) = Queue::open(dir.path(), &config, &["d"], Arc::new(Disk), std::time::Duration::ZERO).unwrap();
         let meta = prost::Message::encode_to_vec(&BatchMeta::default());
         for _ in 0..3 {

@@ -63,6 +63,7 @@ impl Vitals for AgentVitals {
         if let Some(full) = stats.full {
             unready.push(format!("the queue takes nothing: {full}"));
         }
+        unready.extend(stats.failure);
         // Missing rights to the engine do not make the other sources unready, but they are told.
         let docker = self.docker.as_ref().and_then(|health| match &health.borrow().state {
             docker::State::Degraded(reason) => Some(format!("docker: {reason}")),
@@ -101,6 +102,7 @@ impl Vitals for AgentVitals {
             restarts: self.restarts.counts(),
             queue_damages: stats.damaged_frames,
             queue_sync_failures: stats.sync_failures,
+            queue_removals: stats.removals,
             queue: Some(v1::QueueStatus { bytes: stats.disk_bytes, max_bytes: stats.max_bytes }),
             destinations: self.destinations.iter().map(destination).collect(),
         }

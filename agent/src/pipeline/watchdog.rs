@@ -217,7 +217,7 @@ mod tests {
     #[tokio::test]
     async fn s13_a_stage_or_a_runtime_that_stands_still_is_found_and_nobody_is_told_that_all_is_well() {
         let dir = tempfile::tempdir().unwrap();
-        let config = queue::Config { max_bytes: 64 << 20, segment_bytes: 8 << 20 };
+        let config = queue::Config::sized(64 << 20, 8 << 20);
         let (queue, _) = Queue::open(dir.path(), &config, &["d"], Arc::new(Disk), Duration::ZERO).unwrap();
         let (stage, calls) = (Pulse::default(), Pulse::default());
         let (beating, well) = (stage.clone(), calls.clone());

@@ -17,13 +17,15 @@ use super::{
     log::{Active, Log, WriteFault, Writer, lock},
     segment::{FIRST_FRAME, SegmentHeader},
     state::{Segment, State},
-    storage::StoredFile,
+    storage::{StoredFile, is_no_room},
 };
 
 /// The pause after a commit that failed.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// How long a cursor may wait for an entry to be committed with.
 const CURSOR_PAUSE: Duration = Duration::from_secs(1);
+/// How often a queue with nothing to do looks at its files and its disk.
+const LOOK_PAUSE: Duration = Duration::from_secs(5);
 
 /// What one sync makes durable.
 struct Target {
@@ -47,12 +49,10 @@ pub(super) fn run(log: &Log, linger: Duration) {
     loop {
         let mut state = lock(&log.state);
         while !state.dirty && !state.ended {
-            if !state.awaits_cursors() {
-                state = log.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
-                continue;
-            }
-            state = wait(log, state, CURSOR_PAUSE, |state| state.dirty || state.ended);
-            if state.acknowledging {
+            let look = (last + LOOK_PAUSE.max(linger)).saturating_duration_since(Instant::now());
+            let pause = if state.awaits_cursors() { CURSOR_PAUSE.min(look) } else { look };
+            state = wait(log, state, pause, |state| state.dirty || state.ended);
+            if state.acknowledging || pause == look {
                 break;
             }
         }
@@ -112,8 +112,10 @@ impl Log {
             _ => {}
         }
         writer.failing = committed.is_err();
+        self.survey();
         let mut state = lock(&self.state);
         state.dirty |= committed.is_err();
+        state.failure = committed.as_ref().err().map(|fault| format!("{fault}: {}", fault.source));
         state.commits += 1;
         drop(state);
         drop(writer);
@@ -123,6 +125,7 @@ impl Log {
 
     fn attempt(&self) -> Result<Seq, SyncError> {
         let mut writer = lock(&self.writer);
+        self.put_back(&mut writer)?;
         if writer.active.is_none()
             && let Err(fault) = self.begin_segment(&mut writer)
         {
@@ -133,13 +136,14 @@ impl Log {
         if let Some(target) = writer.target() {
             // Appending goes on while the disk is busy.
             drop(writer);
-            let synced = target.file.sync();
+            let synced = self.sync_file(&*target.file);
             writer = lock(&self.writer);
             self.settle(&mut writer, &target, synced)?;
         }
-        if writer.active.as_ref().is_some_and(|active| active.place.offset >= self.segment_bytes) {
+        let is_spent = self.is_spent(&writer);
+        if writer.active.as_ref().is_some_and(|active| active.place.offset >= self.segment_bytes || is_spent) {
             if let Some(target) = writer.target() {
-                let synced = target.file.sync();
+                let synced = self.sync_file(&*target.file);
                 self.settle(&mut writer, &target, synced)?;
             }
             // Everything is durable as it is; if no segment can be begun, the next commit tries again and says so.
@@ -203,9 +207,15 @@ impl Log {
     fn begin_segment(&self, writer: &mut Writer) -> Result<(), SyncError> {
         writer.active = None;
         let number = writer.next_number;
-        writer.next_number += 1;
+        // As many segments as there are numbers would take longer than any disk lasts.
+        writer.next_number = number.saturating_add(1);
         let path = self.path(number);
-        let active = match self.write_segment(writer, number) {
+        let mut written = self.write_segment(writer, number);
+        if written.as_ref().is_err_and(is_no_room) && self.give_up_reserve() {
+            let _ = self.storage.remove(&path);
+            written = self.write_segment(writer, number);
+        }
+        let active = match written {
             Ok(active) => active,
             Err(source) => {
                 // If this fails as well, the next segment takes the place of what is left.
@@ -214,11 +224,12 @@ impl Log {
             }
         };
         let offset = active.place.offset;
-        lock(&self.state).segments.push_back(Segment {
+        lock(&self.state).add_segment(Segment {
             number,
             readable_to: FIRST_FRAME,
             file_bytes: offset,
             last_body: None,
+            file: Some(Arc::clone(&active.file)),
         });
         writer.active = Some(active);
         let frames = writer.unsynced.len();
@@ -243,14 +254,14 @@ impl Log {
         for frame in &writer.unsynced {
             write(&mut active, frame)?;
         }
-        active.file.sync()?;
+        self.sync_file(&*active.file)?;
         active.synced_to = active.place.offset;
         // Twice, so that one bad bit does not make the segment look unfinished.
         let mark = Frame::internal(Kind::Synced, first_seq.before(), now, Vec::new());
         write(&mut active, &mark)?;
         write(&mut active, &mark)?;
-        active.file.sync()?;
-        self.storage.sync_dir(&self.dir)?;
+        self.sync_file(&*active.file)?;
+        self.sync_names()?;
         active.synced_to = active.place.offset;
         Ok(active)
     }
@@ -267,7 +278,11 @@ impl Log {
         let Some(active) = writer.active.as_mut().filter(|_| !moved.is_empty()) else { return Ok(Cursors::Written) };
         let frame =
             Frame::internal(Kind::Cursors, writer.next_seq.before(), self.storage.now(), cursors_payload(&moved));
-        match active.write(&frame) {
+        let mut written = active.write(&frame);
+        if matches!(written, Err(WriteFault::NoRoom(_))) && self.give_up_reserve() {
+            written = active.write(&frame);
+        }
+        match written {
             Ok(()) => {
                 let mut state = lock(&self.state);
                 state.note_file_bytes(active);
@@ -296,7 +311,7 @@ impl Log {
             let lowest = if *cursors == Cursors::Written {
                 writer.image.cursors.values().min().copied()
             } else {
-                state.destinations.values().map(|known| known.acknowledged).min()
+                state.lowest_acknowledged()
             };
             let is_needed =
                 |segment: &Segment| segment.last_body.is_some_and(|last| lowest.is_some_and(|lowest| last > lowest));
@@ -318,11 +333,11 @@ impl Log {
         }
         if removed {
             // If a crash brings them back, they are removed again.
-            let _ = self.storage.sync_dir(&self.dir);
+            let _ = self.sync_names();
         }
     }
 
-    fn fault(&self, path: PathBuf, source: io::Error) -> SyncError {
+    pub(super) fn fault(&self, path: PathBuf, source: io::Error) -> SyncError {
         lock(&self.state).sync_failures += 1;
         SyncError { path, source }
     }

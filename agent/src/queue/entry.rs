@@ -61,6 +61,8 @@ pub enum Full {
     Budget,
     /// The disk is full. Passes when somebody makes room, the queue's own destinations among them.
     Disk,
+    /// What is left of the disk is for others. Passes in the same way.
+    MinFree,
 }
 
 impl fmt::Display for Full {
@@ -69,6 +71,7 @@ impl fmt::Display for Full {
             Self::Unsynced => "the disk is slow",
             Self::Budget => "queue.max_bytes is reached",
             Self::Disk => "the disk is full",
+            Self::MinFree => "the disk has less than queue.min_free left",
         })
     }
 }

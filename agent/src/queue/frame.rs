@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_length_above_the_limit_is_not_believed() {
+    fn q9_a_length_above_the_limit_is_not_believed() {
         let huge = Header { payload_bytes: MAX_PAYLOAD_BYTES + 1, ..header() };
         assert_eq!(Header::decode(&huge.encode(PLACE), PLACE), None);
     }

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tracing::warn;
 
 use super::{
-    AppendError, Appended, Config, Entry, Full, Seq,
+    AppendError, Appended, Config, Entry, Full, Seq, SyncPolicy,
     frame::{Frame, Kind, Place},
     image::Image,
     payload,
@@ -42,6 +42,10 @@ pub(super) struct Log {
     pub id: [u8; 16],
     pub max_bytes: u64,
     pub segment_bytes: u64,
+    pub min_free_bytes: u64,
+    pub sync: SyncPolicy,
+    /// The lock that was taken when the file of the first was found removed.
+    pub second_lock: Mutex<Option<Box<dyn Send + Sync>>>,
     pub committing: Mutex<()>,
     pub writer: Mutex<Writer>,
     pub state: Mutex<State>,
@@ -65,6 +69,8 @@ pub(super) struct Writer {
     pub unsynced: VecDeque<Frame>,
     /// The last attempt to make something durable failed.
     pub failing: bool,
+    /// The files were found removed, and are not all written again yet.
+    pub is_removed: bool,
 }
 
 pub(super) struct Active {
@@ -116,6 +122,9 @@ impl Log {
             max_bytes: config.max_bytes,
             // Space is given back by the segment, so a queue is made of several.
             segment_bytes: config.segment_bytes.min(config.max_bytes / 4),
+            min_free_bytes: config.min_free_bytes,
+            sync: config.sync,
+            second_lock: Mutex::new(None),
             committing: Mutex::new(()),
             writer: Mutex::new(writer),
             state: Mutex::new(state),
@@ -123,6 +132,16 @@ impl Log {
             room: Condvar::new(),
             progress: watch::Sender::new(()),
         }
+    }
+
+    /// Makes a file durable, or takes it for that if the disk is not waited for.
+    pub(super) fn sync_file(&self, file: &dyn StoredFile) -> io::Result<()> {
+        if self.sync == SyncPolicy::Never { Ok(()) } else { file.sync() }
+    }
+
+    /// The same for the names in the queue's directory.
+    pub(super) fn sync_names(&self) -> io::Result<()> {
+        if self.sync == SyncPolicy::Never { Ok(()) } else { self.storage.sync_dir(&self.dir) }
     }
 
     pub(super) fn path(&self, segment: u64) -> PathBuf {
@@ -183,7 +202,7 @@ impl Log {
         } else if state.disk_bytes() + frame.bytes() + reserve > self.max_bytes {
             Some(Full::Budget)
         } else {
-            None
+            state.room.refuses(frame)
         }
     }
 
@@ -193,7 +212,7 @@ impl Log {
         match full {
             Full::Unsynced => state.hurry(),
             // A disk that is full is tried again at leisure.
-            Full::Disk => state.dirty = true,
+            Full::Disk | Full::MinFree => state.dirty = true,
             Full::Budget => {}
         }
         self.wake.notify_one();
@@ -208,6 +227,7 @@ impl Log {
         state.appended = seq;
         state.full = None;
         state.unsynced_bytes += frame.bytes();
+        state.room.take(&frame);
         for destination in state.destinations.values_mut() {
             destination.add_if_pending(&frame.header(0));
         }

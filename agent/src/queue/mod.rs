@@ -30,15 +30,21 @@
 //!
 //! Everything up to the last group commit (one `fdatasync` a linger), wherever the process is killed or the power
 //! cut, recovery itself included. A cursor alone is in no such hurry: it goes with the next commit, or after
-//! `CURSOR_PAUSE`, since what it proves is only that something need not be sent again. Of what came after it, a prefix: an entry with its positions, or neither, and none
-//! without those before it. What a start finds and cannot prove to be durable it writes again (`replay.rs`).
+//! `CURSOR_PAUSE`, since what it proves is only that something need not be sent again. Of what came after it, a prefix:
+//! an entry with its positions, or neither, and none without those before it. What a start finds and cannot prove to be durable it writes again (`replay.rs`).
 //! If a sync fails, its file is never synced again (the kernel may have dropped the pages and would report success);
 //! the frames since the last good sync are still in memory and are written to a new segment.
+//!
+//! Files that somebody removes while they are in use are written again (`gone.rs`). A disk that is full is emptied
+//! with a reserve that is kept for that (`room.rs`). With `SyncPolicy::Never` all this holds for a killed process, and a
+//! power cut takes what the kernel has not written.
 
 mod commit;
+mod config;
 mod entry;
 mod frame;
 mod fresh;
+mod gone;
 mod image;
 mod log;
 mod payload;
@@ -46,11 +52,13 @@ mod reader;
 mod recover;
 mod replay;
 mod report;
+mod room;
 mod segment;
 mod state;
 mod storage;
 #[cfg(test)]
 mod tests;
+mod volume;
 
 use std::{
     collections::BTreeMap,
@@ -61,22 +69,15 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub use config::{Config, SyncPolicy};
 pub use entry::{Appended, Entry, Full, Seq, Stored};
 pub use reader::Reader;
 pub use report::{Pending, Recovery, Stats};
 pub use storage::{Disk, Lock, Storage, StoredFile};
+pub use volume::{Medium, Volume};
 
 use log::{Log, Writer, lock};
 use state::State;
-
-/// What the queue may occupy.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Config {
-    /// Bytes of all segments together.
-    pub max_bytes: u64,
-    /// Bytes of one segment.
-    pub segment_bytes: u64,
-}
 
 /// Why a queue could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -96,6 +97,12 @@ pub enum OpenError {
         path: PathBuf,
         /// Its version.
         version: u64,
+    },
+    /// Another machine holds the files.
+    #[error("{} is on a network file system, which may lose what it calls durable", dir.display())]
+    Network {
+        /// The queue's directory.
+        dir: PathBuf,
     },
     /// A file or the directory cannot be used.
     #[error("cannot use {}", path.display())]
@@ -175,6 +182,7 @@ impl Drop for Handle {
             // It cannot be told any more if it panicked; what was durable is so still.
             let _ = committer.join();
         }
+        *lock(&self.log.second_lock) = None;
     }
 }
 
@@ -195,6 +203,10 @@ impl Queue {
     ) -> Result<(Self, Recovery), OpenError> {
         let fault = |source| OpenError::Io { path: dir.to_owned(), source };
         storage.create_dir(dir).map_err(fault)?;
+        let medium = storage.volume(dir).map_err(fault)?.medium;
+        if medium == Medium::Network && !config.allow_network_fs {
+            return Err(OpenError::Network { dir: dir.to_owned() });
+        }
         let guard = match storage.lock(&dir.join("lock")).map_err(fault)? {
             Lock::Ours(guard) => guard,
             Lock::Theirs(pid) => return Err(OpenError::Locked { dir: dir.to_owned(), pid }),
@@ -208,9 +220,9 @@ impl Queue {
             image: log.image,
             unsynced: log.unsynced,
             failing: false,
+            is_removed: false,
         };
-        let state = State {
-            segments: log.segments,
+        let mut state = State {
             destinations: found.destinations,
             appended: log.next_seq.before(),
             durable: writer.unsynced.front().map_or(log.next_seq, |frame| frame.seq).before(),
@@ -219,7 +231,9 @@ impl Queue {
             damage: log.damage,
             ..State::default()
         };
+        log.segments.into_iter().for_each(|segment| state.add_segment(segment));
         let log = Arc::new(Log::new(storage, dir, found.id, config, writer, state));
+        log.survey();
         match log.commit() {
             Err(SyncError { path, source }) if !storage::is_no_room(&source) => {
                 return Err(OpenError::Io { path, source });
@@ -236,10 +250,16 @@ impl Queue {
         Ok((Self { handle: Arc::new(Handle { log, committer: Some(committer), _lock: guard }) }, found.report))
     }
 
-    /// Random, and the same as long as the directory has a segment.
+    /// Random, and the same as long as the directory has a segment and no number of an entry is given again: with
+    /// [`SyncPolicy::Never`], until the machine is started again.
     #[must_use]
     pub fn id(&self) -> [u8; 16] {
-        self.handle.log.id
+        let log = &self.handle.log;
+        if log.sync == SyncPolicy::Never {
+            let boot = log.storage.boot();
+            return std::array::from_fn(|at| log.id[at] ^ boot[at]);
+        }
+        log.id
     }
 
     /// The newest position of each key, of entries that are not durable yet as well.
@@ -248,13 +268,19 @@ impl Queue {
         self.handle.log.image().positions
     }
 
-    /// Adds an entry to the log. Writes, but does not wait for the disk.
+    /// Adds an entry to the log. Writes, but does not wait for the disk, except with [`SyncPolicy::Batch`].
     ///
     /// # Errors
     /// See [`AppendError`]: a disk that fails is not among them, since an entry that cannot be written is kept in
     /// memory and written again.
     pub fn append(&self, entry: &Entry<'_>) -> Result<Appended, AppendError> {
-        self.handle.log.append(entry)
+        let log = &self.handle.log;
+        let appended = log.append(entry)?;
+        if log.sync == SyncPolicy::Batch && matches!(appended, Appended::At(_)) {
+            // If it fails, the committer goes on trying, and nobody is given the entry before.
+            let _ = log.commit();
+        }
+        Ok(appended)
     }
 
     /// Makes everything durable that was appended, without lingering. Waits for the disk. Returns the newest durable entry.

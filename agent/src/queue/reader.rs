@@ -11,7 +11,7 @@ use super::{
     frame::{Kind, Place},
     log::{Log, lock},
     payload::split_entry,
-    segment::{FIRST_FRAME, Found, find, payload},
+    segment::{Found, find, payload},
     state::Ahead,
     storage::StoredFile,
 };
@@ -19,7 +19,7 @@ use super::{
 /// The pause after a file could not be read.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// A segment that cannot be read so many times is passed by.
+/// What cannot be read so many times is passed by.
 const MAX_READ_FAILURES: u32 = 5;
 
 /// Gives one destination its entries, in order, from the first that it has not acknowledged.
@@ -83,8 +83,8 @@ impl Reader {
                     let _ = self.progress.changed().await;
                     continue;
                 }
-                Ahead::Frames { segment, offset, end } => {
-                    let fetch = self.fetch(segment, offset, end);
+                Ahead::Frames { segment, offset, end, file } => {
+                    let fetch = self.fetch(segment, offset, end, file);
                     match spawn_blocking(move || fetch.run()).await {
                         Ok(fetched) => self.take(fetched),
                         // The runtime is shutting down.
@@ -116,7 +116,7 @@ impl Reader {
             return;
         }
         state.acknowledging = true;
-        if let Some(oldest) = state.destinations.values().map(|known| known.acknowledged).min() {
+        if let Some(oldest) = state.lowest_acknowledged() {
             state.fresh.forget(oldest);
         }
         // Otherwise the committer, which has published what is acknowledged, comes back for it by itself.
@@ -141,8 +141,8 @@ impl Reader {
         if let Some(stored) = self.take_fresh() {
             return Some(stored);
         }
-        while let Ahead::Frames { segment, offset, end } = self.ahead() {
-            let fetch = self.fetch(segment, offset, end);
+        while let Ahead::Frames { segment, offset, end, file } = self.ahead() {
+            let fetch = self.fetch(segment, offset, end, file);
             if let Step::Given(stored) = self.take(fetch.run()) {
                 return Some(stored);
             }
@@ -184,12 +184,18 @@ impl Reader {
         stored
     }
 
-    fn fetch(&self, segment: u64, offset: u64, end: u64) -> Fetch {
-        let file = self.at.file.clone().filter(|_| self.at.segment == segment);
-        Fetch { log: Arc::clone(&self.handle.log), at: At { segment, offset, file }, end, last: self.last }
+    fn fetch(&self, segment: u64, offset: u64, end: u64, held: Option<Arc<dyn StoredFile>>) -> Fetch {
+        let file = self.at.file.clone().filter(|_| self.at.segment == segment).or(held);
+        Fetch {
+            log: Arc::clone(&self.handle.log),
+            at: At { segment, offset, file },
+            end,
+            last: self.last,
+            skip_to: end,
+        }
     }
 
-    fn take(&mut self, (at, read): (At, io::Result<Option<Read>>)) -> Step {
+    fn take(&mut self, Fetched { at, skip_to, read }: Fetched) -> Step {
         self.at = at;
         let failures = std::mem::take(&mut self.failures);
         match read {
@@ -201,14 +207,15 @@ impl Reader {
                 let (segment, destination) = (self.at.segment, &self.destination);
                 if !is_gone && !is_unreadable {
                     if failures == 0 {
-                        warn!(segment, destination, %error, "a segment of the queue cannot be read, trying again");
+                        warn!(segment, destination, %error, "the queue cannot be read, trying again");
                     }
                     self.failures = failures + 1;
                     return Step::Failed;
                 }
-                error!(segment, destination, %error, "a segment of the queue cannot be read, passing it by");
-                lock(&self.handle.log.state).found_damage(segment, self.at.offset);
-                self.at = At { segment: segment + 1, offset: FIRST_FRAME, file: None };
+                let (from, to) = (self.at.offset, skip_to);
+                error!(segment, from, to, destination, %error, "a piece of the queue cannot be read, passing it by");
+                lock(&self.handle.log.state).found_damage(segment, from);
+                self.at = At { segment, offset: to, file: None };
                 Step::Further
             }
         }
@@ -221,6 +228,14 @@ struct Fetch {
     at: At,
     end: u64,
     last: Seq,
+    /// Where to go on if what is looked at cannot be read.
+    skip_to: u64,
+}
+
+struct Fetched {
+    at: At,
+    skip_to: u64,
+    read: io::Result<Option<Read>>,
 }
 
 struct Read {
@@ -231,9 +246,9 @@ struct Read {
 
 impl Fetch {
     /// Reads up to the next entry or the end of what is durable. Says how far it came.
-    fn run(mut self) -> (At, io::Result<Option<Read>>) {
+    fn run(mut self) -> Fetched {
         let read = self.read();
-        (self.at, read)
+        Fetched { at: self.at, skip_to: self.skip_to, read }
     }
 
     fn read(&mut self) -> io::Result<Option<Read>> {
@@ -243,6 +258,7 @@ impl Fetch {
         };
         self.at.file = Some(Arc::clone(&file));
         loop {
+            self.skip_to = self.end;
             let place = Place { queue: self.log.id, segment: self.at.segment, offset: self.at.offset };
             let header = match find(&*file, place, self.end)? {
                 Found::End => return Ok(None),
@@ -257,6 +273,7 @@ impl Fetch {
                 self.at.offset = next;
                 continue;
             }
+            self.skip_to = next;
             let whole = payload(&*file, place, &header)?.and_then(|payload| Some((split_entry(&payload)?, payload)));
             let Some((parts, payload)) = whole else {
                 self.pass_damage(next);

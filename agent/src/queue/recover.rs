@@ -2,18 +2,20 @@
 
 use std::{
     collections::BTreeMap,
-    io::{self, IoSlice},
+    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use super::{
     OpenError, Recovery,
-    frame::Place,
-    replay::{Replay, Replayed},
-    segment::{FIRST_FRAME, Found, Opened, SegmentHeader, file_name, find, number_of},
+    frame::{Kind, Place},
+    gone::copy_bytes,
+    image::Image,
+    replay::{Among, Replay, Replayed},
+    segment::{FIRST_FRAME, Found, Opened, SegmentHeader, file_name, find, number_of, payload},
     state::Destination,
-    storage::{Storage, StoredFile, read_exact, write_all},
+    storage::{Storage, StoredFile},
 };
 
 /// Copies of damaged segments that are kept.
@@ -36,8 +38,6 @@ pub(super) struct Candidate {
     pub file: Arc<dyn StoredFile>,
     pub path: PathBuf,
     pub bytes: u64,
-    /// Up to where it was synced, by what its intact frames say.
-    pub synced_to: u64,
 }
 
 /// Reads everything in `dir`, and sets aside what is no use.
@@ -53,6 +53,8 @@ pub(super) fn recover(storage: &dyn Storage, dir: &Path, destinations: &[&str]) 
     // Nothing is touched before it is known that no later version has written here.
     let mut candidates = Vec::new();
     let mut unfinished = Vec::new();
+    // Files that others have put here do not use up our numbers.
+    let mut newest = 0;
     let mut useless = Vec::new();
     for &number in &numbers {
         let path = dir.join(file_name(number));
@@ -60,9 +62,13 @@ pub(super) fn recover(storage: &dyn Storage, dir: &Path, destinations: &[&str]) 
         match SegmentHeader::read(&*file).map_err(at(&path))? {
             Opened::Newer(version) => return Err(OpenError::Newer { path, version }),
             Opened::Segment(header) if header.number == number => {
-                match synced_to(&*file, header).map_err(at(&path))? {
-                    (_, 0) => unfinished.push(path),
-                    (bytes, synced_to) => candidates.push(Candidate { header, file, path, bytes, synced_to }),
+                newest = newest.max(number);
+                let bytes = file.length().map_err(at(&path))?;
+                let found = Candidate { header, file, path, bytes };
+                if found.synced_to(1).map_err(at(&found.path))? == 0 {
+                    unfinished.push(found.path);
+                } else {
+                    candidates.push(found);
                 }
             }
             Opened::Unfinished if numbers.last() == Some(&number) => unfinished.push(path),
@@ -88,9 +94,14 @@ pub(super) fn recover(storage: &dyn Storage, dir: &Path, destinations: &[&str]) 
     }
 
     let mut replay = Replay::default();
+    let newest_says_all = candidates.last().map_or(Ok(false), says_all).map_err(at(dir))?;
     for (index, found) in candidates.iter().enumerate() {
-        let next_first = candidates.get(index + 1).map(|next| next.header.first_seq);
-        let is_whole = replay.segment(found, next_first).map_err(at(&found.path))?;
+        let place = match candidates.get(index + 1).map(|next| next.header.first_seq) {
+            None => Among::Newest { synced_to: found.synced_to(u64::MAX).map_err(at(&found.path))? },
+            Some(next_first) if newest_says_all => Among::Told { next_first },
+            Some(next_first) => Among::Older { next_first },
+        };
+        let is_whole = replay.segment(found, place).map_err(at(&found.path))?;
         if !is_whole {
             report.set_aside.extend(copy_aside(storage, found));
         }
@@ -99,8 +110,7 @@ pub(super) fn recover(storage: &dyn Storage, dir: &Path, destinations: &[&str]) 
     let mut waiting: BTreeMap<_, _> =
         log.image.cursors.iter().map(|(name, seq)| (name.clone(), Destination::after(*seq))).collect();
     log.count_pending(&candidates, &mut waiting).map_err(at(dir))?;
-    let next_number = numbers.last().map_or(1, |last| last.saturating_add(1));
-    Ok(Recovered { log, id, next_number, destinations: waiting, report })
+    Ok(Recovered { log, id, next_number: newest.saturating_add(1), destinations: waiting, report })
 }
 
 /// The queue that most segments belong to; of several, the one with the oldest segment.
@@ -109,20 +119,38 @@ fn queue_id(candidates: &[Candidate]) -> Option<[u8; 16]> {
     candidates.iter().rev().map(|found| found.header.queue).max_by_key(|id| votes(*id))
 }
 
-/// The bytes of a segment, and up to where its intact headers say that it was synced.
-fn synced_to(file: &dyn StoredFile, header: SegmentHeader) -> io::Result<(u64, u64)> {
-    let bytes = file.length()?;
-    let mut place = Place { queue: header.queue, segment: header.number, offset: FIRST_FRAME };
-    let mut synced_to = 0;
-    loop {
-        match find(file, place, bytes)? {
-            Found::End => return Ok((bytes, synced_to)),
-            Found::Damage { next } => place = place.at(next),
-            Found::Frame(header) => {
-                synced_to = synced_to.max(header.synced_to);
-                place = place.at(place.offset + header.frame_bytes());
+impl Candidate {
+    pub(super) fn first_place(&self) -> Place {
+        Place { queue: self.header.queue, segment: self.header.number, offset: FIRST_FRAME }
+    }
+
+    /// Up to where it was synced, by what its intact headers say; once they say at least `enough`, that is told.
+    fn synced_to(&self, enough: u64) -> io::Result<u64> {
+        let mut place = self.first_place();
+        let mut synced_to = 0;
+        while synced_to < enough {
+            match find(&*self.file, place, self.bytes)? {
+                Found::End => break,
+                Found::Damage { next } => place = place.at(next),
+                Found::Frame(header) => {
+                    synced_to = synced_to.max(header.synced_to);
+                    place = place.at(place.offset + header.frame_bytes());
+                }
             }
         }
+        Ok(synced_to)
+    }
+}
+
+/// Whether a segment begins with an intact snapshot, so that no older one is needed for positions and cursors.
+fn says_all(found: &Candidate) -> io::Result<bool> {
+    let place = found.first_place();
+    match find(&*found.file, place, found.bytes)? {
+        Found::Frame(header) if header.kind == Kind::Snapshot => {
+            let snapshot = payload(&*found.file, place, &header)?;
+            Ok(snapshot.is_some_and(|snapshot| Image::default().apply(Kind::Snapshot, &snapshot).is_some()))
+        }
+        _ => Ok(false),
     }
 }
 
@@ -134,25 +162,12 @@ fn copy_aside(storage: &dyn Storage, found: &Candidate) -> Option<PathBuf> {
     }
     let aside = with_suffix(&found.path);
     let copy = storage.create(&aside).ok()?;
-    let copied = copy_bytes(found, &*copy);
+    let copied = copy_bytes(&*found.file, found.bytes, &*copy);
     if copied.is_err() {
         // Half a copy helps nobody, and a disk that is full does not stop the start.
         let _ = storage.remove(&aside);
     }
     copied.is_ok().then_some(aside)
-}
-
-fn copy_bytes(from: &Candidate, to: &dyn StoredFile) -> io::Result<()> {
-    let mut bytes = vec![0; 256 * 1024];
-    let mut offset = 0;
-    while offset < from.bytes {
-        let part_bytes = (from.bytes - offset).min(bytes.len() as u64);
-        let part = &mut bytes[..part_bytes as usize];
-        read_exact(&*from.file, part, offset)?;
-        write_all(to, &mut [IoSlice::new(part)], offset)?;
-        offset += part_bytes;
-    }
-    Ok(())
 }
 
 fn with_suffix(path: &Path) -> PathBuf {

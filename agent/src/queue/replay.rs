@@ -1,4 +1,5 @@
-//! What the segments of a queue say, read in order.
+//! What the segments of a queue say, read in order: all of the newest, and of the others no more than the headers as
+//! long as the newest begins with an intact snapshot. So a start does not read the backlog.
 //!
 //! A segment begins with all that is not durable yet, and only when it is synced, proof included, anything of it is
 //! called durable. So every entry before its first seq is in a segment before it, and was durable there; what is
@@ -12,16 +13,38 @@
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     io,
+    sync::Arc,
 };
 
 use super::{
     Recovery, Seq,
-    frame::{Frame, Header, Kind, Place},
+    frame::{Frame, Header, Kind},
     image::Image,
     recover::Candidate,
     segment::{FIRST_FRAME, Found, find, payload},
     state::{Destination, Segment},
 };
+
+/// Where a segment stands among the others, and how much of it has to be read.
+#[derive(Clone, Copy)]
+pub(super) enum Among {
+    /// The last one, all of which is read.
+    Newest {
+        /// Up to where it was synced, by what its intact frames say.
+        synced_to: u64,
+    },
+    /// An older one, all of whose positions and cursors the newest repeats. Its headers say how many entries there
+    /// are; what else is damaged is found by the readers that come to it.
+    Told {
+        /// The first seq of the one after it.
+        next_first: Seq,
+    },
+    /// The same, but the newest does not say all: every payload is needed.
+    Older {
+        /// The first seq of the one after it.
+        next_first: Seq,
+    },
+}
 
 /// The log as far as it has been read.
 #[derive(Default)]
@@ -50,22 +73,30 @@ pub(super) struct Replayed {
 }
 
 impl Replay {
-    /// Reads a segment; `next_first` is the first seq of the one after it. Says whether it is free of damage.
-    pub(super) fn segment(&mut self, found: &Candidate, next_first: Option<Seq>) -> io::Result<bool> {
+    /// Reads a segment. Says whether it is free of damage, as far as it was looked for.
+    pub(super) fn segment(&mut self, found: &Candidate, among: Among) -> io::Result<bool> {
         let number = found.header.number;
-        let synced_to = if next_first.is_some() { u64::MAX } else { found.synced_to };
+        let (synced_to, next_first) = match among {
+            Among::Newest { synced_to } => (synced_to, None),
+            Among::Told { next_first } | Among::Older { next_first } => (u64::MAX, Some(next_first)),
+        };
         let is_written_again = |seq: Seq| next_first.is_some_and(|first| seq >= first);
         self.expect(found.header.first_seq);
 
         let mut is_whole = true;
-        let mut segment = Segment { number, readable_to: FIRST_FRAME, file_bytes: found.bytes, last_body: None };
-        let mut place = Place { queue: found.header.queue, segment: number, offset: FIRST_FRAME };
+        let file = Some(Arc::clone(&found.file));
+        let mut segment = Segment { number, readable_to: FIRST_FRAME, file_bytes: found.bytes, last_body: None, file };
+        let mut place = found.first_place();
         loop {
             let was_synced = place.offset < synced_to;
             let (next, is_taken) = match find(&*found.file, place, found.bytes)? {
                 Found::End => break,
                 Found::Damage { next } => (next, false),
                 Found::Frame(header) if header.kind.is_numbered() && is_written_again(header.seq) => break,
+                Found::Frame(header) if matches!(among, Among::Told { .. }) => {
+                    self.count(&header, was_synced, &mut segment);
+                    (place.offset + header.frame_bytes(), true)
+                }
                 Found::Frame(header) => {
                     let payload = payload(&*found.file, place, &header)?;
                     let is_taken = payload.is_some_and(|payload| self.take(&header, payload, was_synced, &mut segment));
@@ -100,6 +131,12 @@ impl Replay {
         } else if self.image.apply(header.kind, &payload).is_none() {
             return false;
         }
+        self.count(header, was_synced, segment);
+        true
+    }
+
+    /// Counts a frame, and notes what is missing before it.
+    fn count(&mut self, header: &Header, was_synced: bool, segment: &mut Segment) {
         if header.kind.is_numbered() {
             self.expect(header.seq);
             self.expected = Some(header.seq.next());
@@ -114,7 +151,6 @@ impl Replay {
                 segment.last_body = Some(header.seq);
             }
         }
-        true
     }
 
     /// Notes what is missing before `seq`.
@@ -128,7 +164,12 @@ impl Replay {
     /// The end, with the cursors of exactly these destinations.
     pub(super) fn finish(mut self, destinations: &[&str], report: &mut Recovery) -> Replayed {
         let found = std::mem::take(&mut self.image.cursors);
-        let cursor = |name: &&str| ((*name).to_owned(), found.get(*name).copied().unwrap_or_default());
+        let next_seq = self.expected.unwrap_or(Seq(1));
+        // What is appended from here on must not look acknowledged because of a cursor whose entries are lost.
+        let cursor = |name: &&str| {
+            let acknowledged = found.get(*name).copied().unwrap_or_default();
+            ((*name).to_owned(), acknowledged.min(next_seq.before()))
+        };
         self.image.cursors = destinations.iter().map(cursor).collect();
         report.removed_destinations = found.into_keys().filter(|name| !self.image.cursors.contains_key(name)).collect();
 
@@ -139,13 +180,7 @@ impl Replay {
         report.torn_bytes = self.torn_bytes;
         report.entries = self.entries;
         report.bytes = self.entry_bytes;
-        Replayed {
-            image: self.image,
-            segments: self.segments,
-            unsynced: self.unsynced,
-            next_seq: self.expected.unwrap_or(Seq(1)),
-            damage: self.damage,
-        }
+        Replayed { image: self.image, segments: self.segments, unsynced: self.unsynced, next_seq, damage: self.damage }
     }
 }
 
@@ -162,7 +197,7 @@ impl Replayed {
             if segment.last_body <= Some(everyone_has) {
                 continue;
             }
-            let mut place = Place { queue: found.header.queue, segment: segment.number, offset: FIRST_FRAME };
+            let mut place = found.first_place();
             loop {
                 match find(&*found.file, place, segment.readable_to)? {
                     Found::End => break,

@@ -40,6 +40,10 @@ pub struct Stats {
     pub full: Option<Full>,
     /// How often something could not be made durable, since the queue was opened.
     pub sync_failures: u64,
+    /// Why what was appended last cannot be made durable; `None` if it can.
+    pub failure: Option<String>,
+    /// How often the queue's files were found removed while it was open, and were written again.
+    pub removals: u64,
     /// Damaged places that were found, since the queue was opened or when it was.
     pub damaged_frames: u64,
 }

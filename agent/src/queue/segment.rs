@@ -28,7 +28,7 @@ use super::{
 pub(super) const FIRST_FRAME: u64 = 128;
 
 const MAGIC: [u8; 8] = *b"runlogQ\n";
-const VERSION: u64 = 1;
+pub(super) const VERSION: u64 = 1;
 const HEADER_BYTES: usize = 64;
 const SUFFIX: &str = ".segment";
 

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
     time::Duration,
 };
 
@@ -9,11 +10,16 @@ use super::{
     Full, Pending, Seq, Stats,
     frame::{Header, Kind},
     fresh::Fresh,
+    room::Room,
     segment::FIRST_FRAME,
+    storage::StoredFile,
 };
 
+/// Segments whose files are kept open: all of them, at the default sizes.
+pub(super) const MAX_HELD: usize = 64;
+
 /// A segment that is on disk for good. The last one is written to, unless it has failed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub(super) struct Segment {
     pub number: u64,
     /// Frames before this offset are durable and may be read.
@@ -22,6 +28,8 @@ pub(super) struct Segment {
     pub file_bytes: u64,
     /// The last durable entry with a body.
     pub last_body: Option<Seq>,
+    /// Kept open for the newest, so that they can be read when somebody has removed them.
+    pub file: Option<Arc<dyn StoredFile>>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -36,7 +44,7 @@ pub(super) struct Destination {
     pub oldest: u64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct State {
     /// In the order of their numbers, without those that are removed.
     pub segments: VecDeque<Segment>,
@@ -57,7 +65,12 @@ pub(super) struct State {
     /// The last handle is gone.
     pub ended: bool,
     pub full: Option<Full>,
+    pub room: Room,
     pub sync_failures: u64,
+    /// What the last commit failed with.
+    pub failure: Option<String>,
+    /// Times that the files were found removed and were written again.
+    pub removals: u64,
     /// Commits so far, failed ones too.
     pub commits: u64,
     /// Where frames were found damaged: segment and offset.
@@ -93,10 +106,9 @@ impl Destination {
 }
 
 /// What a reader finds after the place that it has come to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ahead {
     /// Durable frames, an entry among them: from `offset` of `segment`, up to `end`.
-    Frames { segment: u64, offset: u64, end: u64 },
+    Frames { segment: u64, offset: u64, end: u64, file: Option<Arc<dyn StoredFile>> },
     /// Nothing yet.
     Nothing,
     /// Nothing, and nothing will come.
@@ -115,10 +127,24 @@ impl State {
         for known in self.segments.range(first..) {
             let offset = if known.number == segment { offset } else { FIRST_FRAME };
             if offset < known.readable_to && known.last_body > Some(seq) {
-                return Ahead::Frames { segment: known.number, offset, end: known.readable_to };
+                let file = known.file.clone();
+                return Ahead::Frames { segment: known.number, offset, end: known.readable_to, file };
             }
         }
         if self.closed && self.durable == self.appended { Ahead::End } else { Ahead::Nothing }
+    }
+
+    /// Adds the newest segment, and lets go of the file of one that is not among the newest any more.
+    pub(super) fn add_segment(&mut self, segment: Segment) {
+        self.segments.push_back(segment);
+        if let Some(old) = self.segments.len().checked_sub(MAX_HELD + 1) {
+            self.segments[old].file = None;
+        }
+    }
+
+    /// The last entry that every destination has acknowledged.
+    pub(super) fn lowest_acknowledged(&self) -> Option<Seq> {
+        self.destinations.values().map(|known| known.acknowledged).min()
     }
 
     /// A frame was found damaged; it counts once, whoever comes across it.
@@ -154,6 +180,8 @@ impl State {
             destinations: self.destinations.iter().map(|(name, known)| (name.clone(), pending(known))).collect(),
             full: self.full,
             sync_failures: self.sync_failures,
+            failure: self.failure.clone(),
+            removals: self.removals,
             damaged_frames: self.damaged_frames,
         }
     }

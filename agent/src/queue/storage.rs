@@ -6,11 +6,15 @@ pub(super) mod sim;
 use std::{
     fs::{DirBuilder, File, OpenOptions, TryLockError},
     io::{self, IoSlice, Read, Write},
-    os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt},
     path::Path,
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
+
+use rustix::fs::{FallocateFlags, fallocate};
+
+use super::volume::Volume;
 
 /// What the queue asks of the machine.
 pub trait Storage: Send + Sync {
@@ -62,6 +66,15 @@ pub trait Storage: Send + Sync {
     /// What the system says.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
 
+    /// What the file system that holds a directory is, and how much room it has.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn volume(&self, dir: &Path) -> io::Result<Volume>;
+
+    /// The same bytes until the machine is started again, when what was written and not synced may be gone.
+    fn boot(&self) -> [u8; 16];
+
     /// Nanoseconds since 1970. May jump in either direction.
     fn now(&self) -> u64;
 
@@ -94,6 +107,18 @@ pub trait StoredFile: Send + Sync {
     /// # Errors
     /// What the system says.
     fn set_length(&self, length: u64) -> io::Result<()>;
+
+    /// Makes an empty file that long and takes up the disk's blocks for it, so that removing it makes that much room.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn take_up(&self, length: u64) -> io::Result<()>;
+
+    /// Whether `path` names this very file.
+    ///
+    /// # Errors
+    /// What the system says, except that there is no such path.
+    fn is_at(&self, path: &Path) -> io::Result<bool>;
 
     /// Makes the bytes and the length durable. After an error nothing is known about bytes not synced before, and
     /// another call may wrongly succeed.
@@ -210,6 +235,17 @@ impl Storage for Disk {
         File::open(dir)?.sync_all()
     }
 
+    fn volume(&self, dir: &Path) -> io::Result<Volume> {
+        Volume::of(dir)
+    }
+
+    fn boot(&self) -> [u8; 16] {
+        // A kernel that does not say may have been started again each time.
+        let told = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();
+        let id = told.and_then(|text| uuid::Uuid::try_parse(text.trim()).ok());
+        id.map_or_else(|| self.unique(), uuid::Uuid::into_bytes)
+    }
+
     fn now(&self) -> u64 {
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX))
     }
@@ -234,6 +270,26 @@ impl StoredFile for File {
 
     fn set_length(&self, length: u64) -> io::Result<()> {
         self.set_len(length)
+    }
+
+    fn take_up(&self, length: u64) -> io::Result<()> {
+        match rustix::io::retry_on_intr(|| fallocate(self, FallocateFlags::empty(), 0, length)) {
+            // Some file systems cannot promise blocks; zeros take up as many.
+            Err(rustix::io::Errno::OPNOTSUPP) => {
+                let zeros = vec![0; usize::try_from(length).map_err(|_| io::ErrorKind::OutOfMemory)?];
+                write_all(self, &mut [IoSlice::new(&zeros)], 0)
+            }
+            other => Ok(other?),
+        }
+    }
+
+    fn is_at(&self, path: &Path) -> io::Result<bool> {
+        let own = self.metadata()?;
+        match std::fs::symlink_metadata(path) {
+            Ok(there) => Ok((there.dev(), there.ino()) == (own.dev(), own.ino())),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     fn sync(&self) -> io::Result<()> {

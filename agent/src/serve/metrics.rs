@@ -79,6 +79,11 @@ fn queue(out: &mut Exposition, snapshot: &Snapshot) {
             "Times the queue could not be made durable.",
             snapshot.queue_sync_failures,
         ),
+        (
+            "runlog_queue_removals_total",
+            "Times the queue's files were removed while it was in use, and were written again.",
+            snapshot.queue_removals,
+        ),
     ];
     for (name, help, value) in counters {
         out.counter(name, help);
@@ -193,6 +198,7 @@ mod tests {
             restarts: BTreeMap::from([("source.file".to_owned(), 2)]),
             queue_damages: 2,
             queue_sync_failures: 1,
+            queue_removals: 0,
             unready: Vec::new(),
             sources: BTreeMap::from([(SourceKind::File, counts)]),
             streams,

@@ -40,6 +40,8 @@ pub struct Snapshot {
     pub queue_damages: u64,
     /// How often the queue could not be made durable.
     pub queue_sync_failures: u64,
+    /// How often the files of the queue were removed while it was in use.
+    pub queue_removals: u64,
     /// How often parts that had panicked were started again, by their names.
     pub restarts: BTreeMap<String, u64>,
     /// The queue; `None` where there is none.

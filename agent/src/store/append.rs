@@ -8,14 +8,16 @@ use std::{
 };
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params};
+use tracing::error;
 
 use crate::record::{BatchMeta, Severity};
 
 use super::{
     OpenError, Reader, Writer,
     blocks::{self, BlockFile},
-    index::{self, from_column, to_column},
+    index::{Index, from_column, to_column},
     life::{Life, Status},
+    rebuild,
 };
 
 /// A store that is open for writing. Several processes may have the same one open.
@@ -24,7 +26,7 @@ use super::{
 #[derive(Debug)]
 pub struct Store {
     dir: PathBuf,
-    index: Mutex<Connection>,
+    index: Mutex<Index>,
 }
 
 /// What became of the batches of one call.
@@ -42,6 +44,12 @@ pub enum StoreError {
     /// The index could not be changed.
     #[error("cannot write the store's index")]
     Index(#[from] rusqlite::Error),
+    /// The index was removed or damaged, and cannot be made again.
+    #[error("the store's index was removed or damaged, and cannot be made again")]
+    Unmade(#[from] OpenError),
+    /// Somebody has removed the store's files; what is to be stored has to be stored again.
+    #[error("the store was removed while it was written to")]
+    RemovedMeanwhile,
     /// A file of blocks could not be written.
     #[error("cannot write {path}", path = .path.display())]
     Blocks {
@@ -56,7 +64,7 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether trying again later may help without anybody's doing: a full or failing disk, a lock.
+    /// Whether trying again soon may help: a full, failing or read-only disk, a lock.
     ///
     /// The others (no right to write, a corrupt index) need the operator; the batches are not stored either way.
     #[must_use]
@@ -67,14 +75,13 @@ impl StoreError {
                 Some(
                     ErrorCode::DiskFull
                         | ErrorCode::SystemIoFailure
+                        | ErrorCode::ReadOnly
                         | ErrorCode::DatabaseBusy
                         | ErrorCode::DatabaseLocked
                 )
             ),
-            Self::Blocks { source, .. } => {
-                !matches!(source.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
-            }
-            Self::Interrupted => true,
+            Self::Blocks { source, .. } => source.kind() != io::ErrorKind::PermissionDenied,
+            Self::Unmade(_) | Self::RemovedMeanwhile | Self::Interrupted => true,
         }
     }
 }
@@ -85,7 +92,7 @@ impl Store {
     /// # Errors
     /// If the directory cannot be used, or a newer runlog made the store.
     pub fn open(dir: &Path) -> Result<Self, OpenError> {
-        let index = index::open_to_write(dir)?;
+        let index = rebuild::open(dir)?;
         Ok(Self { dir: dir.to_owned(), index: Mutex::new(index) })
     }
 
@@ -104,13 +111,36 @@ impl Store {
     /// # Errors
     /// If the disk or the index fails.
     pub fn append(&self, writer: Writer, batches: &[(u64, &BatchMeta, &[u8])]) -> Result<Appended, StoreError> {
-        let mut connection = self.index.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
+        if !index.is_in_place() {
+            error!(dir = %self.dir.display(), "the store was removed while it was in use, beginning another");
+            *index = rebuild::open(&self.dir)?;
+        }
+        let appended = match self.append_to(&mut index.connection, writer, batches) {
+            Err(StoreError::Index(fault)) if rebuild::is_damaged(&fault) => {
+                *index = rebuild::again(&self.dir, &fault)?;
+                self.append_to(&mut index.connection, writer, batches)?
+            }
+            appended => appended?,
+        };
+        // What was committed to files that were removed meanwhile is nowhere.
+        if index.is_in_place() { Ok(appended) } else { Err(StoreError::RemovedMeanwhile) }
+    }
+
+    fn append_to(
+        &self,
+        connection: &mut Connection,
+        writer: Writer,
+        batches: &[(u64, &BatchMeta, &[u8])],
+    ) -> Result<Appended, StoreError> {
         let change = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut high_water = high_water(&change, &writer)?;
         let mut appended = Appended::default();
         let mut addition = Addition { dir: &self.dir, writer, change: &change, files: BTreeMap::new() };
         for (seq, meta, payload) in batches {
-            if high_water.is_some_and(|highest| *seq <= highest) {
+            if high_water.is_some_and(|highest| *seq <= highest)
+                || high_water.is_none() && addition.has(meta, payload)?
+            {
                 appended.repeated += 1;
                 continue;
             }
@@ -141,15 +171,15 @@ fn high_water(change: &Transaction<'_>, writer: &Writer) -> rusqlite::Result<Opt
 }
 
 /// The blocks that one transaction adds.
-struct Addition<'a> {
-    dir: &'a Path,
-    writer: Writer,
-    change: &'a Transaction<'a>,
-    files: BTreeMap<i64, Growing>,
+pub(super) struct Addition<'a> {
+    pub(super) dir: &'a Path,
+    pub(super) writer: Writer,
+    pub(super) change: &'a Transaction<'a>,
+    pub(super) files: BTreeMap<i64, Growing>,
 }
 
 /// A file of blocks with its end, up to which the index knows it.
-struct Growing {
+pub(super) struct Growing {
     file: BlockFile,
     end: u64,
     is_new: bool,
@@ -157,9 +187,37 @@ struct Growing {
 
 impl Addition<'_> {
     fn add(&mut self, seq: u64, meta: &BatchMeta, payload: &[u8]) -> Result<(), StoreError> {
-        let levels = levels_of(meta);
         let run = self.note_run(meta, payload)?;
         let (file, offset) = self.write(&meta.run_id, payload)?;
+        self.name_block(run, file, seq, (offset, payload.len() as u64), meta)
+    }
+
+    /// Whether a batch is among the writer's blocks, byte for byte. An index that was made again knows the blocks of
+    /// a writer, and not how far it had come.
+    fn has(&self, meta: &BatchMeta, payload: &[u8]) -> Result<bool, StoreError> {
+        let name = blocks::file_of(&meta.run_id, &self.writer);
+        let mut question = self.change.prepare_cached(
+            "SELECT blocks.offset FROM blocks JOIN files ON files.id = blocks.file
+             WHERE files.path = ?1 AND blocks.length = ?2",
+        )?;
+        let mut offsets = question.query_map(params![name, to_column(payload.len() as u64)], |row| row.get(0))?;
+        let is_same = |offset: i64| {
+            let block = blocks::read(&self.dir.join(&name), from_column(offset), payload.len());
+            block.is_ok_and(|block| block == payload)
+        };
+        Ok(offsets.try_fold(false, |found, offset| offset.map(|offset| found || is_same(offset)))?)
+    }
+
+    /// Names a block that lies at `place`, an offset and a length in a file.
+    pub(super) fn name_block(
+        &self,
+        run: i64,
+        file: i64,
+        seq: u64,
+        place: (u64, u64),
+        meta: &BatchMeta,
+    ) -> Result<(), StoreError> {
+        let levels = levels_of(meta);
         self.change
             .prepare_cached(
                 "INSERT INTO blocks (run, file, seq, offset, length, uncompressed, records, first_time, last_time,
@@ -170,8 +228,8 @@ impl Addition<'_> {
                 run,
                 file,
                 to_column(seq),
-                to_column(offset),
-                to_column(payload.len() as u64),
+                to_column(place.0),
+                to_column(place.1),
                 meta.uncompressed_bytes,
                 meta.records,
                 to_column(meta.first_time_unix_nano),
@@ -188,7 +246,7 @@ impl Addition<'_> {
     }
 
     /// The row of the batch's run, with the batch counted in it.
-    fn note_run(&self, meta: &BatchMeta, payload: &[u8]) -> Result<i64, StoreError> {
+    pub(super) fn note_run(&self, meta: &BatchMeta, payload: &[u8]) -> Result<i64, StoreError> {
         let levels = printed_of(meta);
         let events: u64 = meta.events_by_range.iter().copied().map(u64::from).sum();
         let known = self

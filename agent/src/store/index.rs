@@ -1,9 +1,9 @@
 //! The SQLite index: its schema, and connections to it.
 
 use std::{
-    fs::{DirBuilder, File, OpenOptions},
+    fs::{self, DirBuilder, File, OpenOptions},
     io,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -139,6 +139,37 @@ pub enum OpenError {
     },
 }
 
+/// The index of a store, open.
+#[derive(Debug)]
+pub(super) struct Index {
+    pub(super) connection: Connection,
+    path: PathBuf,
+    /// The device and the inode of its file.
+    file: Option<(u64, u64)>,
+}
+
+impl Index {
+    /// Opens the index for reading.
+    pub(super) fn open_to_read(dir: &Path) -> Result<Self, OpenError> {
+        open_to_read(dir).map(|connection| Self::of(connection, dir))
+    }
+
+    pub(super) fn of(connection: Connection, dir: &Path) -> Self {
+        let path = path_in(dir);
+        let file = file_at(&path);
+        Self { connection, path, file }
+    }
+
+    /// Whether the file is still where it was opened. One that was removed can be written to, and is lost.
+    pub(super) fn is_in_place(&self) -> bool {
+        self.file.is_some() && file_at(&self.path) == self.file
+    }
+}
+
+fn file_at(path: &Path) -> Option<(u64, u64)> {
+    fs::metadata(path).ok().map(|found| (found.dev(), found.ino()))
+}
+
 pub(super) fn path_in(dir: &Path) -> PathBuf {
     dir.join("index.sqlite")
 }
@@ -148,30 +179,32 @@ pub(super) fn make_private_dir(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-/// Opens the index for writing, making it where there is none.
-pub(super) fn open_to_write(dir: &Path) -> Result<Connection, OpenError> {
+/// Makes the directory and holds the lock under which an index is made or checked, until it is dropped.
+pub(super) fn prepare(dir: &Path) -> Result<File, OpenError> {
     let unusable = |path: &Path| {
         let path = path.to_owned();
         move |source| OpenError::Directory { path, source }
     };
     make_durable_dirs(dir).map_err(unusable(dir))?;
-    let _lock = lock(&dir.join("lock")).map_err(unusable(&dir.join("lock")))?;
+    lock(&dir.join("lock")).map_err(unusable(&dir.join("lock")))
+}
 
+/// Opens an index for writing, making it where there is none. The lock has to be held.
+pub(super) fn open_to_write(path: &Path) -> Result<Connection, OpenError> {
     // SQLite gives its own files the mode of the index, so the index is made first, private.
-    let path = path_in(dir);
     OpenOptions::new()
         .create(true)
         .append(true)
         .mode(0o600)
-        .open(&path)
-        .and_then(|_| File::open(dir)?.sync_all())
-        .map_err(unusable(&path))?;
-    let fault = |source| OpenError::Index { path: path.clone(), source };
-    let mut index = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(fault)?;
+        .open(path)
+        .and_then(|_| path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all()))
+        .map_err(|source| OpenError::Directory { path: path.to_owned(), source })?;
+    let fault = |source| OpenError::Index { path: path.to_owned(), source };
+    let mut index = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(fault)?;
     index.busy_timeout(PATIENCE).map_err(fault)?;
     let found = version(&index).map_err(fault)?;
     if found > SCHEMA_VERSION {
-        return Err(OpenError::Newer { path, found });
+        return Err(OpenError::Newer { path: path.to_owned(), found });
     }
     index.pragma_update(None, "journal_mode", "wal").map_err(fault)?;
     index.pragma_update(None, "synchronous", "full").map_err(fault)?;
@@ -184,7 +217,7 @@ pub(super) fn open_to_write(dir: &Path) -> Result<Connection, OpenError> {
 }
 
 /// Opens the index for reading.
-pub(super) fn open_to_read(dir: &Path) -> Result<Connection, OpenError> {
+fn open_to_read(dir: &Path) -> Result<Connection, OpenError> {
     let path = path_in(dir);
     // What may not be looked at may be there.
     if !path.try_exists().map_err(|source| OpenError::Directory { path: dir.to_owned(), source })? {
@@ -198,7 +231,8 @@ pub(super) fn open_to_read(dir: &Path) -> Result<Connection, OpenError> {
         0 => Err(OpenError::Absent { path: dir.to_owned() }),
         // An earlier runlog made it.
         found if found < SCHEMA_VERSION => {
-            drop(open_to_write(dir)?);
+            let _lock = prepare(dir)?;
+            drop(open_to_write(&path)?);
             Ok(index)
         }
         found if found > SCHEMA_VERSION => Err(OpenError::Newer { path, found }),

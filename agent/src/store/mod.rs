@@ -18,6 +18,8 @@
 //! writer's high-water mark moves in that same transaction. So a block that the index names is whole, and one that
 //! it does not name was not acknowledged and comes again. What a crash leaves behind the last named block of a
 //! file is overwritten by the next one.
+//!
+//! An index that is missing or damaged is made again from the blocks (`rebuild.rs`).
 
 mod append;
 mod blocks;
@@ -28,6 +30,7 @@ mod line;
 mod logs;
 mod moment;
 mod reader;
+mod rebuild;
 #[cfg(test)]
 pub(crate) mod samples;
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::{
 
 use rusqlite::Connection;
 
-use super::{OpenError, index};
+use super::{OpenError, index::Index};
 
 /// Connections that are kept for the next question.
 const KEPT_CONNECTIONS: usize = 4;
@@ -18,7 +18,7 @@ const KEPT_CONNECTIONS: usize = 4;
 #[derive(Debug, Clone)]
 pub struct Reader {
     dir: PathBuf,
-    idle: Arc<Mutex<Vec<Connection>>>,
+    idle: Arc<Mutex<Vec<Index>>>,
 }
 
 /// The store could not be read.
@@ -39,8 +39,7 @@ impl Reader {
     /// If there is no store, it cannot be opened, or a newer runlog made it.
     pub fn open(dir: &Path) -> Result<Self, OpenError> {
         let reader = Self::of(dir);
-        let index = index::open_to_read(dir)?;
-        reader.keep(index);
+        reader.keep(Index::open_to_read(dir)?);
         Ok(reader)
     }
 
@@ -59,16 +58,17 @@ impl Reader {
         question: impl FnOnce(&Connection) -> Result<T, E>,
     ) -> Result<T, E> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let index = match idle {
+        // One that was removed meanwhile would answer for ever what it had.
+        let index = match idle.filter(Index::is_in_place) {
             Some(index) => index,
-            None => index::open_to_read(&self.dir).map_err(ReadError::from)?,
+            None => Index::open_to_read(&self.dir).map_err(ReadError::from)?,
         };
-        let answer = question(&index)?;
+        let answer = question(&index.connection)?;
         self.keep(index);
         Ok(answer)
     }
 
-    fn keep(&self, index: Connection) {
+    fn keep(&self, index: Index) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < KEPT_CONNECTIONS {
             idle.push(index);

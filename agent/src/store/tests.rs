@@ -63,7 +63,7 @@ fn a_batch_that_comes_again_is_stored_once_also_after_a_reopen() {
 }
 
 #[test]
-fn what_a_crash_left_behind_the_last_block_is_overwritten() {
+fn q19_what_a_crash_left_behind_the_last_block_is_overwritten() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
     append(&store, 1, "r", &[info("a")]);
@@ -105,7 +105,7 @@ fn what_a_killed_writer_stored_is_read_and_added_to() {
 }
 
 #[test]
-fn a_call_that_fails_stores_nothing_and_can_be_made_again() {
+fn q19_a_call_that_fails_stores_nothing_and_can_be_made_again() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
     let (meta, payload) = batch("good", &[info("a")]);
@@ -184,7 +184,7 @@ fn a_run_id_never_becomes_a_path() {
 }
 
 #[test]
-fn a_store_of_version_1_is_read_and_written_and_gets_receipts() {
+fn q13_a_store_of_version_1_is_read_and_written_and_gets_receipts() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
     append(&store, 1, "r", &[Sample::default()]);
@@ -202,7 +202,7 @@ fn a_store_of_version_1_is_read_and_written_and_gets_receipts() {
 }
 
 #[test]
-fn a_newer_store_is_refused_and_left_as_it_was() {
+fn q13_a_newer_store_is_refused_and_left_as_it_was() {
     let dir = tempfile::tempdir().unwrap();
     drop(Store::open(dir.path()).unwrap());
     let index = rusqlite::Connection::open(dir.path().join("index.sqlite")).unwrap();
@@ -211,6 +211,23 @@ fn a_newer_store_is_refused_and_left_as_it_was() {
     assert!(matches!(Store::open(dir.path()), Err(OpenError::Newer { found: 99, .. })));
     let refusal = Reader::open(dir.path()).unwrap_err().to_string();
     assert!(refusal.ends_with("has version 99, this runlog reads up to 2; use a newer runlog"), "{refusal}");
+}
+
+#[test]
+fn q14_a_store_that_is_removed_while_it_is_in_use_begins_again() {
+    let parent = tempfile::tempdir().unwrap();
+    let dir = parent.path().join("state/store");
+    let store = Store::open(&dir).unwrap();
+    append(&store, 1, "r", &[info("removed")]);
+    let reader = store.reader();
+    assert_eq!(bodies(&reader, &Query::of("r")), ["removed"]);
+    fs::remove_dir_all(parent.path().join("state")).unwrap();
+
+    append(&store, 2, "r", &[info("a")]);
+    append(&store, 2, "r", &[info("a")]);
+
+    assert_eq!(bodies(&reader, &Query::of("r")), ["a"]);
+    assert_eq!(bodies(&Store::open(&dir).unwrap().reader(), &Query::of("r")), ["a"]);
 }
 
 #[test]

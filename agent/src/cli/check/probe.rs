@@ -12,7 +12,12 @@ use std::{
 use rustix::fs::Access;
 use url::Url;
 
-use crate::{config::Switch, export, source};
+use crate::{
+    config::Switch,
+    export,
+    queue::{Medium, Volume},
+    source,
+};
 
 use super::{Finding, Verdict};
 
@@ -44,6 +49,32 @@ pub(super) fn state(directory: &Path) -> Finding {
         }
         Err(error) => Finding::new("state", Verdict::Error, format!("{shown} cannot be reached: {error}"), remedy),
     }
+}
+
+/// What the file system of the state directory does not promise.
+pub(super) fn medium(directory: &Path, allow_network_fs: bool) -> Option<Finding> {
+    let existing = directory.ancestors().find(|above| above.exists()).unwrap_or(Path::new("."));
+    // One that cannot be asked is found by the probes beside this one.
+    let medium = Volume::of(existing).ok()?.medium;
+    lacking(&directory.display().to_string(), medium, allow_network_fs)
+}
+
+pub(super) fn lacking(shown: &str, medium: Medium, allow_network_fs: bool) -> Option<Finding> {
+    let (verdict, problem, remedy) = match medium {
+        Medium::Disk => return None,
+        Medium::Memory => (
+            Verdict::Warning,
+            "is in memory: what waits there, and the embedded store, are gone after a restart of the machine",
+            "set RUNLOG_STATE_DIR to a directory on a disk, unless that is meant",
+        ),
+        Medium::Network => (
+            if allow_network_fs { Verdict::Warning } else { Verdict::Error },
+            "is on a network file system, whose locks and syncs may be promised and not kept",
+            "set RUNLOG_STATE_DIR to a directory on a disk of this machine, or allow it with \
+             RUNLOG_QUEUE_ALLOW_NETWORK_FS=true",
+        ),
+    };
+    Some(Finding::new("state", verdict, format!("{shown} {problem}"), remedy))
 }
 
 // The kernel's own answer, so that read-only file systems count as well.

@@ -3,8 +3,10 @@ use std::{fs, io::Read, net::TcpListener, os::unix::net::UnixListener, thread};
 use insta::assert_snapshot;
 use tempfile::TempDir;
 
+use crate::queue::Medium;
+
 use super::{
-    probe::{destination, docker, matched, state},
+    probe::{destination, docker, lacking, matched, medium, state},
     *,
 };
 
@@ -135,6 +137,9 @@ fn the_settings_are_shown_with_their_origin() {
     batch.linger               180ms                default
     queue.max_bytes            2GiB                 default
     queue.segment_bytes        32MiB                default
+    queue.min_free             256MiB               default
+    queue.sync                 group                default
+    queue.allow_network_fs     false                default
     memory.max_bytes           16MiB                default
     export.endpoint                                 default
     export.protocol            http/protobuf        default
@@ -174,6 +179,17 @@ fn an_answer_can_be_read_by_programs() {
         let verdict = if code == 0 { "ok" } else { "error" };
         assert_eq!((read[0]["subject"].as_str(), read[0]["verdict"].as_str()), (Some("settings"), Some(verdict)));
     }
+}
+
+#[test]
+fn q22_a_file_system_that_forgets_is_told() {
+    let in_memory = medium("/dev/shm/runlog/state".as_ref(), false).unwrap();
+    assert_eq!(in_memory.verdict, Verdict::Warning);
+    assert!(in_memory.text.starts_with("/dev/shm/runlog/state is in memory"), "{}", in_memory.text);
+    let verdict = |medium, allowed| lacking("/state", medium, allowed).map(|found| found.verdict);
+    assert_eq!(verdict(Medium::Network, false), Some(Verdict::Error));
+    assert_eq!(verdict(Medium::Network, true), Some(Verdict::Warning));
+    assert_eq!(verdict(Medium::Disk, false), None);
 }
 
 #[test]

@@ -35,7 +35,7 @@ impl Bench {
         let store = Arc::new(Store::open(&folder.path().join("store")).unwrap());
         let plan = Plan {
             queue_dir: folder.path().join("queue"),
-            queue: queue::Config { max_bytes: 64 << 20, segment_bytes: 8 << 20 },
+            queue: queue::Config::sized(64 << 20, 8 << 20),
             parse: parse::Config { max_line_bytes: 1 << 20 },
             batch: batch::Config { max_bytes: 1 << 20, linger: Duration::from_millis(5) },
             memory_bytes: 16 << 20,

@@ -1,17 +1,27 @@
 //! A disk in memory that fails when it is told to, and that can be cut off from its power.
 
+mod file;
+
 use std::{
-    collections::BTreeMap,
-    io::{self, IoSlice},
+    collections::{BTreeMap, BTreeSet},
+    io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::{Arc, Condvar, Mutex},
 };
 
-use super::{Lock, Storage, StoredFile};
+use super::{
+    super::volume::{Medium, Volume},
+    Lock, Storage, StoredFile,
+};
+use file::SimFile;
 
 /// The disk. Clones are the same disk; [`Sim::killed`] and [`Sim::without_power`] make another that nobody has open.
 #[derive(Clone, Default)]
-pub(in crate::queue) struct Sim(Arc<Mutex<World>>);
+pub(in crate::queue) struct Sim {
+    world: Arc<Mutex<World>>,
+    /// Whether syncs wait.
+    slow: Arc<(Mutex<bool>, Condvar)>,
+}
 
 #[derive(Clone, Default)]
 struct World {
@@ -21,9 +31,15 @@ struct World {
     inodes: Vec<Inode>,
     operations: u64,
     fault: Option<Fault>,
+    failed: BTreeSet<&'static str>,
+    read_bytes: u64,
     capacity: Option<u64>,
+    total_bytes: Option<u64>,
+    max_files: Option<usize>,
+    medium: Option<Medium>,
     is_locked: bool,
     time: u64,
+    boots: u8,
 }
 
 #[derive(Clone)]
@@ -64,6 +80,8 @@ pub(in crate::queue) enum FaultKind {
     Broken,
     /// The disk is full. Half of a write arrives.
     Full,
+    /// The disk may not be written to any more. Nothing arrives, and reading goes on.
+    ReadOnly,
     /// A call is interrupted and may be repeated.
     Interrupted,
     /// A write or a read does half of what was asked, without an error.
@@ -85,9 +103,59 @@ impl Sim {
         world.operations
     }
 
-    /// Sets how many bytes fit.
+    /// The operations that have failed at least once, by name.
+    pub(in crate::queue) fn failed(&self) -> BTreeSet<&'static str> {
+        self.world().failed.clone()
+    }
+
+    /// Bytes that were read so far.
+    pub(in crate::queue) fn read_bytes(&self) -> u64 {
+        self.world().read_bytes
+    }
+
+    /// Sets how many bytes fit; `None` is no limit.
     pub(in crate::queue) fn set_capacity(&self, bytes: Option<u64>) {
         self.world().capacity = bytes;
+    }
+
+    /// Sets how large the disk says that it is.
+    pub(in crate::queue) fn set_total(&self, bytes: u64) {
+        self.world().total_bytes = Some(bytes);
+    }
+
+    /// Sets how many files there may be; `None` is no limit.
+    pub(in crate::queue) fn set_inodes(&self, files: Option<usize>) {
+        self.world().max_files = files;
+    }
+
+    /// Sets what the disk is, instead of a disk.
+    pub(in crate::queue) fn set_medium(&self, medium: Medium) {
+        self.world().medium = Some(medium);
+    }
+
+    /// Sets the clock, forward or back.
+    pub(in crate::queue) fn set_time(&self, nanos: u64) {
+        self.world().time = nanos;
+    }
+
+    /// Bytes of all files.
+    pub(in crate::queue) fn used(&self) -> u64 {
+        self.world().used()
+    }
+
+    /// Lets every sync wait until it is called again with `false`.
+    pub(in crate::queue) fn set_slow(&self, is_slow: bool) {
+        *self.slow.0.lock().unwrap() = is_slow;
+        self.slow.1.notify_all();
+    }
+
+    /// Somebody removes the directory with all that is in it. Files that are open can be used still.
+    pub(in crate::queue) fn remove_directory(&self) {
+        let mut world = self.world();
+        world.names.clear();
+        world.durable_names.clear();
+        world.name_changes.clear();
+        world.is_locked = false;
     }
 
     /// The disk after the process was killed: everything written is there, if not on the disk.
@@ -95,7 +163,7 @@ impl Sim {
         let mut world = self.world().clone();
         world.is_locked = false;
         world.fault = None;
-        Self(Arc::new(Mutex::new(world)))
+        Self { world: Arc::new(Mutex::new(world)), slow: Arc::default() }
     }
 
     /// The disk after a power cut. `choose(n)` answers a number below n; it decides what of that which was not synced
@@ -103,6 +171,7 @@ impl Sim {
     pub(in crate::queue) fn without_power(&self, mut choose: impl FnMut(usize) -> usize) -> Self {
         let killed = self.killed();
         let mut world = killed.world();
+        world.boots += 1;
         let kept = choose(world.name_changes.len() + 1);
         let changes: Vec<_> = world.name_changes.drain(..).take(kept).collect();
         world.names = changes.into_iter().fold(std::mem::take(&mut world.durable_names), apply_name);
@@ -140,7 +209,7 @@ impl Sim {
     }
 
     fn world(&self) -> std::sync::MutexGuard<'_, World> {
-        self.0.lock().unwrap()
+        self.world.lock().unwrap()
     }
 }
 
@@ -169,20 +238,28 @@ impl Change {
 
 impl World {
     /// Counts an operation and says whether it is to fail.
-    fn operate(&mut self) -> Option<FaultKind> {
+    fn operate(&mut self, name: &'static str) -> Option<FaultKind> {
         let number = self.operations;
         self.operations += 1;
-        let fault = self.fault?;
-        (number >= fault.at && number - fault.at < fault.times).then_some(fault.kind)
+        let fault = self.fault.filter(|fault| number >= fault.at && number - fault.at < fault.times)?;
+        let only_reads = matches!(name, "list" | "volume" | "length" | "read_at" | "is_at");
+        (!only_reads || fault.kind != FaultKind::ReadOnly).then(|| {
+            self.failed.insert(name);
+            fault.kind
+        })
     }
 
-    fn operate_or_fail(&mut self) -> io::Result<()> {
-        self.operate().map_or(Ok(()), FaultKind::fail)
+    fn operate_or_fail(&mut self, name: &'static str) -> io::Result<()> {
+        self.operate(name).map_or(Ok(()), FaultKind::fail)
     }
 
     fn change_name(&mut self, change: NameChange) {
         self.names = apply_name(std::mem::take(&mut self.names), change.clone());
         self.name_changes.push(change);
+    }
+
+    fn free_bytes(&self) -> u64 {
+        self.capacity.map_or(u64::MAX, |capacity| capacity.saturating_sub(self.used()))
     }
 
     fn used(&self) -> u64 {
@@ -194,7 +271,8 @@ impl FaultKind {
     fn fail(self) -> io::Result<()> {
         match self {
             Self::Broken => Err(io::Error::from_raw_os_error(5)),
-            Self::Full => Err(io::ErrorKind::StorageFull.into()),
+            Self::Full => Err(io::Error::from_raw_os_error(28)),
+            Self::ReadOnly => Err(io::Error::from_raw_os_error(30)),
             Self::Interrupted | Self::Short => Ok(()),
         }
     }
@@ -202,30 +280,33 @@ impl FaultKind {
 
 impl Storage for Sim {
     fn create_dir(&self, _dir: &Path) -> io::Result<()> {
-        self.world().operate_or_fail()
+        self.world().operate_or_fail("create_dir")
     }
 
     fn lock(&self, _path: &Path) -> io::Result<Lock> {
         let mut world = self.world();
-        world.operate_or_fail()?;
+        world.operate_or_fail("lock")?;
         if std::mem::replace(&mut world.is_locked, true) {
-            return Ok(Lock::Theirs(None));
+            return Ok(Lock::Theirs(Some(std::process::id())));
         }
         Ok(Lock::Ours(Box::new(SimLock(self.clone()))))
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
         let mut world = self.world();
-        world.operate_or_fail()?;
+        world.operate_or_fail("list")?;
         let files = world.names.keys().filter(|path| path.parent() == Some(dir));
         Ok(files.map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect())
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn StoredFile>> {
         let mut world = self.world();
-        world.operate_or_fail()?;
+        world.operate_or_fail("create")?;
         if world.names.contains_key(path) {
             return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        if world.max_files.is_some_and(|most| world.names.len() >= most) {
+            return Err(io::ErrorKind::StorageFull.into());
         }
         world.inodes.push(Inode::default());
         let inode = world.inodes.len() - 1;
@@ -235,14 +316,14 @@ impl Storage for Sim {
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn StoredFile>> {
         let mut world = self.world();
-        world.operate_or_fail()?;
+        world.operate_or_fail("open")?;
         let inode = *world.names.get(path).ok_or(io::ErrorKind::NotFound)?;
         Ok(Arc::new(SimFile { sim: self.clone(), inode }))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut world = self.world();
-        world.operate_or_fail()?;
+        world.operate_or_fail("rename")?;
         let inode = *world.names.get(from).ok_or(io::ErrorKind::NotFound)?;
         world.change_name(NameChange::Link(to.to_owned(), inode));
         world.change_name(NameChange::Unlink(from.to_owned()));
@@ -251,7 +332,7 @@ impl Storage for Sim {
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut world = self.world();
-        world.operate_or_fail()?;
+        world.operate_or_fail("remove")?;
         world.names.get(path).ok_or(io::ErrorKind::NotFound)?;
         world.change_name(NameChange::Unlink(path.to_owned()));
         Ok(())
@@ -259,15 +340,27 @@ impl Storage for Sim {
 
     fn sync_dir(&self, _dir: &Path) -> io::Result<()> {
         let mut world = self.world();
-        world.operate_or_fail()?;
+        world.operate_or_fail("sync_dir")?;
         world.durable_names = world.names.clone();
         world.name_changes.clear();
         Ok(())
     }
 
+    fn volume(&self, _dir: &Path) -> io::Result<Volume> {
+        let mut world = self.world();
+        world.operate_or_fail("volume")?;
+        let total_bytes = world.total_bytes.unwrap_or(1 << 40);
+        let medium = world.medium.unwrap_or(Medium::Disk);
+        Ok(Volume { free_bytes: world.free_bytes(), total_bytes, medium })
+    }
+
+    fn boot(&self) -> [u8; 16] {
+        [self.world().boots; 16]
+    }
+
     fn now(&self) -> u64 {
         let mut world = self.world();
-        world.time += 1_000_000;
+        world.time = world.time.saturating_add(1_000_000);
         world.time
     }
 
@@ -281,78 +374,5 @@ struct SimLock(Sim);
 impl Drop for SimLock {
     fn drop(&mut self) {
         self.0.world().is_locked = false;
-    }
-}
-
-struct SimFile {
-    sim: Sim,
-    inode: usize,
-}
-
-impl StoredFile for SimFile {
-    fn length(&self) -> io::Result<u64> {
-        let mut world = self.sim.world();
-        world.operate_or_fail()?;
-        Ok(world.inodes[self.inode].content.len() as u64)
-    }
-
-    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
-        let mut world = self.sim.world();
-        let fault = world.operate();
-        let content = &world.inodes[self.inode].content;
-        let there = content.get(offset as usize..).unwrap_or_default();
-        let mut length = there.len().min(bytes.len());
-        match fault {
-            Some(FaultKind::Interrupted) => return Err(io::ErrorKind::Interrupted.into()),
-            Some(FaultKind::Short) => length = length.div_ceil(2),
-            Some(kind) => kind.fail()?,
-            None => {}
-        }
-        bytes[..length].copy_from_slice(&there[..length]);
-        Ok(length)
-    }
-
-    fn write_at(&self, parts: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
-        let mut world = self.sim.world();
-        let fault = world.operate();
-        let mut bytes: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
-        let left = world.capacity.map_or(u64::MAX, |capacity| capacity.saturating_sub(world.used())) as usize;
-        let fault = if fault.is_none() && left == 0 { Some(FaultKind::Full) } else { fault };
-        match fault {
-            Some(FaultKind::Interrupted) => return Err(io::ErrorKind::Interrupted.into()),
-            Some(_) => bytes.truncate(bytes.len().div_ceil(2)),
-            None => bytes.truncate(left),
-        }
-        if left > 0 {
-            let written = bytes.len();
-            let change = Change::Write(offset, bytes);
-            change.apply(&mut world.inodes[self.inode].content);
-            world.inodes[self.inode].changes.push(change);
-            fault.map_or(Ok(()), FaultKind::fail)?;
-            return Ok(written);
-        }
-        Err(io::ErrorKind::StorageFull.into())
-    }
-
-    fn set_length(&self, length: u64) -> io::Result<()> {
-        let mut world = self.sim.world();
-        world.operate_or_fail()?;
-        let change = Change::Length(length);
-        change.apply(&mut world.inodes[self.inode].content);
-        world.inodes[self.inode].changes.push(change);
-        Ok(())
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        let mut world = self.sim.world();
-        let fault = world.operate();
-        let inode = &mut world.inodes[self.inode];
-        let changes = std::mem::take(&mut inode.changes);
-        // The kernel has dropped them and will not try again.
-        fault.map_or(Ok(()), FaultKind::fail)?;
-        for change in changes {
-            change.apply(&mut inode.synced);
-        }
-        Ok(())
     }
 }

@@ -6,7 +6,7 @@ use crate::queue::segment::{FIRST_FRAME, file_name};
 /// A queue with some entries that nobody has read, all in one segment; and the frames' boundaries there.
 fn reference() -> (Sim, PathBuf) {
     let sim = Sim::default();
-    let config = Config { max_bytes: 1 << 20, segment_bytes: 1 << 18 };
+    let config = Config { max_bytes: 1 << 20, segment_bytes: 1 << 18, ..small() };
     let (queue, _) = open_with(&sim, &config, &["otlp"]).unwrap();
     for number in 1..=6_u8 {
         append(&queue, &body(number), &[("a", &[number])]);
@@ -47,7 +47,7 @@ fn read_all(sim: &Sim, context: &str) -> (Vec<u8>, Queue, Recovery) {
 }
 
 #[test]
-fn a_tail_torn_at_any_byte_leaves_the_entries_before_it() {
+fn q1_a_tail_torn_at_any_byte_leaves_the_entries_before_it() {
     let (sim, path) = reference();
     let whole = sim.files()[&path].clone();
     let mut before = 0;
@@ -66,7 +66,7 @@ fn a_tail_torn_at_any_byte_leaves_the_entries_before_it() {
 }
 
 #[test]
-fn a_flipped_bit_costs_at_most_the_entry_that_it_is_in() {
+fn q8_a_flipped_bit_costs_at_most_the_entry_that_it_is_in() {
     let (sim, path) = reference();
     let whole = sim.files()[&path].clone();
     for bit in (0..whole.len() * 8).step_by(3) {
@@ -82,7 +82,7 @@ fn a_flipped_bit_costs_at_most_the_entry_that_it_is_in() {
 }
 
 #[test]
-fn a_flipped_bit_in_a_segment_that_has_just_begun_costs_at_most_one_entry() {
+fn q8_a_flipped_bit_in_a_segment_that_has_just_begun_costs_at_most_one_entry() {
     let sim = Sim::default();
     let (queue, _) = open(&sim, &["otlp"]);
     for number in 1..=3_u8 {
@@ -102,7 +102,7 @@ fn a_flipped_bit_in_a_segment_that_has_just_begun_costs_at_most_one_entry() {
 }
 
 #[test]
-fn damage_that_comes_while_the_queue_is_open_is_passed_by_and_counted_once() {
+fn q8_damage_that_comes_while_the_queue_is_open_is_passed_by_and_counted_once() {
     let dir = tempfile::tempdir().unwrap();
     let (queue, _) = Queue::open(dir.path(), &small(), &["left", "right"], Arc::new(Disk), NEVER).unwrap();
     for number in 1..=3 {
@@ -146,8 +146,64 @@ fn bytes_that_look_like_a_frame_inside_a_body_are_never_taken_for_one() {
     assert_eq!(bodies(&mut queue.reader("otlp").unwrap()), ["after"]);
 }
 
+/// Entries of 3000 bytes, two a segment.
+fn many_segments() -> Sim {
+    let sim = Sim::default();
+    let config = Config { segment_bytes: 6000, ..small() };
+    let (queue, _) = open_with(&sim, &config, &["otlp"]).unwrap();
+    for number in 1..=40 {
+        append(&queue, &[number; 3000], &[("a", &[number])]);
+        queue.sync().unwrap();
+    }
+    sim.killed()
+}
+
 #[test]
-fn missing_and_foreign_segments_do_not_stop_the_start() {
+fn a_start_reads_the_newest_segment_and_no_more_than_the_headers_of_the_others() {
+    let sim = many_segments();
+    let (queue, recovery) = open(&sim, &["otlp"]);
+    assert_eq!((recovery.entries, recovery.lost_entries), (40, 0));
+    assert!(sim.read_bytes() < 30_000, "{} of {} bytes were read", sim.read_bytes(), sim.used());
+    assert_eq!(queue.positions()["a"], [40]);
+    assert_eq!(bodies(&mut queue.reader("otlp").unwrap()).len(), 40);
+}
+
+#[test]
+fn q8_damage_in_an_older_segment_costs_one_entry_when_it_is_read_and_is_counted_then() {
+    let sim = many_segments();
+    let path = segments(&sim).pop_first().unwrap();
+    let mut bytes = sim.files()[&path].clone();
+    let at = bytes.windows(10).position(|window| window == [2; 10]).unwrap();
+    bytes[at] ^= 1;
+    let (queue, _) = open(&with(&sim, &path, &bytes), &["otlp"]);
+    let given: Vec<u8> = bodies(&mut queue.reader("otlp").unwrap()).iter().map(|body| body[0]).collect();
+    assert_eq!(given, (1..=40).filter(|number| *number != 2).collect::<Vec<_>>());
+    assert_eq!(queue.stats().damaged_frames, 1);
+}
+
+#[test]
+fn q8_positions_and_cursors_are_told_by_older_segments_when_the_newest_begins_with_damage() {
+    let sim = many_segments();
+    let (queue, _) = open(&sim, &["otlp"]);
+    let mut reader = queue.reader("otlp").unwrap();
+    for _ in 0..10 {
+        let stored = reader.next_now().unwrap();
+        reader.acknowledge(stored.seq);
+    }
+    drop((queue, reader));
+    let path = segments(&sim).pop_last().unwrap();
+    let mut bytes = sim.files()[&path].clone();
+    bytes[FIRST_FRAME as usize + 50] ^= 1;
+    let (queue, recovery) = open(&with(&sim, &path, &bytes), &["otlp"]);
+    assert_eq!((recovery.corrupt_frames, recovery.lost_entries), (1, 0));
+    assert_eq!(queue.positions()["a"], [40]);
+    let given = bodies(&mut queue.reader("otlp").unwrap());
+    assert_eq!(given.last().unwrap()[0], 40);
+    assert!(given.len() >= 30, "{} were given", given.len());
+}
+
+#[test]
+fn q10_missing_and_foreign_segments_do_not_stop_the_start() {
     let sim = Sim::default();
     let (queue, _) = open(&sim, &["otlp"]);
     for number in 1..=60 {
@@ -176,7 +232,7 @@ fn missing_and_foreign_segments_do_not_stop_the_start() {
 }
 
 #[test]
-fn entries_and_cursors_are_safe_when_all_segments_but_the_last_are_missing() {
+fn q10_entries_and_cursors_are_safe_when_all_segments_but_the_last_are_missing() {
     let sim = Sim::default();
     let (queue, _) = open(&sim, &["otlp"]);
     for number in 1..=60 {
@@ -194,7 +250,7 @@ fn entries_and_cursors_are_safe_when_all_segments_but_the_last_are_missing() {
 }
 
 #[test]
-fn a_newer_format_is_refused_and_left_as_it_is() {
+fn q13_a_newer_format_is_refused_and_left_as_it_is() {
     let (sim, path) = reference();
     let mut newer = sim.files()[&path].clone();
     for copy in [0, 64] {

@@ -37,6 +37,8 @@ enum Operation {
         again_at: Option<u64>,
     },
     Restart,
+    /// Somebody removes the directory, and the next commit notices.
+    Remove,
 }
 
 fn operation() -> impl Strategy<Value = Operation> {
@@ -44,6 +46,7 @@ fn operation() -> impl Strategy<Value = Operation> {
     let kind = prop_oneof![
         Just(FaultKind::Broken),
         Just(FaultKind::Full),
+        Just(FaultKind::ReadOnly),
         Just(FaultKind::Interrupted),
         Just(FaultKind::Short)
     ];
@@ -61,6 +64,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         3 => (any::<u64>(), prop::option::of(0..150_u64))
             .prop_map(|(seed, again_at)| Operation::PowerCut { seed, again_at }),
         1 => Just(Operation::Restart),
+        1 => Just(Operation::Remove),
     ]
 }
 
@@ -152,6 +156,11 @@ impl Subject {
                     sim = sim.without_power(|below| random.usize(..below));
                 }
                 self.reopen(sim);
+            }
+            Operation::Remove => {
+                self.heal();
+                self.sim.remove_directory();
+                self.sync();
             }
             Operation::Restart => {
                 self.heal();
@@ -251,7 +260,7 @@ impl Subject {
 
 proptest! {
     #[test]
-    fn a_crash_anywhere_loses_nothing_durable_and_keeps_bodies_and_positions_together(
+    fn q2_a_crash_anywhere_loses_nothing_durable_and_keeps_bodies_and_positions_together(
         operations in prop::collection::vec(operation(), 1..80)
     ) {
         let mut subject = Subject::new();

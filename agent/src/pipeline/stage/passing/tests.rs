@@ -52,7 +52,7 @@ impl Passed {
 /// Sends requests through a stage, as run `ours`, and waits for their answers.
 async fn pass(level: Severity, max_bytes: usize, requests: &[Vec<u8>]) -> Passed {
     let dir = tempfile::tempdir().unwrap();
-    let config = queue::Config { max_bytes: 64 << 20, segment_bytes: 8 << 20 };
+    let config = queue::Config::sized(64 << 20, 8 << 20);
     let linger = Duration::from_millis(5);
     let (queue, _) = Queue::open(dir.path(), &config, &[DESTINATION], Arc::new(Disk), linger).unwrap();
     let batcher = Batcher::new(batch::Config { max_bytes, linger }).unwrap();
