@@ -30,7 +30,7 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use tokio::{net::UnixStream, time::timeout};
 
-use super::{frame::Framing, log::Request, tagging::Container};
+use super::{frame::Framing, life::Exit, log::Request, tagging::Container};
 use crate::record::UnixNanos;
 
 /// How long the engine may take to answer.
@@ -322,7 +322,11 @@ fn container(id: &str, response: ContainerInspectResponse) -> Container {
     let config = response.config.unwrap_or_default();
     let state = response.state.unwrap_or_default();
     let name = response.name.unwrap_or_default();
-    let started_at = state.started_at.filter(|text| !text.starts_with("0001-")).unwrap_or_default();
+    let moment = |text: Option<String>| text.filter(|text| !text.starts_with("0001-")).unwrap_or_default();
+    let (started_at, finished_at) = (moment(state.started_at), moment(state.finished_at));
+    let is_over = state.running != Some(true) && !finished_at.is_empty();
+    let exit =
+        Exit { code: state.exit_code.unwrap_or_default(), is_oom_killed: state.oom_killed == Some(true), finished_at };
     Container {
         id: response.id.unwrap_or_else(|| id.to_owned()),
         name: name.strip_prefix('/').unwrap_or(&name).to_owned(),
@@ -332,6 +336,7 @@ fn container(id: &str, response: ContainerInspectResponse) -> Container {
         framing: if config.tty == Some(true) { Framing::Raw } else { Framing::Multiplexed },
         running: state.running == Some(true),
         started_at,
+        exit: is_over.then_some(exit),
     }
 }
 

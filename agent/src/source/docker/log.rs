@@ -319,6 +319,11 @@ impl Log {
         self.streams.iter().map(|stream| stream.sent_to).sum()
     }
 
+    /// What its lines are tagged with.
+    pub(super) const fn tags(&self) -> &Tags {
+        &self.tags
+    }
+
     /// What is ready for the pipeline, in order. The caller takes it all.
     pub(super) const fn outgoing(&mut self) -> &mut Vec<Input> {
         &mut self.outgoing

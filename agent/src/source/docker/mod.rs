@@ -12,6 +12,7 @@ mod files;
 mod fleet;
 mod frame;
 mod health;
+mod life;
 mod log;
 mod own;
 mod place;
@@ -46,6 +47,8 @@ pub async fn collect(config: Config, context: Context, tagging: Tagging, health:
     if config.collect == Switch::Off {
         return;
     }
+    let run_id = tagging.run_id.clone();
     let tagger = Box::new(move |container: &tagging::Container| tagging.tags(container));
-    Fleet::new(Shared { config, context, tagger, own: OwnContainer::find(), silence: SILENCE }, health).run().await;
+    let shared = Shared { config, context, tagger, own: OwnContainer::find(), run_id, silence: SILENCE };
+    Fleet::new(shared, health).run().await;
 }

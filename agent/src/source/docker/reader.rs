@@ -11,11 +11,16 @@ use super::{
     engine::{Body, Engine, Failure},
     files::are_read,
     frame::{DecodeError, Decoder, Stdio},
+    life,
     log::{Log, Taken, key},
     own::OwnContainer,
     tagging::{Container, Tags},
 };
-use crate::source::{Closed, Context};
+use crate::{
+    record::Input,
+    run::RunId,
+    source::{Closed, Context},
+};
 
 /// How long the engine may send nothing although more has to come.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -39,6 +44,8 @@ pub(super) struct Shared {
     pub context: Context,
     pub tagger: Box<Tagger>,
     pub own: OwnContainer,
+    /// The agent's own run, which no container begins or ends.
+    pub run_id: RunId,
     /// See [`SILENCE`].
     pub silence: Duration,
 }
@@ -68,6 +75,8 @@ pub(super) struct Remains {
     log: Box<Log>,
     started_at: String,
     progress: Progress,
+    /// Whether the start of what runs now, or a line of it, was handed over, and its end was not.
+    is_alive: bool,
 }
 
 impl Remains {
@@ -167,7 +176,7 @@ impl Reader {
     /// One look at the container and one connection to its logs.
     async fn step(&self, current: &mut Option<Remains>, last_chance: bool) -> Result<Step, Trouble> {
         let Some(container) = self.engine.inspect(&self.id).await? else { return Ok(Step::Leave(Outcome::Removed)) };
-        let Remains { log, started_at, progress } = match current {
+        let Remains { log, started_at, progress, is_alive } = match current {
             Some(remains) => remains,
             None => match self.first_seen(&container) {
                 Ok(remains) => current.insert(remains),
@@ -178,6 +187,7 @@ impl Reader {
             // A line that the former process left unfinished does not go on in the next one.
             log.close();
             started_at.clone_from(&container.started_at);
+            *is_alive = self.tell_start(&container, log);
         } else if *progress == Progress::Complete && !container.running {
             return Ok(Step::End);
         }
@@ -185,8 +195,10 @@ impl Reader {
             *progress = Progress::Reading;
         }
         let follow = container.running && !last_chance;
+        let sent = log.sent();
         let ending = self.connection(&container, log, follow).await;
         log.flush();
+        *is_alive |= log.sent() > sent;
         if hand_over(log, &self.shared.context).await.is_err() {
             return Ok(Step::Leave(Outcome::Stopped));
         }
@@ -219,6 +231,10 @@ impl Reader {
                 }
                 *progress = Progress::Complete;
                 log.close();
+                // An end that was told before is not told at each start of the agent.
+                if std::mem::take(is_alive) {
+                    self.tell_end(&container, log);
+                }
                 Ok(if hand_over(log, &self.shared.context).await.is_err() {
                     Step::Leave(Outcome::Stopped)
                 } else {
@@ -250,7 +266,29 @@ impl Reader {
             return Err(Outcome::Skipped);
         }
         let log = Log::new(&self.id, container.framing, tagger(container), Arc::clone(&context.ledger), stored);
-        Ok(Remains { log: Box::new(log), started_at: container.started_at.clone(), progress: Progress::Reading })
+        let mut log = Box::new(log);
+        let is_alive = !begun && container.running && self.tell_start(container, &mut log);
+        let started_at = container.started_at.clone();
+        Ok(Remains { log, started_at, progress: Progress::Reading, is_alive })
+    }
+
+    /// Tells that a run began with its container. False if the container's run is the agent's.
+    fn tell_start(&self, container: &Container, log: &mut Log) -> bool {
+        let has_own_run = log.tags().resource.run_id != self.shared.run_id.as_str();
+        if has_own_run {
+            let event = life::started(container, log.tags(), self.shared.context.clock.now());
+            log.outgoing().push(Input::Event(event));
+        }
+        has_own_run
+    }
+
+    /// Tells that a run ended with its container.
+    fn tell_end(&self, container: &Container, log: &mut Log) {
+        let has_own_run = log.tags().resource.run_id != self.shared.run_id.as_str();
+        if let Some(exit) = container.exit.as_ref().filter(|_| has_own_run) {
+            let event = life::ended(container, exit, log.tags(), self.shared.context.clock.now());
+            log.outgoing().push(Input::Event(event));
+        }
     }
 
     async fn connection(&self, container: &Container, log: &mut Log, follow: bool) -> Ending {

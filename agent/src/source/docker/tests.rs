@@ -13,6 +13,7 @@ use super::{fleet::Fleet, own::OwnContainer, reader::Shared, tagging::Tags, *};
 use crate::{
     config::Switch,
     record::{Resource, Severity, SystemClock},
+    run::RunId,
     source::{StopSwitch, intake, stop_switch},
 };
 
@@ -46,8 +47,15 @@ impl Source {
             attributes: Vec::new(),
             level: Severity::TRACE,
         });
-        let shared =
-            Shared { config, context, tagger, own: OwnContainer::default(), silence: Duration::from_millis(100) };
+        let run_id = RunId::new("of-the-agent").unwrap();
+        let shared = Shared {
+            config,
+            context,
+            tagger,
+            own: OwnContainer::default(),
+            run_id,
+            silence: Duration::from_millis(100),
+        };
         let task = tokio::spawn(Fleet::new(shared, sender).run());
         Self { task, switch, health, sink: Sink::start(outlet) }
     }
@@ -185,6 +193,36 @@ async fn a_container_that_is_started_again_goes_on_and_repeats_nothing() {
 
     let (received, _) = source.stop().await;
     assert_eq!(text(&received["trainer/stdout"]), "first\ncutsecond\n");
+}
+
+#[tokio::test]
+async fn a_run_starts_and_ends_with_its_container_and_both_are_told_once() {
+    let engine = FakeEngine::start();
+    engine.add("trainer", FakeContainer::running().line("stdout", "first\n"));
+    engine.add("of-the-agent", FakeContainer::running().line("stdout", "not its own run\n"));
+    let mut source = Source::start(config(engine.socket()), BTreeMap::new());
+    source.sink.has("trainer/stdout", "first\n").await;
+    source.sink.has("of-the-agent/stdout", "not its own run\n").await;
+    engine.end("of-the-agent");
+    engine.end("trainer");
+    source.sink.has_events(&["ml.run.start", "ml.run.end"]).await;
+    engine.start_again("trainer");
+    engine.line("trainer", "stdout", "second\n");
+    source.sink.has_events(&["ml.run.start", "ml.run.end", "ml.run.start"]).await;
+    let (_, positions) = source.stop().await;
+
+    // The next agent goes on with it, and one after that has nothing to tell.
+    let mut source = Source::start(config(engine.socket()), positions);
+    engine.line("trainer", "stdout", "third\n");
+    source.sink.has("trainer/stdout", "third\n").await;
+    engine.end("trainer");
+    source.sink.has_events(&["ml.run.end"]).await;
+    let (_, positions) = source.stop().await;
+    let mut source = Source::start(config(engine.socket()), positions);
+    source.health.wait_for(|health| health.state == State::Collecting).await.unwrap();
+    source.health.wait_for(|health| health.containers == 0).await.unwrap();
+    source.sink.has_events(&[]).await;
+    drop(source.stop().await);
 }
 
 #[tokio::test]

@@ -260,6 +260,8 @@ async fn inspect(State((model, _)): Shared, InPath(id): InPath<String>) -> Respo
         "State": {
             "Running": container.is_running(),
             "StartedAt": format!("{:04}-01-01T00:00:00Z", if container.starts > 0 { 2000 + container.starts } else { 1 }),
+            "FinishedAt": "2026-01-01T00:00:00Z",
+            "ExitCode": 3,
         },
     }))
     .into_response()
