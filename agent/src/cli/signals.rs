@@ -1,5 +1,7 @@
 //! Signals.
 
+use std::io::{self, IsTerminal};
+
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::debug;
 
@@ -10,7 +12,7 @@ use super::exit::{Exit, Failure};
 pub enum Told {
     /// SIGTERM or SIGINT: to read to the end, deliver, and end.
     Stop,
-    /// SIGHUP: to read the settings again.
+    /// SIGHUP: to read the settings again. From a terminal that closes, it is a stop.
     Reload,
 }
 
@@ -42,7 +44,9 @@ impl Signals {
             tokio::select! {
                 _ = term.recv() => return Told::Stop,
                 _ = int.recv() => return Told::Stop,
-                _ = self.reload.recv() => return Told::Reload,
+                _ = self.reload.recv() => {
+                    return if io::stdin().is_terminal() { Told::Stop } else { Told::Reload };
+                }
                 _ = usr1.recv() => debug!("SIGUSR1 is for the training, not for runlog"),
                 _ = usr2.recv() => debug!("SIGUSR2 is for the training, not for runlog"),
             }

@@ -1,8 +1,13 @@
 //! Too little memory, and too much waiting for it.
 
-use std::{fs, io::Write};
+use std::{
+    fs,
+    io::{Read, Write},
+    net::TcpStream,
+};
 
 use runlog_tests::{Agent, Found, Sink, Trainer, eventually};
+use serde_json::{Value, json};
 
 const MIB: u64 = 1 << 20;
 /// What an agent may take beside what it takes at rest, with the least memory for lines: below any limit that is
@@ -77,4 +82,45 @@ fn s6_with_the_backend_away_and_the_queue_full_memory_and_disk_stay_bounded() {
     assert_eq!(found.bodies().count(), lines + 10_000);
     found.accounts_for(&[printed]);
     agent.is_live_at(&sink);
+}
+
+#[test]
+fn s10_a_new_run_with_each_record_does_not_fill_the_memory() {
+    const RUNS: usize = 1_250;
+    const PER_REQUEST: usize = 250;
+    let agent =
+        Agent::builder().set("RUNLOG_OTLP_LISTEN", "127.0.0.1:0").set("RUNLOG_MEMORY_MAX_BYTES", "8MiB").start();
+    let address = eventually("the agent receives OTLP", || {
+        let messages = agent.messages();
+        let told = messages.lines().find(|line| line.contains("receiving OTLP"))?;
+        Some(serde_json::from_str::<Value>(told).unwrap()["address"].as_str()?.to_owned())
+    });
+    let at_rest = agent.resident_bytes();
+    for first in (0..RUNS).step_by(PER_REQUEST) {
+        let of_run = |run: usize| {
+            json!({
+                "resource": {"attributes": [{"key": "ml.run.id", "value": {"stringValue": format!("run-{run}")}}]},
+                "scopeLogs": [{"logRecords": [{"severityNumber": 9, "body": {"stringValue": "x".repeat(2_000)}}]}],
+            })
+        };
+        let runs: Vec<Value> = (first..first + PER_REQUEST).map(of_run).collect();
+        let body = json!({ "resourceLogs": runs }).to_string();
+        let mut connection = TcpStream::connect(&address).unwrap();
+        write!(
+            connection,
+            "POST /v1/logs HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\nConnection: close\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .unwrap();
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    }
+    agent.eventually_metric("runlog_exported_records_total{destination=\"store\"}", RUNS as f64);
+    grows_little(&agent, at_rest);
+    for run in [0, RUNS / 2, RUNS - 1] {
+        assert_eq!(agent.lines(&format!("run-{run}")).iter().filter(|line| line.is_printed()).count(), 1, "{run}");
+    }
+    agent.is_live("r");
 }

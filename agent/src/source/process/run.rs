@@ -75,7 +75,10 @@ pub async fn run(program: &Program, config: &Config, context: &Context, tagging:
     // Signals are caught before the process exists, so that none is missed.
     let mut forwarder = signals::Forwarder::catch()?;
     let mut child = command.spawn()?;
-    let _orphans = Orphans::of_container(child.id())?;
+    let orphans = Orphans::of_container(child.id());
+    if let Err(error) = &orphans {
+        warn!(error = %error, "processes whose parents have ended stay as zombies");
+    }
     let started = context.clock.now();
     let name = program.name.to_string_lossy();
     announce(
