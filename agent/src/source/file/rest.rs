@@ -184,12 +184,6 @@ impl FileSource {
         self.lose(missing, Some(missing.unread_bytes).filter(|bytes| *bytes > 0));
     }
 
-    /// How many bytes were seen behind the position.
-    #[must_use]
-    pub const fn is_known_to_be_lost(missing: &Missing) -> bool {
-        missing.unread_bytes > 0
-    }
-
     /// Tells that a file stood at that path, and was removed before it was opened.
     pub fn tell_unseen(&mut self, now_there: &Missing) {
         warn!(path = %now_there.path.display(), "a file was removed before it could be opened");
