@@ -6,9 +6,6 @@ use fastrand::Rng;
 
 /// Whether the agent finds the copy of a file that was emptied (row F5 of the fault matrix).
 const KNOWS_COPIES: bool = false;
-/// Whether the agent tells of what was destroyed before it could read it (row F10 of the fault matrix).
-pub const TELLS_LOSSES: bool = false;
-
 /// An episode that has not happened yet.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
@@ -125,7 +122,21 @@ impl Plan {
             writers[0].insert(0, Act::Flood);
         }
         let faults = some(random, 1..5, |random| (millis(random, 30..500), fault(random, small_disk_bytes.is_some())));
-        Self { seed, destination, small_disk_bytes, settings: settings(random), writers, faults, moods }
+        let mut settings = settings(random);
+        if is_flooded {
+            // What fills a queue takes long enough to deliver without being compressed anew.
+            settings.extend(
+                [("RUNLOG_EXPORT_COMPRESSION", "zstd"), ("RUNLOG_EXPORT_MAX_REQUEST_BYTES", "1MiB")]
+                    .map(|(name, value)| (name, value.to_owned())),
+            );
+        }
+        Self { seed, destination, small_disk_bytes, settings, writers, faults, moods }
+    }
+
+    /// How often a line can have been given out in two.
+    #[must_use]
+    pub fn interruptions(&self) -> u64 {
+        ((self.faults.len() + 1) * self.writers.len()) as u64
     }
 
     /// Whether the queue may be full for a while, so that the agent does not look at files.
