@@ -14,6 +14,8 @@ use crate::{
     writer::{Fate, Generation, MARK_END},
 };
 
+/// A write becomes visible page by page.
+const PAGE_BYTES: usize = 4096;
 /// How much of a text is shown.
 const SHOWN_CHARS: usize = 90;
 
@@ -211,7 +213,12 @@ impl Generation {
         let line_end = rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len());
         let newline = usize::from(line_end < rest.len());
         let whole = at + (line_end + newline) as u64;
-        let after = self.torn.iter().filter(|torn| (at + 1..whole).contains(torn)).copied();
+        let after = self
+            .torn
+            .iter()
+            .copied()
+            .chain((0..whole).step_by(PAGE_BYTES))
+            .filter(|torn| (at + 1..whole).contains(torn));
         let mut ends: Vec<u64> = if next < whole { vec![next] } else { std::iter::once(whole).chain(after).collect() };
         if record.part.is_some() && next >= whole {
             ends.push(at + record.body.len() as u64);
@@ -223,7 +230,8 @@ impl Generation {
         let Some(end) = ends.iter().find(|end| shows(end).is_ok()) else {
             return Err(shows(&ends[0]).err().unwrap_or_default());
         };
-        if *end < whole && record.part.is_none() && !self.torn.contains(end) {
+        let may_be_torn = self.torn.contains(end) || end.is_multiple_of(PAGE_BYTES as u64);
+        if *end < whole && record.part.is_none() && !may_be_torn {
             return Err(format!("torn without a reason after {} bytes: {}", end - at, shown(&record.body)));
         }
         Ok(at..*end)
