@@ -118,7 +118,10 @@ impl Plan {
             Destination::Backend if is_flooded => vec![(stubborn(random), millis(random, 1500..2500))],
             Destination::Backend => some(random, 0..4, |random| (mood(random), millis(random, 50..700))),
         };
-        let mut writers: Vec<Vec<Act>> = some(random, 1..7, |random| some(random, 4..14, act));
+        let mut writers: Vec<Vec<Act>> = some(random, 1..7, |random| {
+            let scheme = scheme(random);
+            some(random, 4..14, |random| act(random, scheme))
+        });
         if is_flooded {
             writers[0].insert(0, Act::Flood);
         }
@@ -172,15 +175,33 @@ fn settings(random: &mut Rng) -> Vec<(&'static str, String)> {
     .to_vec()
 }
 
-fn act(random: &mut Rng) -> Act {
-    match random.u8(..20) {
-        0..8 => Act::Print(random.u32(1..300)),
-        8..11 => Act::Pause(millis(random, 1..250)),
-        11 | 12 => Act::HalfALine(millis(random, 1..200)),
-        13 | 14 => Act::Rename(aside(random), random.u32(..60)),
-        15 | 16 if EMPTIES_FILES => Act::Truncate(random.bool().then(|| aside(random))),
-        15..19 => Act::Delete(random.u32(..60)),
-        _ => Act::ManyFiles(random.u32(1..80)),
+/// How a writer's file is rotated. One does not do it in two ways: a copy of what was then renamed could be told from
+/// a file of its own by nobody.
+#[derive(Debug, Clone, Copy)]
+enum Scheme {
+    Rename,
+    Copy(Aside),
+    Destroy,
+}
+
+fn scheme(random: &mut Rng) -> Scheme {
+    match random.u8(..4) {
+        0 | 1 => Scheme::Rename,
+        2 if EMPTIES_FILES => Scheme::Copy(aside(random)),
+        _ => Scheme::Destroy,
+    }
+}
+
+fn act(random: &mut Rng, scheme: Scheme) -> Act {
+    match (random.u8(..20), scheme) {
+        (0..8, _) => Act::Print(random.u32(1..300)),
+        (8..11, _) => Act::Pause(millis(random, 1..250)),
+        (11..13, _) => Act::HalfALine(millis(random, 1..200)),
+        (13, _) => Act::ManyFiles(random.u32(1..80)),
+        (_, Scheme::Rename) => Act::Rename(aside(random), random.u32(..60)),
+        (_, Scheme::Copy(aside)) => Act::Truncate(Some(aside)),
+        (_, Scheme::Destroy) if EMPTIES_FILES && random.bool() => Act::Truncate(None),
+        (_, Scheme::Destroy) => Act::Delete(random.u32(..60)),
     }
 }
 

@@ -249,7 +249,7 @@ impl Writer {
                 let length = random.usize(1..200);
                 let noise = noise(random, length);
                 let head = self.numbered("bytes ");
-                [&head[..head.len() - 1], &noise, b"\n"].concat()
+                [&head[..head.len() - 1], &noise, b".\n"].concat()
             }
             130..150 => self.numbered("nul \0 inside"),
             150..180 => {
