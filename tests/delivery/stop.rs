@@ -8,7 +8,7 @@ use std::{
 use runlog_tests::{Agent, Line, Sink};
 
 #[test]
-fn a_line_that_is_last_and_has_no_newline_is_stored_before_a_stop_ends() {
+fn s1_a_line_that_is_last_and_has_no_newline_is_stored_before_a_stop_ends() {
     let mut agent = Agent::builder().start();
     fs::write(agent.path("a.log"), "epoch 1\nepoch 2, interrup").unwrap();
     let finished = agent.terminate();
@@ -17,7 +17,7 @@ fn a_line_that_is_last_and_has_no_newline_is_stored_before_a_stop_ends() {
 }
 
 #[test]
-fn a_stop_with_the_backend_away_ends_in_time_with_75_and_the_next_start_delivers() {
+fn s3_a_stop_with_the_backend_away_ends_in_time_with_75_and_the_next_start_delivers() {
     let sink = Sink::prepare();
     let mut agent =
         Agent::builder().set("RUNLOG_EXPORT_ENDPOINT", sink.endpoint()).set("RUNLOG_STOP_GRACE", "2s").start();

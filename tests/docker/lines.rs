@@ -54,7 +54,7 @@ fn debug_lines_are_left_out_at_info_unless_the_container_asks_for_them() {
 }
 
 #[test]
-fn containers_from_before_the_agent_are_read_from_their_start() {
+fn s16_containers_from_before_the_agent_are_read_from_their_start() {
     let containers = Containers::new();
     let _exited = containers.run_to_end(&["--label", "runlog.run-id=exited"], "echo one; echo two");
     let running = containers.run(
@@ -70,17 +70,19 @@ fn containers_from_before_the_agent_are_read_from_their_start() {
 }
 
 #[test]
-fn a_line_longer_than_the_engines_pieces_arrives_in_one() {
+fn d5_lines_around_the_size_of_the_engines_pieces_and_longer_arrive_in_one() {
+    const SIZES: [usize; 6] = [16_383, 16_384, 16_385, 32_768, 100_000, 1_000_000];
     let containers = Containers::new();
     let agent = containers.agent().start();
-    let script = "head -c 100000 /dev/zero | tr '\\0' x; echo; echo after";
+    let sizes = SIZES.map(|size| size.to_string()).join(" ");
+    let script = &format!("for size in {sizes}; do head -c $size /dev/zero | tr '\\0' x; echo; done; echo after");
     let _plain = containers.run(&["--label", "runlog.run-id=plain"], script);
     let _terminal = containers.run(&["--tty", "--label", "runlog.run-id=terminal"], script);
     for run in ["plain", "terminal"] {
-        let lines = agent.eventually_lines(run, 2);
-        assert!(lines[0].body() == "x".repeat(100_000), "{run}: {} bytes", lines[0].body().len());
-        assert_eq!(lines[1].body(), "after");
-        assert_eq!(lines.len(), 2);
+        let lines = agent.eventually_lines(run, SIZES.len() + 1);
+        let found: Vec<usize> = lines.iter().map(|line| line.body().len()).collect();
+        assert_eq!(found, [SIZES.as_slice(), &["after".len()]].concat(), "{run}");
+        assert!(lines.iter().all(|line| line.body() == "after" || line.body().bytes().all(|byte| byte == b'x')));
     }
 }
 

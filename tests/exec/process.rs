@@ -38,6 +38,37 @@ fn the_exit_code_is_the_programs() {
 }
 
 #[test]
+fn s5_what_a_killed_program_printed_is_kept_and_how_it_ended_recorded() {
+    let state = State::new();
+    let script = "seq 10000; echo last words >&2; printf 'and half a li'; kill -KILL $$";
+    let output = state.run(&["exec", "--run-id", "r", "--", "sh", "-c", script]);
+    assert_eq!(output.status.code(), Some(137));
+    let mut lines: Vec<String> = (1..=10_000).map(|number| number.to_string()).collect();
+    lines.push("and half a li".to_owned());
+    assert!(printed(&state, "r", "stdout") == lines);
+    assert_eq!(printed(&state, "r", "stderr"), ["last words"]);
+    let end = state.lines("r").into_iter().find(|line| line.text("event_name") == "ml.run.end").unwrap();
+    assert_eq!((end.body(), end.attribute("process.exit.code")), ("run r ended by signal 9", "137"));
+}
+
+#[test]
+fn s20_as_the_first_process_of_a_container_it_lays_orphans_to_rest() {
+    let state = State::new();
+    // Each of these leaves a child behind that ends later; /proc shows whether anybody has asked how.
+    let script = "for i in $(seq 20); do sh -c 'sleep 0.1 & exit 0'; done; sleep 1; echo zombies: $(grep -l '^State:.Z' /proc/[0-9]*/status 2>/dev/null | wc -l); echo first: $(cat /proc/1/comm)";
+    let inner = state.command(&["exec", "--run-id", "r", "--", "sh", "-c", script]);
+    let mut command = Command::new("unshare");
+    command
+        .args(["--pid", "--fork", "--mount-proc", "--map-root-user"])
+        .arg(inner.get_program())
+        .args(inner.get_args());
+    command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "zombies: 0\nfirst: runlog\n");
+}
+
+#[test]
 fn how_the_run_ended_is_recorded() {
     let state = State::new();
     for (run, script) in [("fine", "exit 0"), ("failed", "exit 3"), ("killed", "kill -KILL $$")] {
@@ -62,7 +93,7 @@ fn a_program_that_cannot_be_started_leaves_one_clear_message() {
 }
 
 #[test]
-fn signals_reach_the_program() {
+fn s2_signals_reach_the_program() {
     let state = State::new();
     for signal in ["TERM", "INT", "HUP", "QUIT", "USR1", "USR2"] {
         // `wait` is what a trap interrupts at once.

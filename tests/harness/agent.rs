@@ -35,6 +35,8 @@ pub struct AgentBuilder {
     arguments: Vec<String>,
     environment: BTreeMap<String, String>,
     is_unprivileged: bool,
+    /// A command that becomes the agent, and its arguments.
+    wrapper: Vec<String>,
 }
 
 /// A running agent with a folder of its own. Killed when dropped.
@@ -105,6 +107,13 @@ impl AgentBuilder {
         self
     }
 
+    /// Starts the agent through a command that becomes it, such as `prlimit --nofile=64`.
+    #[must_use]
+    pub fn under(mut self, wrapper: &[&str]) -> Self {
+        self.wrapper = wrapper.iter().map(|&word| word.to_owned()).collect();
+        self
+    }
+
     /// Starts the agent as a user without rights, which only matters where the tests are run by root.
     #[must_use]
     pub fn unprivileged(mut self) -> Self {
@@ -148,8 +157,13 @@ impl Agent {
     }
 
     fn command(name: &str) -> AgentBuilder {
-        AgentBuilder { arguments: vec![name.to_owned()], environment: BTreeMap::new(), is_unprivileged: false }
-            .set("RUNLOG_SERVE_LISTEN", "127.0.0.1:0")
+        AgentBuilder {
+            arguments: vec![name.to_owned()],
+            environment: BTreeMap::new(),
+            is_unprivileged: false,
+            wrapper: Vec::new(),
+        }
+        .set("RUNLOG_SERVE_LISTEN", "127.0.0.1:0")
     }
 
     /// A path in the agent's folder.
@@ -199,6 +213,9 @@ impl Agent {
         let mut command = runlog(&self.state());
         if self.builder.is_unprivileged {
             command = unprivileged(&command);
+        }
+        if let [name, arguments @ ..] = self.builder.wrapper.as_slice() {
+            command = wrapped(name, arguments, &command);
         }
         command
             .args(&self.builder.arguments)
@@ -332,6 +349,14 @@ impl Agent {
     fn messages_path(&self) -> PathBuf {
         self.path(&format!("messages.{}", self.starts))
     }
+}
+
+/// The same command, started by another one.
+fn wrapped(name: &str, arguments: &[String], command: &Command) -> Command {
+    let mut outer = Command::new(name);
+    outer.args(arguments).arg(command.get_program()).args(command.get_args()).env_clear();
+    outer.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?)))).stdin(Stdio::null());
+    outer
 }
 
 /// The lines in the answer of `runlog logs --json`, without receipts, or `None` if it was refused.

@@ -1,50 +1,71 @@
 //! `runlog agent`: collects until it is stopped.
 
-use std::{sync::Arc, thread};
+use std::{os::unix::process::CommandExt, process::Command, sync::Arc, time::Duration};
 
 use anyhow::anyhow;
 use tokio::{
-    runtime::Handle,
-    signal::unix::{Signal, SignalKind, signal},
     sync::{oneshot, watch},
     task::JoinHandle,
+    time::timeout,
 };
 use tracing::{error, info, warn};
 
 use crate::{
-    config::{Input, Settings, Switch},
-    pipeline::{AgentVitals, Pipeline, adopt_left_behind},
+    config::{Input, Settings},
+    pipeline::{AgentVitals, DrainError, Pipeline, adopt_left_behind},
     record::{Clock, SystemClock},
     run,
     serve::{Parts, Server},
-    source::{docker, file, otlp},
+    source::{docker, otlp, process::Orphans},
     telemetry,
 };
 
 use super::{
     exit::{Exit, Failure},
+    notify::Notify,
     setup::{self, Run, State},
+    signals::{Signals, Told},
+    sources,
 };
+
+/// How long a source that hangs in the system is waited for once all else has ended.
+const LAST_MOMENT: Duration = Duration::from_secs(1);
+
+/// Why collecting ends.
+enum End {
+    /// It was asked for.
+    Stop,
+    /// The settings have changed.
+    Reload,
+    /// A part that nothing goes on without has failed.
+    Failure,
+}
 
 /// Runs the agent to its end.
 pub async fn run(settings: &Settings, input: &Input) -> Result<Exit, Failure> {
     let started = SystemClock.now();
+    let notify = Notify::of(&input.environment);
     // Caught before anything can be lost.
     let mut signals = Signals::catch()?;
+    let _orphans = Orphans::of_container(None).map_err(|error| Failure::new(Exit::Bug, error))?;
     let state = State::open(settings)?;
     let run = Run::find(settings, input);
     let destinations = state.destinations(settings)?;
     let reader = destinations.store.as_ref().map(|store| store.reader());
     let left_behind = destinations.clone();
-    let pipeline = setup::start(settings, state.queue_dir(), destinations)?;
+    let mut pipeline = setup::start_after(&state, settings, state.queue_dir(), destinations).await?;
     let own_metrics = own_metrics(settings, &pipeline)?;
+    // Twice as often as is asked for, so that one late round does no harm.
+    let round = notify.watchdog.map_or(Duration::MAX, |period| period / 2);
+    let well = notify.clone();
+    let watchdog = pipeline.watch(round, move || well.well()).map_err(|error| Failure::new(Exit::Bug, error))?;
 
     let (health_sender, health) = docker::health();
     let (trouble_sender, trouble) = watch::channel(otlp::Trouble::new());
-    let vitals = Arc::new(AgentVitals::new(started, &pipeline, Some(health), Some(trouble)));
-    let server = serve(settings, &state, Parts { store: reader, vitals, receiver: None }).await?;
+    let vitals = AgentVitals::new(started, &pipeline, Some(health), Some(trouble), watchdog.verdict().clone());
+    let server = serve(settings, &state, Parts { store: reader, vitals: Arc::new(vitals), receiver: None }).await?;
     let page = server.as_ref().map(|server| server.address.clone());
-    let sources = start_sources(settings, &state, &run, &pipeline, health_sender, trouble_sender)?;
+    let sources = sources::start(settings, &state, &run, &pipeline, health_sender, trouble_sender);
     let (queue, linger, exec_dir) = (settings.queue.clone(), settings.batch.linger, state.exec_dir());
     let adopting = tokio::spawn(async move { adopt_left_behind(&exec_dir, &queue, &left_behind, linger, None).await });
 
@@ -56,28 +77,40 @@ pub async fn run(settings: &Settings, input: &Input) -> Result<Exit, Failure> {
         page,
         "collecting"
     );
-    signals.stop().await;
-    info!("stopping: reading to the end and delivering what is left");
-    let drain = pipeline.drain(settings.grace);
-    let drained = tokio::select! {
-        drained = drain => drained,
-        () = signals.stop() => {
-            warn!("told to stop twice, leaving at once; what is left is delivered at the next start");
-            return Ok(Exit::Undelivered);
+    notify.ready();
+    let end = until_end(&mut signals, &mut pipeline, input, &notify).await;
+    // Whoever ends does not move as one who works.
+    drop(watchdog);
+    let grace = match end {
+        End::Stop => {
+            info!("stopping: reading to the end and delivering what is left");
+            settings.grace
         }
+        End::Reload => return Err(again(&pipeline, &run)),
+        End::Failure => Duration::ZERO,
     };
+    notify.stopping();
+    state.say_stopping();
+    let drained = pipeline.drain(grace, signals.stop()).await;
     adopting.abort();
-    sources.join().await;
+    if timeout(LAST_MOMENT, sources.join()).await.is_err() {
+        warn!("a source does not end, it is left behind");
+    }
     drop(own_metrics);
     if let Some(server) = server {
         server.stop(&state).await;
     }
-    let drained =
-        drained.map_err(|error| Failure::new(Exit::State, anyhow!(error).context("the last lines are not durable")))?;
-    if drained.batches_left > 0 {
+    let drained = drained.map_err(|error| match error {
+        DrainError::NotDurable(_) => Failure::new(Exit::State, error),
+        DrainError::Panicked => Failure::new(Exit::Bug, error),
+    })?;
+    if matches!(end, End::Failure) {
+        return Err(Failure::new(Exit::Bug, anyhow!("a part of runlog has failed, which is a bug")));
+    }
+    if !drained.is_complete() {
         warn!(
             batches = drained.batches_left,
-            "stopped with records in the queue, they are delivered at the next start"
+            "stopped with records in the queue or unread, they are delivered after the next start"
         );
         return Ok(Exit::Undelivered);
     }
@@ -85,86 +118,44 @@ pub async fn run(settings: &Settings, input: &Input) -> Result<Exit, Failure> {
     Ok(Exit::Ok)
 }
 
-/// The sources at work. They end by themselves once the pipeline's stop is thrown.
-struct Sources {
-    files: Option<thread::JoinHandle<()>>,
-    docker: Option<JoinHandle<()>>,
-    otlp: Option<JoinHandle<()>>,
-}
-
-impl Sources {
-    async fn join(self) {
-        if let Some(docker) = self.docker
-            && let Err(failure) = docker.await
-        {
-            error!(error = %failure, "the Docker source failed");
-        }
-        if let Some(otlp) = self.otlp
-            && let Err(failure) = otlp.await
-        {
-            error!(error = %failure, "the OTLP source failed");
-        }
-        let files = tokio::task::spawn_blocking(move || self.files.map(thread::JoinHandle::join));
-        if let Ok(Some(Err(_))) = files.await {
-            error!("the file source failed");
-        }
-    }
-}
-
-fn start_sources(
-    settings: &Settings,
-    state: &State,
-    run: &Run,
-    pipeline: &Pipeline,
-    health: watch::Sender<docker::Health>,
-    trouble: watch::Sender<otlp::Trouble>,
-) -> Result<Sources, Failure> {
-    let mut sources = Sources { files: None, docker: None, otlp: None };
-    let is_receiving = !settings.otlp.listen.is_empty();
-    if settings.file.paths.is_empty() && settings.docker.collect == Switch::Off && !is_receiving {
-        warn!("there is nothing to collect; set RUNLOG_FILES to paths or globs, or RUNLOG_DOCKER_COLLECT=auto");
-    }
-    let containers = docker::Tagging {
-        run_id: run.id.clone(),
-        identity: run.identity.clone(),
-        facts: run.facts.clone(),
-        level: settings.level,
-    };
-    let collects = settings.docker.collect != Switch::Off;
-    let positions = &pipeline.context().positions;
-    let logs = docker::Files::new(&settings.docker, containers.clone(), positions).filter(|_| collects);
-    if !settings.file.paths.is_empty() || logs.is_some() {
-        let tagging = file::Tagging {
-            resource: run::resource(&run.id, &run.identity, &run.facts),
-            attributes: run::record_attributes(&run.identity),
-            level: settings.level,
-            state_dir: state.dir().to_owned(),
-            agent_id: pipeline.queue().id(),
+/// Waits until collecting is to end. Settings that cannot be used change nothing.
+async fn until_end(signals: &mut Signals, pipeline: &mut Pipeline, input: &Input, notify: &Notify) -> End {
+    loop {
+        let told = tokio::select! {
+            told = signals.next() => told,
+            () = pipeline.failed() => return End::Failure,
         };
-        let mut source = file::FileSource::new(
-            settings.file.clone(),
-            pipeline.context().clone(),
-            tagging,
-            Arc::new(file::RealDisk),
-            Handle::current(),
-        );
-        if let Some(logs) = logs {
-            source = source.with_containers(logs);
+        if told == Told::Stop {
+            return End::Stop;
         }
-        let thread = thread::Builder::new().name("runlog-files".into()).spawn(move || source.run());
-        sources.files = Some(thread.map_err(|error| Failure::new(Exit::Bug, error))?);
+        match setup::load(input) {
+            Ok(_) => {
+                notify.reloading();
+                return End::Reload;
+            }
+            Err(failure) => error!("the new settings are wrong, going on with the old ones: {}", failure.error),
+        }
     }
-    if collects {
-        let collecting = docker::collect(settings.docker.clone(), pipeline.context().clone(), containers, health);
-        sources.docker = Some(tokio::spawn(collecting));
+}
+
+/// Becomes a new runlog in the same process, with the settings that are there now. Returns only if that fails.
+///
+/// What is not in the queue yet is read again, as after a crash, but without the pause of one. No source is read to
+/// its end, since that would cut the lines that are being written.
+fn again(pipeline: &Pipeline, run: &Run) -> Failure {
+    info!("the settings have changed, starting again with them");
+    if let Err(error) = pipeline.queue().sync() {
+        warn!(error = %error, "what is not durable is read again");
     }
-    if is_receiving {
-        let tagging =
-            otlp::Tagging { resource: run::resource(&run.id, &run.identity, &run.facts), level: settings.level };
-        let collecting = otlp::collect(settings.otlp.clone(), pipeline.context().clone(), tagging, trouble);
-        sources.otlp = Some(tokio::spawn(collecting));
+    let mut arguments = std::env::args_os();
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0(arguments.next().unwrap_or_else(|| "runlog".into())).args(arguments);
+    if run.is_generated {
+        // Still the same run.
+        command.env("RUNLOG_RUN_ID", run.id.to_string());
     }
-    Ok(sources)
+    let error = command.exec();
+    Failure::new(Exit::Bug, anyhow!(error).context("cannot start again with the new settings"))
 }
 
 fn own_metrics(settings: &Settings, pipeline: &Pipeline) -> Result<Option<telemetry::OwnMetrics>, Failure> {
@@ -212,26 +203,4 @@ pub async fn serve(settings: &Settings, state: &State, parts: Parts) -> Result<O
         let _ = stopped.await;
     }));
     Ok(Some(Serving { address, stop, task }))
-}
-
-/// SIGTERM and SIGINT.
-pub struct Signals {
-    term: Signal,
-    int: Signal,
-}
-
-impl Signals {
-    /// Catches from now on.
-    pub fn catch() -> Result<Self, Failure> {
-        let catch = |kind| signal(kind).map_err(|error| Failure::new(Exit::Bug, error));
-        Ok(Self { term: catch(SignalKind::terminate())?, int: catch(SignalKind::interrupt())? })
-    }
-
-    /// Waits for the next.
-    pub async fn stop(&mut self) {
-        tokio::select! {
-            _ = self.term.recv() => {}
-            _ = self.int.recv() => {}
-        }
-    }
 }

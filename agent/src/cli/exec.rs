@@ -1,6 +1,7 @@
 //! `runlog exec`: one command, collected from start to end.
 
 use std::{
+    future,
     io::ErrorKind,
     sync::{Arc, atomic::Ordering},
 };
@@ -18,10 +19,10 @@ use crate::{
 };
 
 use super::{
-    agent::Signals,
     args::ExecArgs,
     exit::{Exit, Failure},
     setup::{self, Run, State},
+    signals::Signals,
 };
 
 /// Runs the command and collects what it prints. Ends as the command does.
@@ -49,7 +50,7 @@ pub async fn run(settings: &Settings, input: &Input, arguments: &ExecArgs) -> Re
         Err(error) => {
             let queue = pipeline.queue().clone();
             // Nothing was read, so nothing can be left.
-            let _ = pipeline.drain(settings.grace).await;
+            let _ = pipeline.drain(settings.grace, future::pending()).await;
             remove(&queue_dir, queue);
             // As shells have it: 127 is not found, 126 cannot be run.
             let code = if error.kind() == ErrorKind::NotFound { 127 } else { 126 };
@@ -63,15 +64,12 @@ pub async fn run(settings: &Settings, input: &Input, arguments: &ExecArgs) -> Re
     let deadline = Instant::now() + settings.grace;
     // The process has ended, so signals are for us now: whoever sends one does not want to wait for the destination.
     let mut signals = Signals::catch()?;
-    let drained = tokio::select! {
-        drained = pipeline.drain(settings.grace) => drained,
-        () = signals.stop() => Ok(Drained { batches_left: 1 }),
-    };
-    let left = drained.map(|drained| drained.batches_left).unwrap_or_else(|error| {
-        warn!(error = %error, "the last lines are not durable");
-        1
+    let drained = pipeline.drain(settings.grace, signals.stop()).await;
+    let is_delivered = drained.map(Drained::is_complete).unwrap_or_else(|error| {
+        warn!(error = %error, "not all lines are durable");
+        false
     });
-    if left == 0 {
+    if is_delivered {
         remove(&queue_dir, queue);
         let dir = state.exec_dir();
         tokio::select! {
@@ -81,7 +79,7 @@ pub async fn run(settings: &Settings, input: &Input, arguments: &ExecArgs) -> Re
     }
     if !arguments.quiet {
         // The last lines are counted on their way into the queue, so not before the drain.
-        eprintln!("{}", Summary::of(&ledger).tell(&run, settings, left, is_stored));
+        eprintln!("{}", Summary::of(&ledger).tell(&run, settings, is_delivered, is_stored));
     }
     Ok(Exit::Process(exit.code))
 }
@@ -116,7 +114,7 @@ impl Summary {
         summary
     }
 
-    fn tell(&self, run: &Run, settings: &Settings, left: u64, is_stored: bool) -> String {
+    fn tell(&self, run: &Run, settings: &Settings, is_delivered: bool, is_stored: bool) -> String {
         let lines = if self.kept == 1 { "line" } else { "lines" };
         let mut text = format!("runlog: run {}: {} {lines} kept", run.id, self.kept);
         if self.filtered > 0 {
@@ -125,7 +123,7 @@ impl Summary {
         if self.lost > 0 {
             text += &format!(", {} LOST for want of room", self.lost);
         }
-        if left > 0 {
+        if !is_delivered {
             text += "; not all is delivered yet, the rest waits for the next runlog";
         } else if is_stored {
             text += &format!("; runlog logs {}", run.id);

@@ -58,3 +58,24 @@ impl From<anyhow::Error> for Failure {
         Self { exit: Exit::Failed, error }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_end_has_the_number_that_the_documents_name() {
+        let ends = [
+            (Exit::Ok, 0),
+            (Exit::Failed, 1),
+            (Exit::Settings, 64),
+            (Exit::Bug, 70),
+            (Exit::State, 74),
+            (Exit::Undelivered, 75),
+            (Exit::Process(137), 137),
+        ];
+        for (exit, number) in ends {
+            assert_eq!(ExitCode::from(exit), ExitCode::from(number), "{exit:?}");
+        }
+    }
+}

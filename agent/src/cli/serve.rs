@@ -12,9 +12,10 @@ use crate::{
 };
 
 use super::{
-    agent::{self, Signals},
+    agent,
     exit::{Exit, Failure},
     setup::State,
+    signals::Signals,
 };
 
 /// Serves until stopped.

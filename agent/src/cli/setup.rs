@@ -5,9 +5,11 @@ use std::{
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, anyhow};
+use tokio::time::sleep;
 use tracing::warn;
 
 use crate::{
@@ -33,6 +35,13 @@ const EXEC: &str = "exec";
 const DEAD_LETTERS: &str = "dead-letter";
 /// Holds the address of whoever serves from this state directory.
 const ADDRESS: &str = "address";
+/// Holds the process id of an agent that is about to end.
+const STOPPING: &str = "stopping";
+
+/// How long an agent that is stopping is waited for. With a shorter grace period it has ended by then.
+const HANDOVER: Duration = Duration::from_secs(10);
+/// How often it is tried.
+const HANDOVER_LOOK: Duration = Duration::from_millis(100);
 
 /// Folders in the state directory.
 #[derive(Debug, Clone)]
@@ -43,6 +52,8 @@ pub struct State(PathBuf);
 pub struct Run {
     /// Its id.
     pub id: RunId,
+    /// Whether the id was made up for want of one.
+    pub is_generated: bool,
     /// What the environment says about it.
     pub identity: Identity,
     /// What is known about this machine.
@@ -157,6 +168,17 @@ impl State {
         }
     }
 
+    /// Tells the next agent that this one is about to end. It does without if that fails.
+    pub fn say_stopping(&self) {
+        let _ = fs::write(self.0.join(STOPPING), std::process::id().to_string());
+    }
+
+    /// Whether the agent of that process id is about to end.
+    fn is_stopping(&self, pid: Option<u32>) -> bool {
+        let told = fs::read_to_string(self.0.join(STOPPING)).ok().and_then(|text| text.trim().parse().ok());
+        told.is_some() && told == pid
+    }
+
     /// Takes the address back.
     pub fn withdraw(&self, address: &str) {
         if self.address().as_deref() == Some(address) {
@@ -171,26 +193,59 @@ impl Run {
     pub fn find(settings: &Settings, input: &Input) -> Self {
         let mut identity = run::identify(&|name| input.environment.get(name).cloned());
         identity.choose(settings.run_id.clone(), settings.experiment.clone());
+        let is_generated = identity.run_id.is_none();
         let id = identity.run_id.clone().unwrap_or_else(RunId::generate);
         let mut facts = Facts::default();
         if let Some(name) = run::host_name() {
             facts.0.push(("host.name".to_owned(), name));
         }
         facts.choose(&settings.resource_attributes, settings.service_name.as_deref());
-        Self { id, identity, facts }
+        Self { id, is_generated, identity, facts }
+    }
+}
+
+/// The same as [`start`], once an agent that holds the queue and is stopping has let it go.
+pub async fn start_after(
+    state: &State,
+    settings: &Settings,
+    queue_dir: PathBuf,
+    destinations: Destinations,
+) -> Result<Pipeline, Failure> {
+    let began = Instant::now();
+    loop {
+        match Pipeline::start(plan(settings, queue_dir.clone()), destinations.clone()) {
+            Err(StartError::Queue { source: OpenError::Locked { pid, .. }, .. })
+                if state.is_stopping(pid) && began.elapsed() < HANDOVER =>
+            {
+                sleep(HANDOVER_LOOK).await;
+            }
+            started => {
+                let pipeline = started.map_err(failure)?;
+                // What the one before has left says nothing about this one.
+                let _ = fs::remove_file(state.0.join(STOPPING));
+                return Ok(pipeline);
+            }
+        }
     }
 }
 
 /// Starts a pipeline whose queue is in `queue_dir`. Must be called inside the runtime.
 pub fn start(settings: &Settings, queue_dir: PathBuf, destinations: Destinations) -> Result<Pipeline, Failure> {
-    let plan = Plan {
+    Pipeline::start(plan(settings, queue_dir), destinations).map_err(failure)
+}
+
+fn plan(settings: &Settings, queue_dir: PathBuf) -> Plan {
+    Plan {
         queue_dir,
         queue: settings.queue.clone(),
         parse: settings.parse.clone(),
         batch: settings.batch.clone(),
         memory_bytes: settings.memory_bytes,
-    };
-    Pipeline::start(plan, destinations).map_err(|error| match error {
+    }
+}
+
+fn failure(error: StartError) -> Failure {
+    match error {
         StartError::Queue { source: OpenError::Locked { dir, pid }, .. } => {
             let holder = queue::holder(pid);
             let remedy = "stop it, or give this one a state directory of its own with RUNLOG_STATE_DIR";
@@ -198,5 +253,5 @@ pub fn start(settings: &Settings, queue_dir: PathBuf, destinations: Destinations
         }
         error @ StartError::Destination(_) => Failure::new(Exit::Settings, error),
         error => Failure::new(Exit::State, error),
-    })
+    }
 }

@@ -1,6 +1,6 @@
 //! Queues that `runlog exec` left behind because their destination was away.
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, future, path::Path, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -37,7 +37,7 @@ async fn deliver(path: &Path, queue: Queue, destinations: Destinations, deadline
     if waiting > 0 {
         info!(path = %path.display(), batches = waiting, "delivering what an earlier run left behind");
     }
-    let running = match destinations.start(&queue) {
+    let running = match destinations.start(&queue, &Arc::default()) {
         Ok(running) => running,
         Err(error) => {
             warn!(path = %path.display(), error = %error, "cannot deliver what was left behind");
@@ -46,7 +46,8 @@ async fn deliver(path: &Path, queue: Queue, destinations: Destinations, deadline
     };
     queue.close();
     // A year stands for "as long as it takes": the task ends with the process anyway.
-    running.finish(deadline.unwrap_or_else(|| Instant::now() + Duration::from_secs(365 * 86_400))).await;
+    let deadline = deadline.unwrap_or_else(|| Instant::now() + Duration::from_secs(365 * 86_400));
+    running.finish(deadline, future::pending()).await;
     if queue.is_drained() {
         remove(path, queue);
     }

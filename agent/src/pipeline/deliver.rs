@@ -1,7 +1,8 @@
 //! The destinations of a queue.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{any::Any, panic::AssertUnwindSafe, path::PathBuf, sync::Arc};
 
+use futures_util::FutureExt;
 use tokio::{sync::watch, task::JoinSet, time::Instant};
 use tracing::{error, warn};
 
@@ -15,7 +16,10 @@ use crate::{
     store::Store,
 };
 
-use super::backlog::QueueBacklog;
+use super::{
+    backlog::QueueBacklog,
+    restart::{Pauses, Restarts},
+};
 
 /// The name of the embedded store's cursor.
 const STORE: &str = "store";
@@ -76,40 +80,58 @@ impl Destinations {
     }
 
     /// Starts a task for each.
-    pub(super) fn start(self, queue: &Queue) -> Result<Running, UnusableDestination> {
+    pub(super) fn start(self, queue: &Queue, restarts: &Arc<Restarts>) -> Result<Running, UnusableDestination> {
         let dead_letters = Arc::new(DeadLetters::open(&self.dead_letter_dir, DEAD_LETTER_BYTES)?);
         let (deadline, stop) = watch::channel(None);
         let mut running = Running { tasks: JoinSet::new(), deadline, told: Vec::new() };
-        for config in &self.otlp {
-            let otlp = Otlp::new(config, Arc::new(SystemClock))
-                .map_err(|source| UnusableDestination::Settings { name: config.name.clone(), source })?;
-            running.add(Route::from(config), otlp, queue, &dead_letters, stop.clone())?;
+        let ways = Ways { queue: queue.clone(), dead_letters, stop, restarts: Arc::clone(restarts) };
+        for config in self.otlp {
+            let route = Route::from(&config);
+            let otlp = move || {
+                Otlp::new(&config, Arc::new(SystemClock))
+                    .map_err(|source| UnusableDestination::Settings { name: config.name.clone(), source })
+            };
+            running.add(route, otlp, ways.clone())?;
         }
         if let Some(store) = self.store {
-            let local = Local::new(store, queue.id());
-            running.add(Local::route(STORE), local, queue, &dead_letters, stop)?;
+            let id = queue.id();
+            running.add(Local::route(STORE), move || Ok(Local::new(Arc::clone(&store), id)), ways)?;
         }
         Ok(running)
     }
 }
 
+/// What all destinations of a queue share.
+#[derive(Clone)]
+struct Ways {
+    queue: Queue,
+    dead_letters: Arc<DeadLetters>,
+    stop: watch::Receiver<Option<Instant>>,
+    restarts: Arc<Restarts>,
+}
+
 impl Running {
-    fn add(
+    fn add<D: Deliver + 'static>(
         &mut self,
         route: Route,
-        deliver: impl Deliver + 'static,
-        queue: &Queue,
-        dead_letters: &Arc<DeadLetters>,
-        stop: watch::Receiver<Option<Instant>>,
-    ) -> Result<(), UnknownDestination> {
-        let stats = Arc::new(ExportStats::default());
-        let address = deliver.address().to_owned();
-        self.told.push(Told { name: route.name.clone(), address, stats: Arc::clone(&stats) });
-        let shared = Shared { dead_letters: Arc::clone(dead_letters), stats, clock: Arc::new(SystemClock) };
-        let name = route.name.clone();
-        let backlog = QueueBacklog::new(queue, &name)?;
-        let destination = Destination::new(route, backlog, deliver, shared, fastrand::Rng::new());
-        self.tasks.spawn(async move { (name, destination.run(stop).await) });
+        make: impl Fn() -> Result<D, UnusableDestination> + Send + 'static,
+        ways: Ways,
+    ) -> Result<(), UnusableDestination> {
+        let Ways { queue, dead_letters, stop, restarts } = ways;
+        let deliver = make()?;
+        let (name, address) = (route.name.clone(), deliver.address().to_owned());
+        let shared = Shared { dead_letters, stats: Arc::default(), clock: Arc::new(SystemClock) };
+        self.told.push(Told { name: name.clone(), address, stats: Arc::clone(&shared.stats) });
+        let begin = move |deliver| {
+            let backlog = QueueBacklog::new(&queue, &route.name)?;
+            Ok(Destination::new(route.clone(), backlog, deliver, shared.clone(), fastrand::Rng::new()))
+        };
+        let first = begin(deliver)?;
+        let again = move || make().and_then(&begin);
+        self.tasks.spawn(async move {
+            let ended = deliver_on(&name, first, again, stop, &restarts).await;
+            (name, ended)
+        });
         Ok(())
     }
 
@@ -118,10 +140,21 @@ impl Running {
         &self.told
     }
 
-    /// Waits until each has delivered what the closed queue holds, or the deadline has passed.
-    pub(super) async fn finish(mut self, deadline: Instant) {
+    /// Waits until each has delivered what the closed queue holds, or the deadline has passed, or `hurry` is over.
+    pub(super) async fn finish(mut self, deadline: Instant, hurry: impl Future<Output = ()>) {
         self.deadline.send_replace(Some(deadline));
-        while let Some(ended) = self.tasks.join_next().await {
+        let (deadline, mut is_hurried) = (self.deadline, false);
+        tokio::pin!(hurry);
+        loop {
+            let ended = tokio::select! {
+                ended = self.tasks.join_next() => ended,
+                () = &mut hurry, if !is_hurried => {
+                    is_hurried = true;
+                    deadline.send_replace(Some(Instant::now()));
+                    continue;
+                }
+            };
+            let Some(ended) = ended else { break };
             match ended {
                 Ok((_, Ended::Delivered)) => {}
                 Ok((name, Ended::Late)) => {
@@ -130,5 +163,101 @@ impl Running {
                 Err(failure) => error!(error = %failure, "a destination's task failed"),
             }
         }
+    }
+}
+
+/// Delivers to one destination to the end. If that panics, another one begins behind what was acknowledged.
+async fn deliver_on<D: Deliver>(
+    name: &str,
+    first: Destination<QueueBacklog, D>,
+    again: impl Fn() -> Result<Destination<QueueBacklog, D>, UnusableDestination>,
+    mut stop: watch::Receiver<Option<Instant>>,
+    restarts: &Restarts,
+) -> Ended {
+    let mut pauses = Pauses::new();
+    let mut next = Ok(first);
+    loop {
+        match next {
+            Ok(destination) => match AssertUnwindSafe(destination.run(stop.clone())).catch_unwind().await {
+                Ok(ended) => return ended,
+                Err(panic) => restarts.count(&format!("export.{name}"), &words(&*panic)),
+            },
+            Err(unusable) => error!(destination = name, error = %unusable, "cannot start the destination again"),
+        }
+        // An error means that nobody will ask for a stop any more.
+        pauses.pause(async { drop(stop.wait_for(Option::is_some).await) }).await;
+        if stop.borrow().is_some_and(|deadline| deadline <= Instant::now()) {
+            return Ended::Late;
+        }
+        next = again();
+    }
+}
+
+/// What a panic said.
+fn words(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+    text.map_or_else(|| "panicked".to_owned(), |text| format!("panicked: {text}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::{
+        export::Delivery,
+        queue::{self, Disk, Entry},
+        record::BatchMeta,
+    };
+
+    /// Panics at its second batch.
+    struct Exploding(Arc<AtomicUsize>);
+
+    impl Deliver for Exploding {
+        async fn deliver(&self, _seq: u64, _meta: &BatchMeta, _body: &Bytes) -> Delivery {
+            if self.0.fetch_add(1, Ordering::Relaxed) == 1 {
+                panic!("the second batch");
+            }
+            Delivery::Accepted { rejected: 0, message: String::new() }
+        }
+
+        fn address(&self) -> &str {
+            "nowhere"
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn s12_a_destination_that_panics_begins_again_behind_what_was_acknowledged() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = queue::Config { max_bytes: 64 << 20, segment_bytes: 8 << 20 };
+        let (queue, _) = Queue::open(dir.path(), &config, &["d"], Arc::new(Disk), std::time::Duration::ZERO).unwrap();
+        let meta = prost::Message::encode_to_vec(&BatchMeta::default());
+        for _ in 0..3 {
+            queue.append(&Entry { meta: &meta, body: Bytes::from_static(b"body"), positions: &[] }).unwrap();
+        }
+        queue.sync().unwrap();
+        queue.close();
+        let dead_letters = Arc::new(DeadLetters::open(&dir.path().join("letters"), DEAD_LETTER_BYTES).unwrap());
+        let (deadline, stop) = watch::channel(None);
+        let mut running = Running { tasks: JoinSet::new(), deadline, told: Vec::new() };
+        let restarts = Arc::<Restarts>::default();
+        let ways = Ways { queue: queue.clone(), dead_letters, stop, restarts: Arc::clone(&restarts) };
+        let (calls, made) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (given, counted) = (Arc::clone(&calls), Arc::clone(&made));
+        let make = move || {
+            counted.fetch_add(1, Ordering::Relaxed);
+            Ok(Exploding(Arc::clone(&given)))
+        };
+        running.add(Route { name: "d".into(), ..Local::route(STORE) }, make, ways).unwrap();
+
+        running.finish(Instant::now() + std::time::Duration::from_secs(3600), std::future::pending()).await;
+
+        assert!(queue.is_drained());
+        let times = (made.load(Ordering::Relaxed), calls.load(Ordering::Relaxed));
+        assert_eq!(times, (2, 4), "made, and called: the second batch twice");
+        assert_eq!(restarts.counts().into_values().collect::<Vec<_>>(), [1]);
     }
 }

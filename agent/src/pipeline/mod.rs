@@ -11,16 +11,20 @@ mod adopt;
 mod backlog;
 mod deliver;
 mod receipts;
+mod restart;
 mod stage;
 mod vitals;
+mod watchdog;
 
 pub use adopt::{adopt_left_behind, remove};
 pub use deliver::{Destinations, Told};
+pub use restart::{Keeper, Restarts};
 pub use stage::Stage;
 pub use vitals::AgentVitals;
+pub use watchdog::{Verdict, Watchdog};
 
 use std::{
-    io,
+    future, io,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -31,9 +35,9 @@ use std::{
 };
 
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, oneshot},
     task,
-    time::{Instant, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 use tracing::{debug, warn};
 
@@ -79,6 +83,12 @@ pub enum StartError {
     Resources(#[from] io::Error),
 }
 
+/// How long what has been read may take to become durable when there is no more time.
+const LAST_MOMENT: Duration = Duration::from_secs(1);
+
+/// How often the queue's thread is looked after.
+const FAILURE_LOOK: Duration = Duration::from_secs(1);
+
 /// A running pipeline. [`Pipeline::drain`] ends it; dropping it ends it too, without waiting.
 pub struct Pipeline {
     queue: Queue,
@@ -86,9 +96,13 @@ pub struct Pipeline {
     context: Context,
     switch: StopSwitch,
     stage: JoinHandle<io::Result<()>>,
+    /// Closed when the stage's thread has ended.
+    stage_ended: oneshot::Receiver<()>,
+    pulse: watchdog::Pulse,
     gave_up: Arc<AtomicBool>,
     answers: task::JoinHandle<()>,
     destinations: deliver::Running,
+    restarts: Arc<Restarts>,
 }
 
 /// How a drain went.
@@ -96,6 +110,27 @@ pub struct Pipeline {
 pub struct Drained {
     /// Batches that are still in the queue, for the next start.
     pub batches_left: u64,
+    /// Whether the sources were read to their ends. What was not is read at the next start.
+    pub is_read_out: bool,
+}
+
+impl Drained {
+    /// Whether nothing is left for the next start.
+    #[must_use]
+    pub const fn is_complete(self) -> bool {
+        self.is_read_out && self.batches_left == 0
+    }
+}
+
+/// Why a drain did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum DrainError {
+    /// The last entries could not be made durable.
+    #[error("the last lines are not durable")]
+    NotDurable(#[from] io::Error),
+    /// The thread between the sources and the queue did not survive. What is in the queue is whole.
+    #[error("the thread that makes records of lines has panicked, which is a bug in runlog")]
+    Panicked,
 }
 
 impl Pipeline {
@@ -114,10 +149,16 @@ impl Pipeline {
         let batcher = Batcher::new(plan.batch)?;
         let stage = Stage::new(plan.parse, batcher, queue.clone(), Arc::clone(&ledger), awaited, Arc::clone(&gave_up));
         // Joined by `drain`.
-        let stage = thread::Builder::new().name("runlog-stage".into()).spawn(move || stage.run(&outlet))?;
+        let pulse = stage.pulse().clone();
+        let (alive, stage_ended) = oneshot::channel();
+        let stage = thread::Builder::new().name("runlog-stage".into()).spawn(move || {
+            let _alive: oneshot::Sender<()> = alive;
+            stage.run(&outlet)
+        })?;
         // Ends with the stage; awaited by `drain`.
         let answers = tokio::spawn(receipts::answer(queue.clone(), awaiting));
-        let destinations = destinations.start(&queue)?;
+        let restarts = Arc::<Restarts>::default();
+        let destinations = destinations.start(&queue, &restarts)?;
         let context = Context {
             intake,
             stop,
@@ -125,13 +166,34 @@ impl Pipeline {
             positions: Arc::new(queue.positions()),
             clock: Arc::new(SystemClock),
         };
-        Ok(Self { queue, ledger, context, switch, stage, gave_up, answers, destinations })
+        Ok(Self { queue, ledger, context, switch, stage, stage_ended, pulse, gave_up, answers, destinations, restarts })
     }
 
     /// What a source needs to start. Each clone of its intake has to be dropped before a drain can end.
     #[must_use]
     pub const fn context(&self) -> &Context {
         &self.context
+    }
+
+    /// What starts a source and starts it again if it panics. Has to be dropped before a drain can end.
+    #[must_use]
+    pub fn keeper(&self) -> Keeper {
+        Keeper { context: self.context.clone(), queue: self.queue.clone(), restarts: Arc::clone(&self.restarts) }
+    }
+
+    /// Begins to watch that there is progress. `well` is called every `round`, or every second if that is sooner, in
+    /// which nothing is stuck. Must be called inside the runtime.
+    ///
+    /// # Errors
+    /// If the machine has no room for a thread.
+    pub fn watch(&self, round: Duration, well: impl Fn() + Send + 'static) -> io::Result<Watchdog> {
+        Watchdog::start(&self.queue, self.pulse.clone(), round, well)
+    }
+
+    /// How often each part was started again.
+    #[must_use]
+    pub const fn restarts(&self) -> &Arc<Restarts> {
+        &self.restarts
     }
 
     /// The queue.
@@ -152,43 +214,61 @@ impl Pipeline {
         self.destinations.told()
     }
 
-    /// Waits until the sources have finished, everything is durable, and delivered as far as `grace` allows.
+    /// Waits until the thread between the sources and the queue has ended, or the queue's. Before a drain that happens
+    /// only if they fail, and then nothing is collected any more.
+    pub async fn failed(&mut self) {
+        while !self.queue.has_failed() {
+            // Nothing is ever sent, so an answer is the end.
+            if timeout(FAILURE_LOOK, &mut self.stage_ended).await.is_ok() {
+                return;
+            }
+        }
+    }
+
+    /// Waits until the sources have finished, everything is durable, and delivered as far as `grace` allows. Once
+    /// `hurry` is over, only until what has been read is durable.
     ///
     /// # Errors
     /// If the last entries could not be made durable.
-    pub async fn drain(self, grace: Duration) -> io::Result<Drained> {
+    pub async fn drain(self, grace: Duration, hurry: impl Future<Output = ()>) -> Result<Drained, DrainError> {
         let deadline = Instant::now() + grace;
         self.switch.throw();
-        let Self { context, stage, queue, gave_up, mut answers, destinations, .. } = self;
+        let Self { context, stage, queue, gave_up, mut answers, destinations, restarts, .. } = self;
         drop(context);
-        let mut stage = tokio::task::spawn_blocking(move || {
-            stage.join().unwrap_or_else(|_| Err(io::Error::other("the pipeline's thread panicked")))
-        });
-        let joined = match timeout_at(deadline, &mut stage).await {
-            Ok(joined) => joined,
-            Err(_elapsed) => {
-                warn!("reading to the end took longer than the grace period, the rest is read at the next start");
-                gave_up.store(true, Ordering::Relaxed);
-                // Sources that hang in the system are left behind; what they read is not in the queue, nor is its position.
-                match tokio::time::timeout(Duration::from_secs(1), &mut stage).await {
-                    Ok(joined) => joined,
-                    Err(_elapsed) => Ok(queue.sync().map(drop).map_err(io::Error::other)),
-                }
-            }
+        tokio::pin!(hurry);
+        let mut stage = task::spawn_blocking(move || stage.join().map_err(|_| DrainError::Panicked));
+        let mut ended = tokio::select! {
+            ended = timeout_at(deadline, &mut stage) => ended.ok(),
+            () = &mut hurry => None,
         };
-        let outcome = joined.unwrap_or_else(|error| Err(io::Error::other(error)));
+        let is_read_out = ended.is_some();
+        let deadline = if is_read_out { deadline } else { Instant::now() + LAST_MOMENT };
+        if !is_read_out {
+            warn!("stopped before all was read, the rest is read at the next start");
+            gave_up.store(true, Ordering::Relaxed);
+            // Sources that hang in the system are left behind; what they read is not in the queue, nor is its position.
+            ended = timeout_at(deadline, &mut stage).await.ok();
+        }
+        let outcome = match ended {
+            Some(ended) => ended.unwrap_or(Err(DrainError::Panicked)).and_then(|worked| Ok(worked?)),
+            None => queue.sync().map(drop).map_err(|error| DrainError::NotDurable(io::Error::other(error))),
+        };
         // What is durable is answered by then; nobody else is, and the queue is not to be held any longer.
         if timeout_at(deadline, &mut answers).await.is_err() {
             answers.abort();
         }
         queue.close();
-        destinations.finish(deadline).await;
+        if is_read_out {
+            destinations.finish(deadline, hurry).await;
+        } else {
+            destinations.finish(Instant::now(), future::pending()).await;
+        }
         let batches_left = queue.stats().entries_left();
         // The last acknowledgements are durable before the process says that it is done.
         if let Err(error) = queue.sync() {
             warn!(error = %error, "the last acknowledgements are not durable, these batches are sent again at the next start");
         }
-        outcome.map(|()| Drained { batches_left })
+        outcome.map(|()| Drained { batches_left, is_read_out: is_read_out && !restarts.is_unread() })
     }
 }
 

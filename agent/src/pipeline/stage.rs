@@ -31,6 +31,8 @@ use crate::{
     source::{HeldUp, Outlet, Received},
 };
 
+use super::watchdog::Pulse;
+
 /// How long a full queue is waited for before it is tried again.
 const FULL_PAUSE: Duration = Duration::from_millis(50);
 /// How often batches of ended streams are looked for.
@@ -61,6 +63,7 @@ pub struct Stage {
     gave_up: Arc<AtomicBool>,
     /// Set once a batch was left out of the queue.
     is_abandoned: bool,
+    pulse: Pulse,
 }
 
 /// What has to be remembered of a stream from one chunk to the next.
@@ -107,7 +110,13 @@ impl Stage {
             accounts,
             gave_up,
             is_abandoned: false,
+            pulse: Pulse::default(),
         }
+    }
+
+    /// Beats as long as the stage makes progress, or waits for something to do or for room.
+    pub const fn pulse(&self) -> &Pulse {
+        &self.pulse
     }
 
     /// Works until all sources have finished and everything they gave is durable.
@@ -117,11 +126,17 @@ impl Stage {
     pub fn run(mut self, outlet: &Outlet) -> io::Result<()> {
         self.held_up = outlet.held_up().clone();
         loop {
+            self.pulse.beat();
             let deadline = self.batcher.next_due().unwrap_or_else(|| Instant::now() + IDLE);
             match outlet.receive(deadline) {
                 Received::Input(Input::Chunk(chunk)) => self.chunk(&chunk)?,
                 Received::Input(Input::Event(event)) => self.event(&event)?,
                 Received::Input(Input::Pushed(pushed)) => self.pushed(pushed)?,
+                Received::Input(Input::Settle(done)) => {
+                    self.settle()?;
+                    // Who asked may have been stopped meanwhile.
+                    let _ = done.send(());
+                }
                 Received::Nothing => {
                     self.batcher.forget_idle();
                     self.streams.retain(|_, stream| stream.origin.strong_count() > 0);
@@ -305,6 +320,12 @@ impl Stage {
         self.close_with(slot, settled)
     }
 
+    /// Puts all that has come into the queue, and forgets the begun lines of streams that have lost their source.
+    fn settle(&mut self) -> io::Result<()> {
+        self.streams.retain(|_, stream| stream.origin.strong_count() > usize::from(stream.waiting.is_some()));
+        self.close_batches(Due::All)
+    }
+
     fn close_batches(&mut self, when: Due) -> io::Result<()> {
         for slot in self.batcher.due(when) {
             self.close(slot)?;
@@ -373,6 +394,7 @@ impl Stage {
                 return Put::Abandoned;
             }
             self.queue.wait_for_room(FULL_PAUSE);
+            self.pulse.beat();
         }
         self.held_up.set(false);
         if let Some((reason, since)) = full

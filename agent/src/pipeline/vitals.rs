@@ -15,7 +15,7 @@ use crate::{
     source::{docker, otlp},
 };
 
-use super::Told;
+use super::{Restarts, Told, Verdict};
 
 /// Read-only handles to everything that runs.
 pub struct AgentVitals {
@@ -25,6 +25,8 @@ pub struct AgentVitals {
     destinations: Vec<Told>,
     docker: Option<watch::Receiver<docker::Health>>,
     otlp: Option<watch::Receiver<otlp::Trouble>>,
+    restarts: Arc<Restarts>,
+    verdict: Verdict,
 }
 
 impl AgentVitals {
@@ -35,6 +37,7 @@ impl AgentVitals {
         pipeline: &super::Pipeline,
         docker: Option<watch::Receiver<docker::Health>>,
         otlp: Option<watch::Receiver<otlp::Trouble>>,
+        verdict: Verdict,
     ) -> Self {
         Self {
             started,
@@ -43,11 +46,17 @@ impl AgentVitals {
             destinations: pipeline.destinations().to_vec(),
             docker,
             otlp,
+            restarts: Arc::clone(pipeline.restarts()),
+            verdict,
         }
     }
 }
 
 impl Vitals for AgentVitals {
+    fn stuck(&self) -> Vec<&'static str> {
+        self.verdict.stuck()
+    }
+
     fn snapshot(&self) -> Snapshot {
         let stats = self.queue.stats();
         let mut unready = Vec::new();
@@ -89,6 +98,7 @@ impl Vitals for AgentVitals {
             sources: self.ledger.sums(),
             streams: self.ledger.streams(),
             records_refused: self.ledger.records_refused.load(Ordering::Relaxed),
+            restarts: self.restarts.counts(),
             queue_damages: stats.damaged_frames,
             queue_sync_failures: stats.sync_failures,
             queue: Some(v1::QueueStatus { bytes: stats.disk_bytes, max_bytes: stats.max_bytes }),

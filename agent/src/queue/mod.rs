@@ -320,6 +320,12 @@ impl Queue {
         lock(&log.state).stats(log.storage.now(), log.max_bytes)
     }
 
+    /// Whether nothing becomes durable by itself any more, because the queue's thread has panicked.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.handle.committer.as_ref().is_some_and(JoinHandle::is_finished)
+    }
+
     /// Whether every destination has acknowledged every entry.
     #[must_use]
     pub fn is_drained(&self) -> bool {

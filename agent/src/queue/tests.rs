@@ -212,3 +212,16 @@ async fn a_reader_waits_for_the_committer_and_ends_after_the_last_entry_of_a_clo
     assert_eq!(reading.await.unwrap(), (Some("one".into()), Some("two".into()), None, true));
     assert!(queue.is_drained());
 }
+
+#[test]
+fn s12_a_panic_of_the_queues_thread_is_noticed() {
+    // A linger that no clock can reach is what makes the thread panic.
+    let sim = Sim::default();
+    let (queue, _) = Queue::open(&dir(), &small(), &["otlp"], Arc::new(sim), Duration::MAX).unwrap();
+    assert!(!queue.has_failed());
+    append(&queue, b"one", &[]);
+    while !queue.has_failed() {
+        std::thread::yield_now();
+    }
+    assert_eq!(queue.sync().unwrap(), Seq(1), "what it holds can still be made durable");
+}

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown};
+use rustix::process::{Resource, getrlimit};
 use tokio::{
     net::{TcpListener, TcpStream},
     pin, select,
@@ -13,6 +14,9 @@ use tokio::{
 
 /// More wait in the kernel's backlog.
 const MAX_CONNECTIONS: usize = 256;
+
+/// The part of the process's file descriptors that the connections of one listener may take.
+const PART: u64 = 8;
 
 /// How long to wait when a connection cannot be taken, as when all file descriptors are in use.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
@@ -27,7 +31,7 @@ pub async fn serve<C>(
     C: GracefulConnection + Send + 'static,
     C::Error: Send,
 {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let places = Arc::new(Semaphore::new(most(getrlimit(Resource::Nofile).current)));
     let graceful = GracefulShutdown::new();
     // Owns the connections: what is still open when this function returns ends with it.
     let mut connections = JoinSet::new();
@@ -59,4 +63,22 @@ pub async fn serve<C>(
     }
     drop(listener);
     let _ = timeout(grace, graceful.shutdown()).await;
+}
+
+/// How many connections there may be at once with that limit of descriptors.
+fn most(limit: Option<u64>) -> usize {
+    let part = limit.and_then(|limit| usize::try_from(limit / PART).ok());
+    part.map_or(MAX_CONNECTIONS, |part| part.clamp(1, MAX_CONNECTIONS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s7_connections_leave_descriptors_for_all_else() {
+        for (limit, connections) in [(Some(64), 8), (Some(4), 1), (Some(1 << 20), 256), (None, 256)] {
+            assert_eq!(most(limit), connections);
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::{
     Forgotten, Origin, Receipt, Resource, Severity, SourceKind, Tally, UnixNanos, origin::Stream, wire::Outline,
@@ -17,6 +17,9 @@ pub enum Input {
     Event(Event),
     /// Records that are encoded already.
     Pushed(Pushed),
+    /// Asks to be told when all that was handed over before is in the queue, and lines that have no end yet are
+    /// forgotten: a source that was cut short reads them again.
+    Settle(oneshot::Sender<()>),
 }
 
 /// Consecutive bytes of one stream.

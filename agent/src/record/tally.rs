@@ -159,6 +159,16 @@ impl Ledger {
         ended.settle();
     }
 
+    /// Ends the streams that nobody else knows any more: their source was cut short.
+    pub fn close_forsaken(&self) {
+        for tally in self.streams() {
+            // The ledger's own and this one.
+            if Arc::strong_count(&tally) <= 2 {
+                self.close(&tally);
+            }
+        }
+    }
+
     /// The streams that are open.
     #[must_use]
     pub fn streams(&self) -> Vec<Arc<Tally>> {

@@ -92,7 +92,7 @@ pub(super) fn router(parts: Parts, address: SocketAddr, stopping: watch::Receive
         stopping,
     };
     Router::new()
-        .route("/livez", get(async || Json(json!({"live": true}))))
+        .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .route(
             "/metrics",
@@ -113,6 +113,12 @@ pub(super) fn router(parts: Parts, address: SocketAddr, stopping: watch::Receive
             Fault::new(StatusCode::METHOD_NOT_ALLOWED, "this method is not answered here; use GET")
         })
         .layer(map_response(guard::add_headers))
+}
+
+async fn livez(State(shared): State<Shared>) -> impl IntoResponse {
+    let stuck = shared.vitals.stuck();
+    let status = if stuck.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(json!({"live": stuck.is_empty(), "stuck": stuck})))
 }
 
 async fn readyz(State(shared): State<Shared>) -> impl IntoResponse {

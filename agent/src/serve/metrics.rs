@@ -22,6 +22,10 @@ pub(super) fn render(snapshot: &Snapshot) -> String {
     out.sample(&[], u8::from(snapshot.unready.is_empty()));
     out.gauge("runlog_start_time_seconds", "Unix time at which runlog started.");
     out.sample(&[], snapshot.started as f64 / 1e9);
+    out.counter("runlog_restarts_total", "Starts of a part after it panicked, which is a bug.");
+    for (part, restarts) in &snapshot.restarts {
+        out.sample(&[("part", part)], restarts);
+    }
     sources(&mut out, snapshot);
     queue(&mut out, snapshot);
     destinations(&mut out, snapshot);
@@ -186,6 +190,7 @@ mod tests {
             started: 1_500_000_000,
             degraded: Vec::new(),
             records_refused: 3,
+            restarts: BTreeMap::from([("source.file".to_owned(), 2)]),
             queue_damages: 2,
             queue_sync_failures: 1,
             unready: Vec::new(),
@@ -230,6 +235,7 @@ mod tests {
             "runlog_filtered_lines_total{source=\"file\",level=\"debug\"} 4\n",
             "runlog_stream_lag_bytes{source=\"file\",stream=\"a\\\"b\\\\c\\nrunlog_fake 1\"} 42\n",
             "runlog_start_time_seconds 1.5\n",
+            "runlog_restarts_total{part=\"source.file\"} 2\n",
             "runlog_queue_bytes 5\n",
             "runlog_exported_records_total{destination=\"default\"} 4503599627370496\n",
             "runlog_oldest_pending_seconds{destination=\"default\"} 1.5\n",

@@ -42,6 +42,18 @@ impl Vitals for Unwell {
     }
 }
 
+struct Stuck;
+
+impl Vitals for Stuck {
+    fn snapshot(&self) -> Snapshot {
+        panic!("a part that is stuck may hold what this asks for")
+    }
+
+    fn stuck(&self) -> Vec<&'static str> {
+        vec!["queue"]
+    }
+}
+
 struct Site {
     address: SocketAddr,
     store: Arc<Store>,
@@ -172,6 +184,15 @@ async fn what_cannot_be_answered_says_why_as_json() {
     let response = site.send(request.unwrap()).await;
     assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
     assert!(serde_json::from_slice::<Json>(&bytes(response).await).unwrap()["error"].is_string());
+}
+
+#[tokio::test]
+async fn s13_life_is_told_without_asking_the_part_that_is_stuck() {
+    let site = Site::with(Arc::new(Well)).await;
+    assert_eq!(site.json::<Json>("/livez").await, (StatusCode::OK, json!({"live": true, "stuck": []})));
+    let site = Site::with(Arc::new(Stuck)).await;
+    let stuck = json!({"live": false, "stuck": ["queue"]});
+    assert_eq!(site.json::<Json>("/livez").await, (StatusCode::SERVICE_UNAVAILABLE, stuck));
 }
 
 #[tokio::test]

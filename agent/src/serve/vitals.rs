@@ -13,6 +13,12 @@ const NAMED_STREAMS: usize = 50;
 pub trait Vitals: Send + Sync {
     /// The present state. Called for each request for health, metrics or status; does not wait.
     fn snapshot(&self) -> Snapshot;
+
+    /// The parts of runlog that have made no progress for so long that it has to be started again. Does not wait, not
+    /// even for a part that is stuck.
+    fn stuck(&self) -> Vec<&'static str> {
+        Vec::new()
+    }
 }
 
 /// The state at one moment.
@@ -34,6 +40,8 @@ pub struct Snapshot {
     pub queue_damages: u64,
     /// How often the queue could not be made durable.
     pub queue_sync_failures: u64,
+    /// How often parts that had panicked were started again, by their names.
+    pub restarts: BTreeMap<String, u64>,
     /// The queue; `None` where there is none.
     pub queue: Option<v1::QueueStatus>,
     /// The destinations, with what waits for them.

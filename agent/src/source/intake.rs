@@ -1,6 +1,7 @@
 //! The door between sources and the pipeline: bounded in bytes.
 
 use std::{
+    cell::RefCell,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -15,6 +16,8 @@ use tokio::{
 };
 
 use crate::record::{Chunk, Input, Pushed};
+
+use super::turns::Turns;
 
 /// What a chunk occupies at least, so that the number of waiting inputs is bounded as well.
 const SMALLEST_SHARE: usize = 4 * 1024;
@@ -32,6 +35,8 @@ pub struct Intake {
 #[derive(Debug)]
 pub struct Outlet {
     receiver: Receiver<Input>,
+    /// What was taken off the channel and not given out yet.
+    turns: RefCell<Turns>,
     is_held_up: HeldUp,
 }
 
@@ -82,7 +87,7 @@ pub fn intake(budget_bytes: usize) -> (Intake, Outlet) {
     // Each waiting chunk holds at least the smallest share, so a sender with a permit finds a free place.
     let (sender, receiver) = sync_channel(budget_bytes / SMALLEST_SHARE + 64);
     let is_held_up = HeldUp::default();
-    let outlet = Outlet { receiver, is_held_up: is_held_up.clone() };
+    let outlet = Outlet { receiver, turns: RefCell::default(), is_held_up: is_held_up.clone() };
     (Intake { budget: Arc::new(Semaphore::new(budget_bytes)), budget_bytes, sender, is_held_up }, outlet)
 }
 
@@ -165,9 +170,18 @@ impl Outlet {
         &self.is_held_up
     }
 
-    /// Waits for the next input until `deadline`.
+    /// Waits for the next input until `deadline`. Of what waits, streams are given out in turn, each in its order.
     #[must_use]
     pub fn receive(&self, deadline: Instant) -> Received {
+        let mut turns = self.turns.borrow_mut();
+        while turns.are_open()
+            && let Ok(input) = self.receiver.try_recv()
+        {
+            turns.add(input);
+        }
+        if let Some(input) = turns.next() {
+            return Received::Input(input);
+        }
         match self.receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok(input) => Received::Input(input),
             Err(RecvTimeoutError::Timeout) => Received::Nothing,

@@ -8,6 +8,7 @@ pub mod file;
 mod intake;
 pub mod otlp;
 pub mod process;
+mod turns;
 
 pub use intake::{Closed, HeldUp, Intake, Offer, Outlet, Received, Room, Stop, StopSwitch, intake, stop_switch};
 

@@ -30,7 +30,7 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use tokio::{net::UnixStream, time::timeout};
 
-use super::{frame::Framing, log::Request, tagging::Container};
+use super::{frame::Framing, life::Exit, log::Request, tagging::Container};
 use crate::record::UnixNanos;
 
 /// How long the engine may take to answer.
@@ -168,6 +168,12 @@ impl Engine {
             .filter_map(|message| async { message.map(change).map_err(Failure::from_engine).transpose() })
     }
 
+    /// The newest entry of a container's logs.
+    pub(super) async fn newest(&self, id: &str) -> Result<Body, Failure> {
+        let path = format!("/containers/{id}/logs?stdout=1&stderr=1&timestamps=1&follow=0&tail=1");
+        timeout(PATIENCE, Body::open(&self.socket, &path)).await.map_err(|_elapsed| Failure::Silent)?
+    }
+
     /// A container's logs.
     pub(super) async fn logs(&self, id: &str, request: &Request) -> Result<Body, Failure> {
         // Without a version, as bollard asks: each engine answers with its own.
@@ -191,6 +197,8 @@ pub(super) struct Body {
     incoming: Incoming,
     /// How the answer ended, if that was seen already.
     end: Option<Result<(), hyper::Error>>,
+    /// What has arrived and was not asked for yet.
+    early: Option<Bytes>,
 }
 
 impl Body {
@@ -206,7 +214,7 @@ impl Body {
         let mut connection = Some(Box::pin(connection));
         let response = beside(&mut connection, sender.send_request(request)).await?;
         let (head, incoming) = response.into_parts();
-        let mut body = Self { connection, incoming, end: None };
+        let mut body = Self { connection, incoming, end: None, early: None };
         if head.status.is_success() {
             return Ok(body);
         }
@@ -224,6 +232,9 @@ impl Body {
 
     /// The next bytes; `None` at the end. Cancel safe. Not to be called again after the end or an error.
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, hyper::Error> {
+        if let Some(bytes) = self.early.take() {
+            return Ok(Some(bytes));
+        }
         if let Some(end) = self.end.take() {
             return end.map(|()| None);
         }
@@ -236,22 +247,22 @@ impl Body {
         }
     }
 
+    /// Waits for the next bytes, the end or an error, which [`Body::next`] then gives. Cancel safe.
+    pub(super) async fn arrives(&mut self) {
+        if self.early.is_none() && self.end.is_none() {
+            match self.next().await {
+                Ok(Some(bytes)) => self.early = Some(bytes),
+                Ok(None) => self.end = Some(Ok(())),
+                Err(error) => self.end = Some(Err(error)),
+            }
+        }
+    }
+
     /// The next bytes if they have arrived. The end and errors are left for [`Body::next`].
     pub(super) fn ready(&mut self) -> Option<Bytes> {
-        if self.end.is_some() {
-            return None;
-        }
-        match self.next().now_or_never()? {
-            Ok(Some(bytes)) => Some(bytes),
-            Ok(None) => {
-                self.end = Some(Ok(()));
-                None
-            }
-            Err(error) => {
-                self.end = Some(Err(error));
-                None
-            }
-        }
+        // Nothing has come if it would wait.
+        let _ = self.arrives().now_or_never();
+        self.early.take()
     }
 }
 
@@ -311,7 +322,11 @@ fn container(id: &str, response: ContainerInspectResponse) -> Container {
     let config = response.config.unwrap_or_default();
     let state = response.state.unwrap_or_default();
     let name = response.name.unwrap_or_default();
-    let started_at = state.started_at.filter(|text| !text.starts_with("0001-")).unwrap_or_default();
+    let moment = |text: Option<String>| text.filter(|text| !text.starts_with("0001-")).unwrap_or_default();
+    let (started_at, finished_at) = (moment(state.started_at), moment(state.finished_at));
+    let is_over = state.running != Some(true) && !finished_at.is_empty();
+    let exit =
+        Exit { code: state.exit_code.unwrap_or_default(), is_oom_killed: state.oom_killed == Some(true), finished_at };
     Container {
         id: response.id.unwrap_or_else(|| id.to_owned()),
         name: name.strip_prefix('/').unwrap_or(&name).to_owned(),
@@ -321,6 +336,7 @@ fn container(id: &str, response: ContainerInspectResponse) -> Container {
         framing: if config.tty == Some(true) { Framing::Raw } else { Framing::Multiplexed },
         running: state.running == Some(true),
         started_at,
+        exit: is_over.then_some(exit),
     }
 }
 

@@ -192,6 +192,7 @@ fn read(bytes: &[u8]) -> Result<Container, String> {
         framing: Framing::Multiplexed,
         running: written.state.running,
         started_at: String::new(),
+        exit: None,
     })
 }
 

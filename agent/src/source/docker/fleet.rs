@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     mem,
+    panic::resume_unwind,
     path::Path,
     sync::Arc,
     time::Duration,
@@ -208,10 +209,9 @@ impl Fleet {
     async fn joined(&mut self, engine: &Engine, joined: Result<(Id, Outcome), JoinError>) {
         let (task, outcome) = match joined {
             Ok(joined) => joined,
-            Err(failed) => {
-                error!(error = %failed, "a container's reader failed");
-                (failed.id(), Outcome::LeftOut)
-            }
+            // All readers are started again, behind what they have handed over.
+            Err(failed) if failed.is_panic() => resume_unwind(failed.into_panic()),
+            Err(failed) => (failed.id(), Outcome::Stopped),
         };
         let Some(id) = self.by_task.remove(&task) else { return };
         let again = matches!(self.vessels.get(&id), Some(Vessel::Read { again: true }));

@@ -161,6 +161,13 @@ impl Log {
         self.seeking.is_some()
     }
 
+    /// Whether that is the entry which was taken last of its stream.
+    pub(super) fn is_newest(&self, entry: &Entry<'_>) -> bool {
+        let place = self.streams[entry.stdio as usize].place.as_ref();
+        let last = place.and_then(|place| place.tail().ring.runs().back().map(|run| run.print));
+        last == Some(Print::of(entry.time, entry.payload))
+    }
+
     /// Says when the entries that follow were received.
     pub(super) const fn received(&mut self, now: UnixNanos) {
         self.observed = now;
@@ -310,6 +317,11 @@ impl Log {
     /// Payload bytes that were handed over, to see whether a connection was worth it.
     pub(super) fn sent(&self) -> u64 {
         self.streams.iter().map(|stream| stream.sent_to).sum()
+    }
+
+    /// What its lines are tagged with.
+    pub(super) const fn tags(&self) -> &Tags {
+        &self.tags
     }
 
     /// What is ready for the pipeline, in order. The caller takes it all.

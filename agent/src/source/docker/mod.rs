@@ -12,6 +12,7 @@ mod files;
 mod fleet;
 mod frame;
 mod health;
+mod life;
 mod log;
 mod own;
 mod place;
@@ -31,7 +32,11 @@ use tokio::sync::watch;
 
 use crate::{config::Switch, source::Context};
 
-use self::{fleet::Fleet, own::OwnContainer, reader::Shared};
+use self::{
+    fleet::Fleet,
+    own::OwnContainer,
+    reader::{SILENCE, Shared},
+};
 
 /// Collects the logs of containers until `context.stop` is thrown and what the engine has then was handed over.
 ///
@@ -42,6 +47,8 @@ pub async fn collect(config: Config, context: Context, tagging: Tagging, health:
     if config.collect == Switch::Off {
         return;
     }
+    let run_id = tagging.run_id.clone();
     let tagger = Box::new(move |container: &tagging::Container| tagging.tags(container));
-    Fleet::new(Shared { config, context, tagger, own: OwnContainer::find() }, health).run().await;
+    let shared = Shared { config, context, tagger, own: OwnContainer::find(), run_id, silence: SILENCE };
+    Fleet::new(shared, health).run().await;
 }

@@ -50,7 +50,7 @@ mod tests {
     const OTHER: &str = "00000a5e9b7d2486f0e1d2c3b4a5968778695a4b3c2d1e0f9a8b7c6d5e4f3021";
 
     #[test]
-    fn the_own_container_is_known_by_cgroup_or_mount_or_host_name() {
+    fn s17_the_own_container_is_known_by_cgroup_or_mount_or_host_name() {
         let mount = format!("1 2 8:1 /var/lib/docker/containers/{ID}/hostname /etc/hostname rw - ext4 /dev/sda rw");
         let cases = [
             (format!("12:memory:/docker/{ID}\n0::/"), String::new(), "trainer\n"),

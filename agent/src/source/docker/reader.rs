@@ -11,14 +11,26 @@ use super::{
     engine::{Body, Engine, Failure},
     files::are_read,
     frame::{DecodeError, Decoder, Stdio},
+    life,
     log::{Log, Taken, key},
     own::OwnContainer,
     tagging::{Container, Tags},
 };
-use crate::source::{Closed, Context};
+use crate::{
+    record::Input,
+    run::RunId,
+    source::{Closed, Context},
+};
 
 /// How long the engine may send nothing although more has to come.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long a running container may be silent before the engine is asked whether it is. Engines have stopped to send
+/// what they still wrote down, around rotations (moby issues 23913, 35332, 37646, 39235).
+pub(super) const SILENCE: Duration = Duration::from_secs(30);
+
+/// How long what the engine has just written may be on its way.
+const LAST_CHANCE: Duration = Duration::from_millis(500);
 
 /// Bytes after which the pipeline is given what was read, although more is there.
 const MUCH: usize = 64 * 1024;
@@ -32,6 +44,10 @@ pub(super) struct Shared {
     pub context: Context,
     pub tagger: Box<Tagger>,
     pub own: OwnContainer,
+    /// The agent's own run, which no container begins or ends.
+    pub run_id: RunId,
+    /// See [`SILENCE`].
+    pub silence: Duration,
 }
 
 /// Whether a container that has ended before is read.
@@ -59,6 +75,8 @@ pub(super) struct Remains {
     log: Box<Log>,
     started_at: String,
     progress: Progress,
+    /// Whether the start of what runs now, or a line of it, was handed over, and its end was not.
+    is_alive: bool,
 }
 
 impl Remains {
@@ -100,6 +118,8 @@ enum Ending {
     Complete,
     /// The place where reading has to go on did not come.
     Lost,
+    /// The engine has entries that it does not send.
+    Stalled,
     Stopped,
     Broken(Trouble),
     /// The pipeline takes nothing more.
@@ -156,7 +176,7 @@ impl Reader {
     /// One look at the container and one connection to its logs.
     async fn step(&self, current: &mut Option<Remains>, last_chance: bool) -> Result<Step, Trouble> {
         let Some(container) = self.engine.inspect(&self.id).await? else { return Ok(Step::Leave(Outcome::Removed)) };
-        let Remains { log, started_at, progress } = match current {
+        let Remains { log, started_at, progress, is_alive } = match current {
             Some(remains) => remains,
             None => match self.first_seen(&container) {
                 Ok(remains) => current.insert(remains),
@@ -167,6 +187,7 @@ impl Reader {
             // A line that the former process left unfinished does not go on in the next one.
             log.close();
             started_at.clone_from(&container.started_at);
+            *is_alive = self.tell_start(&container, log);
         } else if *progress == Progress::Complete && !container.running {
             return Ok(Step::End);
         }
@@ -174,13 +195,19 @@ impl Reader {
             *progress = Progress::Reading;
         }
         let follow = container.running && !last_chance;
+        let sent = log.sent();
         let ending = self.connection(&container, log, follow).await;
         log.flush();
+        *is_alive |= log.sent() > sent;
         if hand_over(log, &self.shared.context).await.is_err() {
             return Ok(Step::Leave(Outcome::Stopped));
         }
         match ending {
             Ending::Stopped => Ok(Step::Again),
+            Ending::Stalled => {
+                warn!(container = %container.name, "the engine has stopped to send the container's lines, asking again");
+                Ok(Step::Again)
+            }
             Ending::Closed => Ok(Step::Leave(Outcome::Stopped)),
             Ending::Lost => {
                 log.lost();
@@ -204,6 +231,10 @@ impl Reader {
                 }
                 *progress = Progress::Complete;
                 log.close();
+                // An end that was told before is not told at each start of the agent.
+                if std::mem::take(is_alive) {
+                    self.tell_end(&container, log);
+                }
                 Ok(if hand_over(log, &self.shared.context).await.is_err() {
                     Step::Leave(Outcome::Stopped)
                 } else {
@@ -222,7 +253,7 @@ impl Reader {
     }
 
     fn first_seen(&self, container: &Container) -> Result<Remains, Outcome> {
-        let Shared { config, context, tagger, own } = &*self.shared;
+        let Shared { config, context, tagger, own, .. } = &*self.shared;
         if !container.is_wanted(&config.labels, own) {
             return Err(Outcome::LeftOut);
         }
@@ -235,7 +266,29 @@ impl Reader {
             return Err(Outcome::Skipped);
         }
         let log = Log::new(&self.id, container.framing, tagger(container), Arc::clone(&context.ledger), stored);
-        Ok(Remains { log: Box::new(log), started_at: container.started_at.clone(), progress: Progress::Reading })
+        let mut log = Box::new(log);
+        let is_alive = !begun && container.running && self.tell_start(container, &mut log);
+        let started_at = container.started_at.clone();
+        Ok(Remains { log, started_at, progress: Progress::Reading, is_alive })
+    }
+
+    /// Tells that a run began with its container. False if the container's run is the agent's.
+    fn tell_start(&self, container: &Container, log: &mut Log) -> bool {
+        let has_own_run = log.tags().resource.run_id != self.shared.run_id.as_str();
+        if has_own_run {
+            let event = life::started(container, log.tags(), self.shared.context.clock.now());
+            log.outgoing().push(Input::Event(event));
+        }
+        has_own_run
+    }
+
+    /// Tells that a run ended with its container.
+    fn tell_end(&self, container: &Container, log: &mut Log) {
+        let has_own_run = log.tags().resource.run_id != self.shared.run_id.as_str();
+        if let Some(exit) = container.exit.as_ref().filter(|_| has_own_run) {
+            let event = life::ended(container, exit, log.tags(), self.shared.context.clock.now());
+            log.outgoing().push(Input::Event(event));
+        }
     }
 
     async fn connection(&self, container: &Container, log: &mut Log, follow: bool) -> Ending {
@@ -249,7 +302,7 @@ impl Reader {
         };
         let mut decoder = Decoder::new(container.framing, request.seams);
         loop {
-            let silence = if !may_stop || log.is_seeking() { PATIENCE } else { Duration::MAX };
+            let silence = if !may_stop || log.is_seeking() { PATIENCE } else { self.shared.silence };
             let received = tokio::select! {
                 biased;
                 () = stop.thrown(), if may_stop => return Ending::Stopped,
@@ -270,7 +323,12 @@ impl Reader {
                     };
                 }
                 Ok(Err(error)) => return Ending::Broken(Failure::Http(error).into()),
-                Err(_elapsed) if may_stop => return Ending::Lost,
+                Err(_elapsed) if may_stop && log.is_seeking() => return Ending::Lost,
+                Err(_elapsed) if may_stop => match self.has_unsent(container, log, &mut body).await {
+                    Ok(true) => return Ending::Stalled,
+                    Ok(false) => continue,
+                    Err(trouble) => return Ending::Broken(trouble),
+                },
                 Err(_elapsed) => return Ending::Broken(Failure::Silent.into()),
             };
             match taken {
@@ -283,6 +341,24 @@ impl Reader {
                 return Ending::Closed;
             }
         }
+    }
+
+    /// Whether the engine has a newer entry than the last that came on this connection, and nothing on its way.
+    async fn has_unsent(&self, container: &Container, log: &Log, body: &mut Body) -> Result<bool, Trouble> {
+        let mut newest = self.engine.newest(&self.id).await?;
+        let mut decoder = Decoder::new(container.framing, Vec::new());
+        while let Some(bytes) =
+            timeout(PATIENCE, newest.next()).await.map_err(|_| Failure::Silent)?.map_err(Failure::Http)?
+        {
+            decoder.feed(&bytes);
+        }
+        decoder.end();
+        let mut has_unsent = false;
+        while let Some(entry) = decoder.next()? {
+            has_unsent = !log.is_newest(&entry);
+        }
+        // What comes meanwhile is looked at by who waits for it.
+        Ok(has_unsent && timeout(LAST_CHANCE, body.arrives()).await.is_err())
     }
 
     /// Says each trouble once until another one comes.

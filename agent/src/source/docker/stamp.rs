@@ -23,7 +23,8 @@ pub(super) fn split(bytes: &[u8]) -> Result<Option<(UnixNanos, usize)>, NoStamp>
     if may_become_one && head.len() < LONGEST { Ok(None) } else { Err(NoStamp) }
 }
 
-fn parse(text: &[u8]) -> Option<UnixNanos> {
+/// Reads a time as the engine writes it, in RFC 3339.
+pub(super) fn parse(text: &[u8]) -> Option<UnixNanos> {
     let separators = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':')];
     if text.len() < 20 || separators.iter().any(|&(at, byte)| text[at] != byte) {
         return None;

@@ -5,7 +5,7 @@ mod tests;
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{config::Label, frame::Framing, own::OwnContainer};
+use super::{config::Label, frame::Framing, life::Exit, own::OwnContainer};
 use crate::{
     record::{Resource, Severity},
     run::{self, Facts, Identity, RunId},
@@ -47,6 +47,8 @@ pub(super) struct Container {
     pub running: bool,
     /// Differs from one start to the next; empty if it was never started.
     pub started_at: String,
+    /// How it ended, if it has.
+    pub exit: Option<Exit>,
 }
 
 /// What all lines of a container carry.

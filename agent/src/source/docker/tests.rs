@@ -3,7 +3,7 @@
 mod engine;
 mod sink;
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use engine::{FakeContainer, FakeEngine};
 use sink::Sink;
@@ -13,6 +13,7 @@ use super::{fleet::Fleet, own::OwnContainer, reader::Shared, tagging::Tags, *};
 use crate::{
     config::Switch,
     record::{Resource, Severity, SystemClock},
+    run::RunId,
     source::{StopSwitch, intake, stop_switch},
 };
 
@@ -46,7 +47,15 @@ impl Source {
             attributes: Vec::new(),
             level: Severity::TRACE,
         });
-        let shared = Shared { config, context, tagger, own: OwnContainer::default() };
+        let run_id = RunId::new("of-the-agent").unwrap();
+        let shared = Shared {
+            config,
+            context,
+            tagger,
+            own: OwnContainer::default(),
+            run_id,
+            silence: Duration::from_millis(100),
+        };
         let task = tokio::spawn(Fleet::new(shared, sender).run());
         Self { task, switch, health, sink: Sink::start(outlet) }
     }
@@ -91,7 +100,7 @@ async fn running_ended_and_later_containers_are_read_each_line_once() {
 }
 
 #[tokio::test]
-async fn a_connection_that_breaks_anywhere_costs_no_byte_and_repeats_none() {
+async fn d3_a_connection_that_breaks_anywhere_costs_no_byte_and_repeats_none() {
     let engine = FakeEngine::start();
     let mut container = FakeContainer::running().times_go_back();
     let mut expected = [String::new(), String::new()];
@@ -113,6 +122,35 @@ async fn a_connection_that_breaks_anywhere_costs_no_byte_and_repeats_none() {
     assert_eq!(text(&received["trainer/stdout"]), expected[0]);
     assert_eq!(text(&received["trainer/stderr"]), expected[1]);
     assert!(engine.connections() > 14, "{} connections", engine.connections());
+}
+
+#[tokio::test]
+async fn d1_lines_that_the_engine_keeps_back_are_asked_for_again() {
+    let engine = FakeEngine::start();
+    engine.add("trainer", FakeContainer::running().line("stdout", "one\n").line("stderr", "two\n"));
+    engine.stall_after(2);
+    let mut source = Source::start(config(engine.socket()), BTreeMap::new());
+    source.sink.has("trainer/stderr", "two\n").await;
+    engine.is_asked_for_the_newest(1).await;
+    assert_eq!(engine.connections(), 1, "nothing is kept back");
+
+    engine.line("trainer", "stdout", "three\n");
+
+    source.sink.has("trainer/stdout", "one\nthree\n").await;
+    assert_eq!(engine.connections(), 2, "the first connection has sent it");
+    source.stop().await;
+}
+
+#[tokio::test]
+async fn d1_a_container_that_is_silent_keeps_its_connection() {
+    let engine = FakeEngine::start();
+    engine.add("trainer", FakeContainer::running().line("stdout", "one\n"));
+    engine.add("mute", FakeContainer::running());
+    let mut source = Source::start(config(engine.socket()), BTreeMap::new());
+    source.sink.has("trainer/stdout", "one\n").await;
+    engine.is_asked_for_the_newest(6).await;
+    assert_eq!(engine.connections(), 2);
+    source.stop().await;
 }
 
 #[tokio::test]
@@ -155,6 +193,36 @@ async fn a_container_that_is_started_again_goes_on_and_repeats_nothing() {
 
     let (received, _) = source.stop().await;
     assert_eq!(text(&received["trainer/stdout"]), "first\ncutsecond\n");
+}
+
+#[tokio::test]
+async fn a_run_starts_and_ends_with_its_container_and_both_are_told_once() {
+    let engine = FakeEngine::start();
+    engine.add("trainer", FakeContainer::running().line("stdout", "first\n"));
+    engine.add("of-the-agent", FakeContainer::running().line("stdout", "not its own run\n"));
+    let mut source = Source::start(config(engine.socket()), BTreeMap::new());
+    source.sink.has("trainer/stdout", "first\n").await;
+    source.sink.has("of-the-agent/stdout", "not its own run\n").await;
+    engine.end("of-the-agent");
+    engine.end("trainer");
+    source.sink.has_events(&["ml.run.start", "ml.run.end"]).await;
+    engine.start_again("trainer");
+    engine.line("trainer", "stdout", "second\n");
+    source.sink.has_events(&["ml.run.start", "ml.run.end", "ml.run.start"]).await;
+    let (_, positions) = source.stop().await;
+
+    // The next agent goes on with it, and one after that has nothing to tell.
+    let mut source = Source::start(config(engine.socket()), positions);
+    engine.line("trainer", "stdout", "third\n");
+    source.sink.has("trainer/stdout", "third\n").await;
+    engine.end("trainer");
+    source.sink.has_events(&["ml.run.end"]).await;
+    let (_, positions) = source.stop().await;
+    let mut source = Source::start(config(engine.socket()), positions);
+    source.health.wait_for(|health| health.state == State::Collecting).await.unwrap();
+    source.health.wait_for(|health| health.containers == 0).await.unwrap();
+    source.sink.has_events(&[]).await;
+    drop(source.stop().await);
 }
 
 #[tokio::test]

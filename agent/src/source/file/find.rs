@@ -13,7 +13,7 @@ use tracing::{debug, info, warn};
 use crate::record::SourceKind;
 
 use super::{
-    Closed, FileSource, Rest,
+    Closed, FAILED_LOOK, FileSource, Rest,
     bookmark::FilePosition,
     disk::{Handle, folder_of, path_in},
     globs::{Interest, Visit},
@@ -110,7 +110,8 @@ impl FileSource {
         self.roots = self.roots_now();
         // From the end on, so that a slow walk leaves time for reading.
         self.next_check = Instant::now() + self.config.scan;
-        let pause = if self.watch.is_complete() { IDLE_WALK.max(self.config.scan) } else { self.config.scan };
+        let idle = if self.complained.is_empty() { IDLE_WALK } else { FAILED_LOOK };
+        let pause = if self.watch.is_complete() { idle.max(self.config.scan) } else { self.config.scan };
         self.next_walk = Instant::now() + pause;
     }
 
@@ -201,10 +202,16 @@ impl FileSource {
                 self.complained.remove(path);
                 slot
             }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.complained.remove(path);
+                None
+            }
             Err(error) => {
-                if error.kind() != io::ErrorKind::NotFound && self.complained.insert(path.to_owned()) {
+                if self.complained.insert(path.to_owned()) {
                     warn!(path = %path.display(), error = %error, "cannot open file, trying again");
                 }
+                // Nobody tells when it may be opened.
+                self.next_walk = self.next_walk.min(Instant::now() + FAILED_LOOK);
                 None
             }
         }
@@ -215,6 +222,9 @@ impl FileSource {
         if let Some(slot) = self.tails.by_id(id) {
             self.is_now_at(slot, path);
             return Ok(Some(slot));
+        }
+        if self.own_output.contains(&id) {
+            return Ok(None);
         }
         if self.is_left_out(path) {
             // What the engine knows of a container may be written after its log was made.

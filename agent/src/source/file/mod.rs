@@ -12,6 +12,7 @@ mod bookmark;
 mod config;
 mod container;
 mod disk;
+mod drain;
 mod find;
 mod globs;
 mod identity;
@@ -24,11 +25,12 @@ mod watch;
 
 pub use config::Config;
 pub use disk::{Disk, Entry, Extent, Handle, Kind, RealDisk};
+pub use identity::FileId;
 
 use std::{
     collections::{BTreeMap, HashSet},
     io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
@@ -77,6 +79,8 @@ pub struct FileSource {
     tagging: Tagging,
     /// Those of a Docker engine, which say themselves what they are tagged with.
     containers: Option<docker::Files>,
+    /// Files that this process writes its own messages into.
+    own_output: Vec<FileId>,
     disk: Arc<dyn Disk>,
     runtime: runtime::Handle,
     globs: Arc<Globs>,
@@ -128,6 +132,7 @@ impl FileSource {
             context,
             tagging,
             containers: None,
+            own_output: Vec::new(),
             disk,
             runtime,
             tails: Tails::new(),
@@ -141,6 +146,15 @@ impl FileSource {
             next_search: now,
             next_closing: now,
         }
+    }
+
+    /// Leaves out the files that this process itself prints into. A message about one of them would make another.
+    #[must_use]
+    pub fn without_own_output(mut self) -> Self {
+        // One that is no regular file, or closed, is in no glob.
+        let look = |name| self.disk.look(Path::new(name)).ok().flatten().map(|(id, _)| id);
+        self.own_output = ["/proc/self/fd/1", "/proc/self/fd/2"].into_iter().filter_map(look).collect();
+        self
     }
 
     /// Follows the files. Blocks; meant for a thread of its own. Ends when the stop is thrown and all is read, or
@@ -200,26 +214,6 @@ impl FileSource {
             next = next.min(Instant::now() + LONGEST_SLEEP);
         }
         next
-    }
-
-    /// Reads what is there now of every file, to its end, and closes it.
-    fn drain(&mut self) -> Result<(), Closed> {
-        self.walk();
-        let slots: Vec<Slot> = self.tails.iter().map(|(slot, _)| slot).collect();
-        for slot in slots {
-            let access = self.open_to_read(slot);
-            if let Access::Gone = access {
-                self.give_up(slot)?;
-            }
-            let Some(mut tail) = self.tails.remove(slot) else { continue };
-            if let Access::Open = access {
-                while let Turn::Read(chunk) = tail.read(self.context.clock.now()) {
-                    self.send(chunk)?;
-                }
-            }
-            self.close(&tail, Rest::IsKept)?;
-        }
-        Ok(())
     }
 
     /// Reads files that are due, in turn, until each has been read to its end once, or for a while: hints wait

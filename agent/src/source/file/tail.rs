@@ -222,9 +222,21 @@ impl Tail {
     /// is still on its way to the queue and would need the file for its position.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        let is_at_line = self.last_bytes.last().is_none_or(|byte| byte == b'\n');
         let is_alone = self.awake.as_ref().is_some_and(|awake| Arc::strong_count(&awake.origin) == 1);
-        self.is_present && self.is_rested && self.is_at_end() && is_at_line && is_alone
+        self.is_present && self.is_rested && self.is_at_end() && self.is_between_lines() && is_alone
+    }
+
+    /// Whether what was read ends with a line.
+    #[must_use]
+    pub fn is_between_lines(&self) -> bool {
+        self.last_bytes.last().is_none_or(|byte| byte == b'\n')
+    }
+
+    /// Where the open file ends now. What cannot be looked at ends where it was read to.
+    #[must_use]
+    pub fn present_end(&self) -> u64 {
+        let extent = self.awake.as_ref().and_then(|awake| awake.handle.extent().ok());
+        extent.map_or(self.offset, |extent| extent.size)
     }
 
     /// What has to be known to open its stream.

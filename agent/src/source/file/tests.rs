@@ -1,14 +1,18 @@
 mod closing;
 mod finding;
 
-use std::{fs, io::Write, thread::JoinHandle};
+use std::{
+    fs,
+    io::{Seek, SeekFrom, Write},
+    thread::JoinHandle,
+};
 
 use crate::{
-    record::{Ending, Format, Ledger, Origin, ReadTo, SystemClock},
+    record::{Bookmark, Clock, Ending, Format, Ledger, Origin, ReadTo, SystemClock, UnixNanos},
     source::{Outlet, Received, StopSwitch, intake, stop_switch},
 };
 
-use super::*;
+use super::{bookmark::FileBookmark, *};
 
 /// A file source that works in a folder of its own, and what it has handed over.
 struct Reading {
@@ -27,6 +31,7 @@ struct Reading {
     /// Newest position per key, as a queue would have it.
     positions: BTreeMap<String, Vec<u8>>,
     ledger: Arc<Ledger>,
+    clock: Arc<dyn Clock>,
 }
 
 /// What is remembered of an [`Origin`]. Not the origin itself, which would keep its file open.
@@ -81,6 +86,7 @@ impl Reading {
             streams: Vec::new(),
             positions: BTreeMap::new(),
             ledger: Arc::default(),
+            clock: Arc::new(SystemClock),
         }
     }
 
@@ -101,7 +107,7 @@ impl Reading {
             stop,
             ledger: Arc::clone(&self.ledger),
             positions: Arc::new(self.positions.clone()),
-            clock: Arc::new(SystemClock),
+            clock: Arc::clone(&self.clock),
         };
         let tagging = Tagging {
             resource: Arc::new(Resource { run_id: "run".into(), encoded: Vec::new() }),
@@ -132,7 +138,7 @@ impl Reading {
         match self.outlet.receive(Instant::now() + Duration::from_secs(20)) {
             Received::Finished => false,
             Received::Nothing => panic!("nothing came for 20 s, so far: {:?}", self.texts()),
-            Received::Input(Input::Event(_) | Input::Pushed(_)) => true,
+            Received::Input(Input::Event(_) | Input::Pushed(_) | Input::Settle(_)) => true,
             Received::Input(Input::Chunk(chunk)) => {
                 let known = self.streams.iter().position(|(told, _)| told.uid_prefix == chunk.origin.uid_prefix);
                 let index = known.unwrap_or_else(|| {
@@ -345,6 +351,93 @@ fn what_is_written_before_the_stop_is_read_before_the_end() {
     reading.append("b.log", "no newline");
     reading.stop();
     assert_eq!(reading.streams.iter().map(|(_, bytes)| bytes.len()).sum::<usize>(), 4 + big.len() + 10);
+}
+
+#[test]
+fn s1_a_file_that_grows_faster_than_it_is_read_does_not_hold_the_stop() {
+    let mut reading = Reading::new();
+    let mut growing = fs::File::create(reading.path("a.log")).unwrap();
+    let mut size = 0;
+    let mut grow = || {
+        // A chunk is a quarter of this.
+        let piece = vec![b'x'; 1 << 20];
+        growing.write_all(&piece).unwrap();
+        size += piece.len();
+    };
+    grow();
+    reading.until(|reading| !reading.streams.is_empty());
+    reading.switch.take().unwrap().throw();
+    while reading.receive() {
+        grow();
+        assert!(reading.streams[0].1.len() < 64 << 20, "the end is never reached");
+    }
+    reading.thread.take().unwrap().join().unwrap();
+    assert!(reading.streams[0].1.len() < size, "it did have an end");
+    assert!(!reading.streams[0].0.is_ended, "a line that goes on was ended");
+}
+
+#[test]
+fn s1_a_line_that_nobody_goes_on_with_is_ended_by_the_stop() {
+    let mut reading = Reading::new();
+    reading.append("a.log", "one\nno newline");
+    reading.stop();
+    assert_eq!(reading.texts(), ["one\nno newline"]);
+    assert!(reading.streams[0].0.is_ended);
+}
+
+#[test]
+fn s19_a_file_of_more_than_four_gibibytes_is_read_on_at_its_place() {
+    const START: u64 = 5 << 30;
+    let mut reading = Reading::prepare();
+    let path = reading.path("a.log");
+    // One hole, so that it takes no room; nothing of it is read.
+    let mut file = fs::File::create(&path).unwrap();
+    file.set_len(START).unwrap();
+    let (handle, id) = RealDisk.open(&path).unwrap().unwrap();
+    let bookmark = FileBookmark::new(id, Arc::from(path.as_path()), 0, Arc::from(handle));
+    reading.positions.insert(id.key(), bookmark.at(ReadTo::whole(START)).unwrap());
+    file.seek(SeekFrom::End(0)).unwrap();
+    file.write_all(b"behind the hole\n").unwrap();
+
+    reading.start();
+    reading.until_read(&["behind the hole\n"]);
+    reading.stop();
+    let kept = FilePosition::read(&reading.positions[&id.key()]).unwrap();
+    assert_eq!(kept.offset, START + 16);
+}
+
+/// A clock that goes an hour back or forth whenever it is asked.
+#[derive(Debug, Default)]
+struct Jumping(std::sync::atomic::AtomicU64);
+
+impl Clock for Jumping {
+    fn now(&self) -> UnixNanos {
+        const HOUR: u64 = 3_600_000_000_000;
+        let asked = self.0.fetch_add(1, Ordering::Relaxed);
+        1_800_000_000_000_000_000 - asked + [0, HOUR, 3 * HOUR, 2 * HOUR][usize::try_from(asked % 4).unwrap()]
+    }
+}
+
+#[test]
+fn s11_a_clock_that_jumps_by_hours_hides_nothing_and_repeats_nothing() {
+    let mut reading = Reading::prepare();
+    reading.clock = Arc::new(Jumping::default());
+    reading.start();
+    let mut all = String::new();
+    for number in 0..20 {
+        let line = format!("line {number}\n");
+        reading.append("a.log", &line);
+        all += &line;
+        reading.until_read(&[&all]);
+    }
+    reading.stop();
+    reading.append("a.log", "later\n");
+    reading.start();
+    all += "later\n";
+    reading.until_read(&[&all]);
+    fs::write(reading.path("a.log"), "anew\n").unwrap();
+    reading.until_read(&[&all, "anew\n"]);
+    reading.stop();
 }
 
 #[test]

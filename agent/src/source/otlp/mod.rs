@@ -51,8 +51,11 @@ pub async fn collect(config: Config, context: Context, tagging: Tagging, trouble
     }
     drop(context);
     while let Some(ended) = listeners.join_next().await {
-        if let Err(failure) = ended {
-            tracing::error!(error = %failure, "a receiver of OTLP failed");
+        // All are started again.
+        if let Err(failure) = ended
+            && failure.is_panic()
+        {
+            std::panic::resume_unwind(failure.into_panic());
         }
     }
 }

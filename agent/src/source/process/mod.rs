@@ -7,10 +7,12 @@
 //! The end: each output is read until its pipe ends, and shown at its reader's pace, as without runlog. A child of
 //! the process that holds the pipe open does not hold us: what the process itself left in it is read, nothing more.
 
+mod orphans;
 mod run;
 mod signals;
 mod stream;
 
+pub use orphans::Orphans;
 pub use run::{Exit, Program, Tagging, run};
 
 use std::time::Duration;

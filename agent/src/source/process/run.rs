@@ -28,7 +28,7 @@ use crate::{
 };
 
 use super::{
-    Config, signals,
+    Config, Orphans, signals,
     stream::{Name, Output},
 };
 
@@ -75,6 +75,7 @@ pub async fn run(program: &Program, config: &Config, context: &Context, tagging:
     // Signals are caught before the process exists, so that none is missed.
     let mut forwarder = signals::Forwarder::catch()?;
     let mut child = command.spawn()?;
+    let _orphans = Orphans::of_container(child.id())?;
     let started = context.clock.now();
     let name = program.name.to_string_lossy();
     announce(

@@ -63,6 +63,8 @@ pub struct Output {
     at: u64,
     /// A stream that ended in a loss and has not been closed for want of room.
     torn: Option<Arc<Origin>>,
+    /// Whether the pipeline has ended before the process.
+    is_deserted: bool,
 }
 
 impl Output {
@@ -82,6 +84,7 @@ impl Output {
             origin,
             at: 0,
             torn: None,
+            is_deserted: false,
         }
     }
 
@@ -156,7 +159,9 @@ impl Output {
             }
             Ok(Offer::NoRoom(_)) => self.lose(bytes),
             Err(closed) => {
-                warn!(output = self.name.as_str(), error = %closed, "lines are not collected any more");
+                if !std::mem::replace(&mut self.is_deserted, true) {
+                    warn!(output = self.name.as_str(), error = %closed, "lines are not collected any more");
+                }
                 self.lose(bytes);
             }
         }

@@ -208,7 +208,7 @@ async fn a_large_request_becomes_batches_of_the_usual_size_and_is_answered_once(
 }
 
 #[tokio::test]
-async fn a_client_that_names_many_runs_has_each_of_its_records_kept() {
+async fn s10_a_client_that_names_many_runs_has_each_of_its_records_kept() {
     let resources = (0..200).map(|run| resource(Some(&format!("run {run}")), vec![record(1, 9, "x")])).collect();
     let passed = pass(Severity::INFO, 64 * 1024, &[request(resources)]).await;
     assert_eq!(passed.answers, [Some(Kept::default())]);

@@ -11,6 +11,7 @@ fn container(labels: &[(&str, &str)], environment: &[&str]) -> Container {
         framing: Framing::Multiplexed,
         running: true,
         started_at: String::new(),
+        exit: None,
     }
 }
 

@@ -36,6 +36,10 @@ struct Model {
     /// After how many bytes the next connections break.
     cuts: VecDeque<usize>,
     errors: VecDeque<String>,
+    /// After how many entries the next connection that follows says nothing more.
+    stall: Option<usize>,
+    /// How often the newest entry was asked for.
+    questions: usize,
     connections: usize,
     /// Whether events were asked for: earlier ones are not told.
     watched: bool,
@@ -196,6 +200,16 @@ impl FakeEngine {
         self.model.send_modify(|model| model.cuts = cuts.into());
     }
 
+    /// The next connection that follows falls silent after so many entries, and stays open.
+    pub(super) fn stall_after(&self, entries: usize) {
+        self.model.send_modify(|model| model.stall = Some(entries));
+    }
+
+    /// Waits until the newest entry was asked for so often.
+    pub(super) async fn is_asked_for_the_newest(&self, times: usize) {
+        self.model.subscribe().wait_for(|model| model.questions >= times).await.unwrap();
+    }
+
     pub(super) fn error_in_next_answer(&self, text: &str) {
         self.model.send_modify(|model| model.errors.push_back(text.to_owned()));
     }
@@ -246,6 +260,8 @@ async fn inspect(State((model, _)): Shared, InPath(id): InPath<String>) -> Respo
         "State": {
             "Running": container.is_running(),
             "StartedAt": format!("{:04}-01-01T00:00:00Z", if container.starts > 0 { 2000 + container.starts } else { 1 }),
+            "FinishedAt": "2026-01-01T00:00:00Z",
+            "ExitCode": 3,
         },
     }))
     .into_response()
@@ -272,9 +288,23 @@ async fn logs(
     if !model.borrow().containers.contains_key(&id) {
         return (StatusCode::NOT_FOUND, Json(json!({"message": "no such container"}))).into_response();
     }
-    let (mut cut, mut error) = (None, None);
+    if query.contains_key("tail") {
+        model.send_modify(|model| model.questions += 1);
+        let model = model.borrow();
+        let container = &model.containers[&id];
+        return container
+            .entries
+            .len()
+            .checked_sub(1)
+            .map(|last| container.encode(last))
+            .unwrap_or_default()
+            .into_response();
+    }
+    let follow = query["follow"] == "1";
+    let (mut cut, mut error, mut stall) = (None, None, None);
     model.send_modify(|model| {
         model.connections += 1;
+        stall = model.stall.take_if(|_| follow);
         cut = model.cuts.pop_front();
         error = model.errors.pop_front();
     });
@@ -286,9 +316,11 @@ async fn logs(
         let (seconds, nanos) = text.split_once('.').unwrap();
         seconds.parse::<u64>().unwrap() * 1_000_000_000 + nanos.parse::<u64>().unwrap()
     });
-    let follow = query["follow"] == "1";
     let state = (model.subscribe(), id, None, cut);
     let entries = stream::unfold(state, move |(mut model, id, next, cut)| async move {
+        if stall.is_some_and(|stall| next.unwrap_or(0) >= stall) {
+            std::future::pending::<()>().await;
+        }
         let entry = {
             let known = model
                 .wait_for(|model| {

@@ -24,6 +24,8 @@ struct Seen {
     /// The newest origin and how far its lines are complete.
     lines_to: ByStream<(Arc<Origin>, u64)>,
     positions: BTreeMap<String, Vec<u8>>,
+    /// The names of events, in the order in which they came.
+    events: Vec<&'static str>,
 }
 
 pub(super) struct Sink {
@@ -61,6 +63,11 @@ impl Sink {
         self.until("an end", |seen| seen.closed.contains_key(stream)).await;
     }
 
+    /// Waits until exactly these events have come.
+    pub(super) async fn has_events(&mut self, names: &[&str]) {
+        self.until("an event", |seen| seen.events == names).await;
+    }
+
     pub(super) async fn is_forgotten(&mut self, stream: &str) {
         let key = format!("docker/{stream}");
         self.until("forgetting", |seen| seen.positions.get(&key).is_some_and(Vec::is_empty)).await;
@@ -76,7 +83,11 @@ impl Sink {
 
 impl Seen {
     fn take(&mut self, input: Input) {
-        let Input::Chunk(chunk) = input else { return };
+        let chunk = match input {
+            Input::Chunk(chunk) => chunk,
+            Input::Event(event) => return self.events.push(event.name),
+            _ => return,
+        };
         let stream = chunk.origin.key.strip_prefix("docker/").unwrap().to_owned();
         let end = chunk.at + chunk.data.len() as u64;
         let complete = match memchr::memrchr(b'\n', &chunk.data) {

@@ -1,0 +1,96 @@
+//! Being told to end, once and twice, and the next one that is there already.
+
+use std::{
+    fs,
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use runlog_tests::{Agent, Found, Sink, Trainer, eventually, runlog};
+
+#[test]
+fn s1_a_stop_in_the_midst_of_printing_cuts_no_line_and_the_next_start_goes_on() {
+    const LINES: u64 = 200_000;
+    let mut agent = Agent::builder().start();
+    let mut trainer = Trainer::start(agent.path("a.log"), "a");
+    trainer.print(LINES);
+    trainer.busily_wait_for(1_000);
+    let asked = Instant::now();
+    let finished = agent.terminate();
+    let printed_by_then = trainer.printed();
+    assert_eq!(finished.status.code(), Some(0), "{}", finished.messages);
+    assert!(printed_by_then < LINES, "the trainer had finished before the stop did");
+    assert!(asked.elapsed() < Duration::from_secs(15), "the stop took {:?}", asked.elapsed());
+    assert!(agent.stored("r") > 0, "nothing was read before the end");
+
+    agent.start();
+    let printed = trainer.finish();
+    agent.eventually_stored("r", LINES);
+    assert_eq!(agent.terminate().status.code(), Some(0));
+    Found::in_store(&agent, "r").accounts_for(&[printed]);
+}
+
+#[test]
+fn s2_a_second_signal_ends_at_once_with_75_and_what_was_read_is_durable() {
+    let sink = Sink::prepare();
+    let mut agent = Agent::builder().set("RUNLOG_EXPORT_ENDPOINT", sink.endpoint()).start();
+    let mut trainer = Trainer::start(agent.path("a.log"), "a");
+    trainer.print(5_000);
+    let printed = trainer.finish();
+    agent.signal("TERM");
+    eventually("it is stopping", || agent.messages().contains("stopping: reading to the end").then_some(()));
+    let asked = Instant::now();
+    let finished = agent.terminate();
+    assert_eq!(finished.status.code(), Some(75), "{}", finished.messages);
+    // The grace period is 25 s.
+    assert!(asked.elapsed() < Duration::from_secs(5), "the second signal took {:?}", asked.elapsed());
+    // What was read is in the queue: the file is not needed any more.
+    fs::remove_file(agent.path("a.log")).unwrap();
+
+    sink.open();
+    agent.start();
+    let _ = sink.eventually_records(5_000);
+    Found::at(&sink).accounts_for(&[printed]);
+}
+
+#[test]
+fn s2_signals_of_the_training_and_a_closed_pipe_end_nothing() {
+    let mut agent = Agent::builder().start();
+    for name in ["USR1", "USR2", "PIPE", "HUP", "HUP", "USR1"] {
+        agent.signal(name);
+        agent.is_live("r");
+    }
+    assert_eq!(agent.terminate().status.code(), Some(0));
+}
+
+#[test]
+fn s22_the_next_agent_waits_for_one_that_is_stopping_and_takes_over() {
+    let sink = Sink::prepare();
+    let endpoint = sink.endpoint();
+    let mut agent = Agent::builder().set("RUNLOG_EXPORT_ENDPOINT", &endpoint).set("RUNLOG_STOP_GRACE", "2s").start();
+    let mut trainer = Trainer::start(agent.path("a.log"), "a");
+    trainer.print(1_000);
+    let printed = trainer.finish();
+    agent.signal("TERM");
+    eventually("it is stopping", || agent.state().join("stopping").exists().then_some(()));
+
+    let mut next = runlog(&agent.state());
+    next.arg("agent").stdout(Stdio::null()).stderr(fs::File::create(agent.path("next")).unwrap());
+    next.env("RUNLOG_FILES", agent.path("*.log")).env("RUNLOG_RUN_ID", "r").env("RUNLOG_DOCKER_COLLECT", "off");
+    next.env("RUNLOG_EXPORT_ENDPOINT", &endpoint).env("RUNLOG_SERVE_LISTEN", "127.0.0.1:0");
+    let mut next = next.spawn().unwrap();
+    let finished = agent.wait();
+    assert_eq!(finished.status.code(), Some(75), "{}", finished.messages);
+    assert_eq!(
+        next.try_wait().unwrap(),
+        None,
+        "it has not waited: {}",
+        fs::read_to_string(agent.path("next")).unwrap()
+    );
+
+    sink.open();
+    let _ = sink.eventually_records(1_000);
+    Found::at(&sink).accounts_for(&[printed]);
+    next.kill().unwrap();
+    next.wait().unwrap();
+}
