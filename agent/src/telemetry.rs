@@ -114,6 +114,7 @@ impl HttpClient for LogsWay {
             }
             Delivery::Accepted { message: reason, .. }
             | Delivery::Retry { reason, .. }
+            | Delivery::Failed { reason }
             | Delivery::Misconfigured { reason }
             | Delivery::Refused { reason }
             | Delivery::TooLarge { reason } => reason,

@@ -133,7 +133,7 @@ fn the_port_of_the_other_protocol_is_pointed_out() {
 }
 
 #[test]
-fn a_file_that_may_not_be_read_is_told_once_and_read_later() {
+fn f27_a_file_that_may_not_be_read_is_told_once_and_read_later() {
     let mut agent =
         Agent::builder().unprivileged().set("RUNLOG_FILE_SCAN", "100ms").set("RUNLOG_FILE_POLL", "50ms").prepare();
     let closed = agent.path("closed.log");

@@ -8,7 +8,7 @@ use runlog_tests::{Agent, Line, Sink, SinkRecord};
 const LONG_LINE_BYTES: usize = 3 << 20;
 
 #[test]
-fn odd_bytes_arrive_as_documented_and_so_does_the_line_after_them() {
+fn f17_odd_bytes_arrive_as_documented_and_so_does_the_line_after_them() {
     let sink = Sink::start();
     let agent = Agent::builder().set("RUNLOG_EXPORT_ENDPOINT", sink.endpoint()).start();
     let long = long_line();
@@ -48,7 +48,7 @@ fn odd_bytes_arrive_as_documented_and_so_does_the_line_after_them() {
 }
 
 #[test]
-fn odd_bytes_are_read_back_from_the_embedded_store() {
+fn f18_odd_bytes_are_read_back_from_the_embedded_store() {
     let agent = Agent::builder().start();
     let long = long_line();
     let text = [b"nul \0 and \xff\n", long.as_bytes(), b"\nwindows\r\ngood\n"].concat();

@@ -58,7 +58,7 @@ fn two_hundred_thousand_lines_survive_kills_in_their_midst_each_once_and_in_orde
 }
 
 #[test]
-fn what_was_sent_and_not_answered_before_a_kill_is_sent_again_byte_for_byte() {
+fn x1_what_was_sent_and_not_answered_before_a_kill_is_sent_again_byte_for_byte() {
     let mut random = random();
     let sink = Sink::start();
     let mut agent = Agent::builder()

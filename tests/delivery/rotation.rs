@@ -5,7 +5,7 @@ use runlog_tests::{Agent, Printed, Trainer};
 const ROTATIONS: u64 = 20;
 
 #[test]
-fn lines_written_through_renames_out_of_the_glob_are_stored_once() {
+fn f1_lines_written_through_renames_out_of_the_glob_are_stored_once() {
     let agent = Agent::builder().start();
     let mut trainer = Trainer::start(agent.path("a.log"), "a");
     let mut printed = 0;
@@ -20,7 +20,7 @@ fn lines_written_through_renames_out_of_the_glob_are_stored_once() {
 }
 
 #[test]
-fn lines_written_through_renames_inside_the_glob_are_stored_once_however_fast() {
+fn f1_lines_written_through_renames_inside_the_glob_are_stored_once_however_fast() {
     let agent = Agent::builder().start();
     let mut trainer = Trainer::start(agent.path("a.log"), "a");
     for rotation in 1..=ROTATIONS {
@@ -31,7 +31,7 @@ fn lines_written_through_renames_inside_the_glob_are_stored_once_however_fast() 
 }
 
 #[test]
-fn lines_written_before_and_after_a_copytruncate_are_stored_once() {
+fn f5_lines_written_before_and_after_a_copytruncate_are_stored_once() {
     let agent = Agent::builder().start();
     let mut trainer = Trainer::start(agent.path("a.log"), "a");
     for round in 1..=5 {
@@ -43,7 +43,7 @@ fn lines_written_before_and_after_a_copytruncate_are_stored_once() {
 }
 
 #[test]
-fn a_file_that_grew_past_its_old_size_right_after_a_copytruncate_is_read_from_its_start() {
+fn f6_a_file_that_grew_past_its_old_size_right_after_a_copytruncate_is_read_from_its_start() {
     let agent = Agent::builder().start();
     let mut trainer = Trainer::start(agent.path("a.log"), "a");
     trainer.print(1_000);

@@ -2,18 +2,32 @@
 
 use std::{
     fs,
+    io::Write,
     time::{Duration, Instant},
 };
 
 use runlog_tests::{Agent, Line, Sink};
 
 #[test]
-fn s1_a_line_that_is_last_and_has_no_newline_is_stored_before_a_stop_ends() {
+fn s1_f14_a_last_line_without_its_end_is_stored_before_a_stop_ends_and_its_rest_when_it_comes() {
     let mut agent = Agent::builder().start();
     fs::write(agent.path("a.log"), "epoch 1\nepoch 2, interrup").unwrap();
     let finished = agent.terminate();
     assert_eq!(finished.status.code(), Some(0), "{}", finished.messages);
-    assert_eq!(agent.lines("r").iter().map(Line::body).collect::<Vec<_>>(), ["epoch 1", "epoch 2, interrup"]);
+    let bodies = |lines: &[Line]| lines.iter().map(|line| line.body().to_owned()).collect::<Vec<_>>();
+    assert_eq!(bodies(&agent.lines("r")), ["epoch 1", "epoch 2, interrup"]);
+
+    let mut file = fs::OpenOptions::new().append(true).open(agent.path("a.log")).unwrap();
+    agent.start();
+    file.write_all(b"ted by a stop\nepoch 3\n").unwrap();
+    let lines = agent.eventually_lines("r", 4);
+    assert_eq!(bodies(&lines), ["epoch 1", "epoch 2, interrup", "ted by a stop", "epoch 3"]);
+    let part = |line: &Line, key| line.attribute(&format!("runlog.part.{key}")).to_owned();
+    assert_eq!((part(&lines[1], "index"), part(&lines[1], "count")), ("0".into(), String::new()));
+    assert_eq!((part(&lines[2], "index"), part(&lines[2], "count")), ("1".into(), "2".into()));
+    assert!(!part(&lines[1], "id").is_empty());
+    assert_eq!(part(&lines[1], "id"), part(&lines[2], "id"));
+    assert_eq!(part(&lines[3], "id"), "");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::{
     binary, eventually, eventually_within,
-    privilege::{give_away, unprivileged},
+    privilege::{give_away, unprivileged, with_hosts, with_one_watch},
 };
 
 /// A `runlog` command with nothing of this machine's settings in its environment.
@@ -37,6 +37,8 @@ pub struct AgentBuilder {
     is_unprivileged: bool,
     /// A command that becomes the agent, and its arguments.
     wrapper: Vec<String>,
+    has_one_watch: bool,
+    hosts: Option<PathBuf>,
 }
 
 /// A running agent with a folder of its own. Killed when dropped.
@@ -121,6 +123,20 @@ impl AgentBuilder {
         self
     }
 
+    /// Starts the agent where the kernel lets it watch one folder.
+    #[must_use]
+    pub fn with_one_watch(mut self) -> Self {
+        self.has_one_watch = true;
+        self
+    }
+
+    /// Lets the agent find names in that file in place of `/etc/hosts`. Needs root.
+    #[must_use]
+    pub fn with_hosts(mut self, path: PathBuf) -> Self {
+        self.hosts = Some(path);
+        self
+    }
+
     /// Starts the agent in a new folder and waits until it is ready.
     #[must_use]
     pub fn start(self) -> Agent {
@@ -161,7 +177,9 @@ impl Agent {
             arguments: vec![name.to_owned()],
             environment: BTreeMap::new(),
             is_unprivileged: false,
+            has_one_watch: false,
             wrapper: Vec::new(),
+            hosts: None,
         }
         .set("RUNLOG_SERVE_LISTEN", "127.0.0.1:0")
     }
@@ -211,18 +229,23 @@ impl Agent {
         let _ = fs::remove_file(self.state().join("address"));
         self.starts += 1;
         let mut command = runlog(&self.state());
+        command
+            .args(&self.builder.arguments)
+            .env("RUNLOG_FILES", self.folder.path().join("*.log"))
+            .envs(&self.builder.environment);
         if self.builder.is_unprivileged {
             command = unprivileged(&command);
+        }
+        if self.builder.has_one_watch {
+            command = with_one_watch(&command);
+        }
+        if let Some(hosts) = &self.builder.hosts {
+            command = with_hosts(&command, hosts);
         }
         if let [name, arguments @ ..] = self.builder.wrapper.as_slice() {
             command = wrapped(name, arguments, &command);
         }
-        command
-            .args(&self.builder.arguments)
-            .env("RUNLOG_FILES", self.folder.path().join("*.log"))
-            .envs(&self.builder.environment)
-            .stdout(Stdio::null())
-            .stderr(fs::File::create(self.messages_path()).unwrap());
+        command.stdout(Stdio::null()).stderr(fs::File::create(self.messages_path()).unwrap());
         self.child = Some(command.spawn().unwrap());
     }
 

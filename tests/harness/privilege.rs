@@ -1,4 +1,4 @@
-//! Taking rights away from processes that root starts.
+//! Fewer rights, or other names of hosts, for processes that root starts.
 
 use std::{
     fs,
@@ -23,6 +23,28 @@ pub fn unprivileged(command: &Command) -> Command {
         Command::new(command.get_program())
     };
     other.args(command.get_args()).env_clear();
+    other.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?)))).stdin(Stdio::null());
+    other
+}
+
+/// The same command where the kernel lets it watch one folder.
+#[must_use]
+pub fn with_one_watch(command: &Command) -> Command {
+    // The limit is that of a user namespace of its own: others keep theirs.
+    let script = "echo 1 > /proc/sys/user/max_inotify_watches && exec \"$@\"";
+    let mut other = Command::new("unshare");
+    other.args(["--user", "--map-root-user", "sh", "-c", script, "sh"]).arg(command.get_program());
+    other.args(command.get_args()).env_clear();
+    other.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?)))).stdin(Stdio::null());
+    other
+}
+
+/// The same command with another file in place of `/etc/hosts`, which it alone sees. Its content may change.
+#[must_use]
+pub fn with_hosts(command: &Command, hosts: &Path) -> Command {
+    let mut other = Command::new("unshare");
+    other.args(["--mount", "--", "sh", "-c", "mount --bind \"$0\" /etc/hosts && exec \"$@\""]);
+    other.arg(hosts).arg(command.get_program()).args(command.get_args()).env_clear();
     other.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?)))).stdin(Stdio::null());
     other
 }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     io::Read,
     net::SocketAddr,
     sync::{
@@ -42,6 +43,17 @@ struct Notes {
     requests: Mutex<Vec<SinkRequest>>,
     is_answering: watch::Sender<bool>,
     unanswered: AtomicUsize,
+    answers: Mutex<Answers>,
+    refused: AtomicUsize,
+}
+
+/// The status of the answer to a request.
+struct Answers(Box<dyn Fn(&SinkRequest) -> u16 + Send>);
+
+impl fmt::Debug for Answers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Answers")
+    }
 }
 
 /// A request as it came.
@@ -76,14 +88,23 @@ impl Sink {
     /// A server that does not listen yet, whose port nobody else can take.
     #[must_use]
     pub fn prepare() -> Self {
+        Self::prepare_at("127.0.0.1:0".parse().unwrap())
+    }
+
+    /// The same on that address of this machine.
+    #[must_use]
+    pub fn prepare_at(address: SocketAddr) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let socket = TcpSocket::new_v4().unwrap();
-        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        socket.set_reuseaddr(true).unwrap();
+        socket.bind(address).unwrap();
         let address = socket.local_addr().unwrap();
         let notes = Notes {
             requests: Mutex::default(),
             is_answering: watch::Sender::new(true),
             unanswered: AtomicUsize::new(0),
+            answers: Mutex::new(Answers(Box::new(|_| 200))),
+            refused: AtomicUsize::new(0),
         };
         Self { address, socket: Mutex::new(Some(socket)), notes: Arc::new(notes), runtime: Some(runtime) }
     }
@@ -104,6 +125,24 @@ impl Sink {
     #[must_use]
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// The port.
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// Answers each request from now on with the status that it is given. What is answered with a fault is not taken:
+    /// it is not among the requests.
+    pub fn answer_by(&self, status: impl Fn(&SinkRequest) -> u16 + Send + 'static) {
+        *self.notes.answers.lock().unwrap() = Answers(Box::new(status));
+    }
+
+    /// How many requests were answered with a fault.
+    #[must_use]
+    pub fn refused(&self) -> usize {
+        self.notes.refused.load(Ordering::SeqCst)
     }
 
     /// Takes requests and leaves them without an answer, until [`Sink::answer`].
@@ -255,7 +294,13 @@ async fn note(State(notes): State<Arc<Notes>>, request: Request<Body>) -> Respon
         (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
     };
     let headers = head.headers.iter().map(header).collect();
-    notes.requests.lock().unwrap().push(SinkRequest { path: head.uri.path().to_owned(), headers, body });
+    let request = SinkRequest { path: head.uri.path().to_owned(), headers, body };
+    let status = StatusCode::from_u16((notes.answers.lock().unwrap().0)(&request)).unwrap();
+    if !status.is_success() {
+        notes.refused.fetch_add(1, Ordering::SeqCst);
+        return status.into_response();
+    }
+    notes.requests.lock().unwrap().push(request);
     let _unanswered = Unanswered::count(Arc::clone(&notes));
     // Fails only when the sink is gone.
     let _ = notes.is_answering.subscribe().wait_for(|is_answering| *is_answering).await;

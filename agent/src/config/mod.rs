@@ -167,7 +167,10 @@ pub fn load(input: &Input) -> Result<Loaded, Faults> {
         layers::flags(&input.flags, &mut faults),
     ]);
     let mut reader = reader::Reader::new(merged, faults, std::mem::take(&mut standard.warnings));
-    let settings = settings::compose(&mut reader, &standard);
+    let mut settings = settings::compose(&mut reader, &standard);
+    if let (Some(export), Origin::VariableFile(name)) = (&mut settings.export, reader.origin("export.headers")) {
+        export.headers_file = input.environment.get(&name).map(PathBuf::from);
+    }
     if !reader.faults.is_empty() {
         return Err(Faults(reader.faults));
     }

@@ -214,6 +214,8 @@ fn export(reader: &mut Reader, standard: &Standard) -> Option<export::Config> {
         let remedy = "use at least export.min_backoff";
         reader.reject("export.max_backoff", Rejected::new("is shorter than export.min_backoff", remedy));
     }
+    let concurrency = reader.read("export.concurrency", |v| values::count(v, &(1..=8)));
+    let bisect = reader.read("export.bisect", values::truth);
     let certificate = reader.read("export.certificate", values::path);
     let client_certificate = reader.read("export.client_certificate", values::path);
     let client_key = reader.read("export.client_key", values::path);
@@ -252,12 +254,16 @@ fn export(reader: &mut Reader, standard: &Standard) -> Option<export::Config> {
                 protocol,
                 compression,
                 headers,
+                headers_file: None,
                 timeout,
                 max_request_bytes,
                 min_backoff,
                 max_backoff,
+                concurrency,
+                bisect,
                 certificate,
                 client_identity,
+                proxy: standard.proxy.clone(),
             })
         }
     }

@@ -8,6 +8,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use config::Value;
 
+use crate::export::Proxy;
+
 use super::{Origin, layers::Values};
 
 /// What the standard variables say.
@@ -23,6 +25,8 @@ pub(super) struct Standard {
     pub service_name: Option<String>,
     /// Whether `OTEL_SDK_DISABLED` asks for no export.
     pub is_disabled: bool,
+    /// `HTTPS_PROXY` and `NO_PROXY`, which are everybody's.
+    pub proxy: Proxy,
     /// What was ignored.
     pub warnings: Vec<String>,
 }
@@ -73,6 +77,12 @@ pub(super) fn read(environment: &BTreeMap<String, String>) -> Standard {
         let off = Text::One("off".to_owned()).into_value("OTEL_SDK_DISABLED");
         standard.values.push(("export.endpoint".to_owned(), off));
     }
+    // As curl reads them: the small name wins, and ALL_PROXY stands in for a missing one.
+    let first = |names: &[&str]| names.iter().find_map(|name| get(name)).unwrap_or_default().to_owned();
+    standard.proxy = Proxy {
+        https: first(&["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]),
+        not_for: first(&["no_proxy", "NO_PROXY"]),
+    };
     standard.service_name = get("OTEL_SERVICE_NAME").map(str::to_owned);
     if let Some(text) = get("OTEL_RESOURCE_ATTRIBUTES") {
         // "In case of any error … the entire environment variable value SHOULD be discarded" (resource/sdk.md).

@@ -115,7 +115,8 @@ fn a_value_can_stand_in_a_file_of_its_own() {
     let named = path.display().to_string();
     let loaded = from(&[("RUNLOG_EXPORT_HEADERS_FILE", &named), ("RUNLOG_EXPORT_ENDPOINT", "http://c:4318")]);
     assert_eq!(shown(&loaded, "export.headers").1, "file named by RUNLOG_EXPORT_HEADERS_FILE");
-    assert_eq!(loaded.settings.export.unwrap().headers.0.len(), 2);
+    let export = loaded.settings.export.unwrap();
+    assert_eq!((export.headers.0.len(), export.headers_file), (2, Some(path)));
 
     let both = [("RUNLOG_EXPORT_HEADERS_FILE", named.as_str()), ("RUNLOG_EXPORT_HEADERS", "a=b")];
     assert_eq!(faults(&both).0.len(), 1);
@@ -227,6 +228,16 @@ fn the_format_of_files_is_one_of_those_that_are_read() {
     assert_eq!(from(&[]).settings.file.format, Format::Auto);
     assert_eq!(from(&[("RUNLOG_FILE_FORMAT", "CRI")]).settings.file.format, Format::Cri);
     assert_eq!(faults(&[("RUNLOG_FILE_FORMAT", "json")]).0.len(), 1);
+}
+
+#[test]
+fn export_bisects_and_sends_several_requests_at_once_unless_told_otherwise() {
+    let endpoint = ("RUNLOG_EXPORT_ENDPOINT", "http://c:4318");
+    let export = |more: &[(&str, &str)]| from(&[&[endpoint], more].concat()).settings.export.unwrap();
+    assert_eq!((export(&[]).concurrency, export(&[]).bisect), (4, true));
+    let other = export(&[("RUNLOG_EXPORT_CONCURRENCY", "1"), ("RUNLOG_EXPORT_BISECT", "false")]);
+    assert_eq!((other.concurrency, other.bisect), (1, false));
+    assert_eq!(faults(&[endpoint, ("RUNLOG_EXPORT_CONCURRENCY", "0")]).0.len(), 1);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Batches that a destination refused for good, kept for people to look at.
+//! What a destination refused for good, mostly single records, kept for people to look at.
 //!
 //! Goals: what was refused can be read and sent by hand; the folder stays below a bound; a letter that is
 //! complete has both files. Not goals: sending again by itself; surviving a full disk, where the refusal is

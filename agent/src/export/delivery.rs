@@ -19,7 +19,8 @@ pub struct Waiting {
 
 /// Where one destination's batches wait.
 pub trait Backlog: Send {
-    /// The batch after the one that was given last, once there is one. `None` when no more will come.
+    /// The batch after the one that was given last, once there is one. `None` when no more will come. A call that is
+    /// cancelled has given nothing.
     fn next(&mut self) -> impl Future<Output = Option<Waiting>> + Send;
 
     /// The destination is done with this batch and all before it.
@@ -58,12 +59,18 @@ pub enum Delivery {
         /// What was answered.
         reason: String,
     },
+    /// The destination failed over these bytes, and does not say whether the fault is its own or theirs. They are sent
+    /// again; if they alone fail, the fault is taken to be theirs.
+    Failed {
+        /// What was answered.
+        reason: String,
+    },
     /// The request is larger than the destination takes.
     TooLarge {
         /// What was answered.
         reason: String,
     },
-    /// The destination will never take these bytes.
+    /// The destination will never take these bytes, though it may take a part of them.
     Refused {
         /// What was answered.
         reason: String,

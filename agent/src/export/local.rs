@@ -31,7 +31,14 @@ impl Local {
     /// How the store is treated as a destination of that name: batches are never split for it.
     #[must_use]
     pub fn route(name: &str) -> Route {
-        Route { name: name.to_owned(), max_request_bytes: usize::MAX, min_backoff: PAUSES.0, max_backoff: PAUSES.1 }
+        Route {
+            name: name.to_owned(),
+            max_request_bytes: usize::MAX,
+            min_backoff: PAUSES.0,
+            max_backoff: PAUSES.1,
+            concurrency: 1,
+            bisect: false,
+        }
     }
 
     /// Stores one batch; it is durable when this returns. Batches are delivered in ascending order of `seq`.

@@ -1,8 +1,12 @@
 //! Delivery over OTLP: what HTTP and gRPC have in common.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU8, Ordering},
+use std::{
+    fs, io,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU8, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -16,23 +20,31 @@ use url::Url;
 use crate::record::{BatchMeta, Clock};
 
 use super::{
-    Compression, Config, Deliver, Delivery, Protocol, otlp_grpc, otlp_http,
+    Compression, Config, Deliver, Delivery, Headers, Protocol, otlp_grpc, otlp_http,
     payload::{self, Unreadable},
-    transport::{Transport, Unanswered, UnusableTls},
+    report::in_full,
+    tls::UnusableTls,
+    transport::{Transport, Unanswered},
+    watched::{Look, Watched},
 };
 
 const USER_AGENT_VALUE: &str = concat!("runlog/", env!("CARGO_PKG_VERSION"));
 
 /// Sends batches to an OTLP server.
 ///
-/// If the server does not understand the configured compression, a plainer one is used from then on.
+/// If the server does not understand the configured compression, a plainer one is used from then on. Headers and TLS
+/// files are read again when their files change, now and then and after each failure.
 pub struct Otlp {
     name: String,
     address: String,
     uri: Uri,
-    headers: HeaderMap,
+    headers: Mutex<HeaderMap>,
+    /// The file of the headers, if there is one.
+    headers_file: Option<(PathBuf, Watched)>,
     protocol: Protocol,
     compression: AtomicU8,
+    /// Whether a request in that compression was ever taken.
+    is_proven: AtomicBool,
     transport: Transport,
     timeout: std::time::Duration,
     clock: Arc<dyn Clock>,
@@ -95,14 +107,7 @@ impl Otlp {
 
     fn at(endpoint: Url, grpc_path: &str, config: &Config, clock: Arc<dyn Clock>) -> Result<Self, UnusableDestination> {
         let address = without_secrets(&endpoint);
-        let mut headers = HeaderMap::new();
-        headers.insert(USER_AGENT, HeaderValue::from_static(USER_AGENT_VALUE));
-        for (name, value) in &config.headers.0 {
-            let fault = || UnusableDestination::Header { name: name.clone() };
-            let mut value = HeaderValue::from_str(value).map_err(|_| fault())?;
-            value.set_sensitive(true);
-            headers.insert(HeaderName::from_bytes(name.as_bytes()).map_err(|_| fault())?, value);
-        }
+        let headers_file = config.headers_file.clone().map(|path| (path.clone(), Watched::new(vec![path])));
         let mut target = endpoint;
         target.set_fragment(None);
         if config.protocol == Protocol::Grpc {
@@ -117,9 +122,11 @@ impl Otlp {
             name: config.name.clone(),
             address,
             uri,
-            headers,
+            headers: Mutex::new(header_map(&config.headers)?),
+            headers_file,
             protocol: config.protocol,
             compression: AtomicU8::new(config.compression as u8),
+            is_proven: AtomicBool::new(false),
             transport: Transport::new(config)?,
             timeout: config.timeout,
             clock,
@@ -140,7 +147,7 @@ impl Otlp {
         let mut request = Request::new(());
         *request.method_mut() = hyper::Method::POST;
         *request.uri_mut() = self.uri.clone();
-        *request.headers_mut() = self.headers.clone();
+        *request.headers_mut() = self.headers.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let request = match self.protocol {
             Protocol::HttpProtobuf => otlp_http::frame(request, body, compression),
             Protocol::Grpc => {
@@ -184,6 +191,62 @@ impl Otlp {
         }
     }
 
+    /// Sends a batch, in a plainer compression if that may be what the server does not understand.
+    async fn request(&self, meta: &BatchMeta, body: &Bytes) -> Delivery {
+        let first = self.compression();
+        let mut compression = first;
+        loop {
+            let verdict = match self.attempt(meta, body, compression).await {
+                Ok(verdict) => verdict,
+                Err(unreadable) => return Delivery::Refused { reason: in_full(&unreadable) },
+            };
+            let is_about_data = matches!(verdict.delivery, Delivery::Refused { .. });
+            match verdict.plainer {
+                // Each is plainer than the one before, so this ends.
+                Some(plainer) if !(is_about_data && self.is_proven.load(Ordering::Relaxed)) => compression = plainer,
+                _ => {
+                    if matches!(verdict.delivery, Delivery::Accepted { .. }) {
+                        self.remember(compression, first);
+                    }
+                    return verdict.delivery;
+                }
+            }
+        }
+    }
+
+    /// Reads again what has changed of the headers' and TLS files. Says whether anything has.
+    async fn refresh(&self, look: Look) -> bool {
+        let told = |outcome: Result<bool, String>| {
+            if let Err(reason) = &outcome {
+                warn!(destination = %self.name, "{}: {reason}; what was read before stays in use", self.address);
+            }
+            outcome.unwrap_or(false)
+        };
+        let headers = told(self.refresh_headers(look).await);
+        let tls = told(self.transport.refresh(look).await.map_err(|error| in_full(&error)));
+        headers || tls
+    }
+
+    async fn refresh_headers(&self, look: Look) -> Result<bool, String> {
+        let Some((path, watched)) = &self.headers_file else { return Ok(false) };
+        if !watched.have_changed(look).await {
+            return Ok(false);
+        }
+        let fault = |what: String| format!("the file of headers, {}, {what}", path.display());
+        let held = path.clone();
+        let text = tokio::task::spawn_blocking(move || fs::read_to_string(held))
+            .await
+            .unwrap_or_else(|stopped| Err(io::Error::other(stopped)))
+            .map_err(|error| fault(format!("cannot be read: {error}")))?;
+        // What stands in it may be a secret, so it is not shown.
+        // Nothing at all is what a program leaves for a moment that writes the file anew.
+        let headers = Headers::from_text(&text).filter(|headers| !headers.0.is_empty());
+        let headers = headers.ok_or_else(|| fault("is not of entries such as name=value".to_owned()))?;
+        let headers = header_map(&headers).map_err(|error| fault(format!("cannot be used: {error}")))?;
+        *self.headers.lock().unwrap_or_else(PoisonError::into_inner) = headers;
+        Ok(true)
+    }
+
     fn compression(&self) -> Compression {
         let number = self.compression.load(Ordering::Relaxed);
         [Compression::None, Compression::Gzip, Compression::Zstd]
@@ -193,6 +256,7 @@ impl Otlp {
     }
 
     fn remember(&self, plainer: Compression, first: Compression) {
+        self.is_proven.store(true, Ordering::Relaxed);
         if plainer != first {
             self.compression.store(plainer as u8, Ordering::Relaxed);
             let (address, plainer, first) = (&self.address, plainer.as_str(), first.as_str());
@@ -203,29 +267,31 @@ impl Otlp {
 
 impl Deliver for Otlp {
     async fn deliver(&self, _seq: u64, meta: &BatchMeta, body: &Bytes) -> Delivery {
-        let first = self.compression();
-        let mut compression = first;
-        loop {
-            let verdict = match self.attempt(meta, body, compression).await {
-                Ok(verdict) => verdict,
-                Err(unreadable) => return Delivery::Refused { reason: super::report::in_full(&unreadable) },
-            };
-            match (verdict.plainer, verdict.delivery) {
-                // Each is plainer than the one before, so this ends.
-                (Some(plainer), _) => compression = plainer,
-                (None, delivery) => {
-                    if matches!(delivery, Delivery::Accepted { .. }) {
-                        self.remember(compression, first);
-                    }
-                    return delivery;
-                }
-            }
+        self.refresh(Look::Sometimes).await;
+        let delivery = self.request(meta, body).await;
+        let is_failure = matches!(delivery, Delivery::Misconfigured { .. } | Delivery::Retry { .. });
+        if is_failure && self.refresh(Look::Now).await {
+            return self.request(meta, body).await;
         }
+        delivery
     }
 
     fn address(&self) -> &str {
         &self.address
     }
+}
+
+/// What each request carries.
+fn header_map(configured: &Headers) -> Result<HeaderMap, UnusableDestination> {
+    let mut headers = HeaderMap::new();
+    headers.insert(USER_AGENT, HeaderValue::from_static(USER_AGENT_VALUE));
+    for (name, value) in &configured.0 {
+        let fault = || UnusableDestination::Header { name: name.clone() };
+        let mut value = HeaderValue::from_str(value).map_err(|_| fault())?;
+        value.set_sensitive(true);
+        headers.insert(HeaderName::from_bytes(name.as_bytes()).map_err(|_| fault())?, value);
+    }
+    Ok(headers)
 }
 
 /// An endpoint as people may see it: a user, a password or a key in the query stays out.

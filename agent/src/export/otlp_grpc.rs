@@ -27,9 +27,9 @@ use crate::record::UnixNanos;
 use super::{
     Compression, Delivery,
     otlp::Verdict,
-    otlp_http::{content_type, partial_success, plainer, wish},
+    otlp_http::{asks_for_time, content_type, partial_success, plainer, wish},
     report::one_line,
-    transport::{Answer, LONGEST_ANSWER, Outgoing, outgoing},
+    transport::{Answer, LONGEST_ANSWER, Outgoing},
 };
 
 /// The method's path for logs.
@@ -68,7 +68,7 @@ pub(super) fn frame(
     prefix.put_u8(u8::from(compression != Compression::None));
     // A batch's size is a u32 before compression, and compression refuses to grow it beyond that.
     prefix.put_u32(u32::try_from(body.len()).unwrap_or(u32::MAX));
-    request.map(|()| outgoing(prefix.freeze(), body))
+    request.map(|()| Outgoing { prefix: prefix.freeze(), batch: body })
 }
 
 /// Reads an answer.
@@ -122,7 +122,9 @@ fn refused(status: &Status, compression: Compression) -> Verdict {
             let delivery = Delivery::Misconfigured { reason: format!("{reason}; see export.endpoint") };
             return Verdict { delivery, plainer: plainer(compression) };
         }
-        _ => Delivery::Refused { reason },
+        (INVALID_ARGUMENT | NOT_FOUND | ALREADY_EXISTS | FAILED_PRECONDITION, _) => Delivery::Refused { reason },
+        // UNKNOWN, INTERNAL, RESOURCE_EXHAUSTED, and codes that are none.
+        _ => Delivery::Failed { reason },
     };
     Verdict::of(delivery)
 }
@@ -166,14 +168,12 @@ fn without_status(answer: &Answer, now: UnixNanos) -> Delivery {
     let status = answer.status;
     let reason = format!("answered {status}");
     match status {
-        StatusCode::TOO_MANY_REQUESTS
-        | StatusCode::BAD_GATEWAY
-        | StatusCode::SERVICE_UNAVAILABLE
-        | StatusCode::GATEWAY_TIMEOUT => Delivery::Retry { after: wish(&answer.headers, now), reason },
+        _ if asks_for_time(status) => Delivery::Retry { after: wish(&answer.headers, now), reason },
         StatusCode::PAYLOAD_TOO_LARGE => Delivery::TooLarge { reason },
         StatusCode::OK if content_type(&answer.headers).starts_with("application/grpc") => {
             Delivery::Retry { after: None, reason: "the answer broke off".to_owned() }
         }
+        _ if status.is_server_error() => Delivery::Retry { after: None, reason },
         _ => Delivery::Misconfigured {
             reason: format!(
                 "{reason} without a gRPC status; if this is an OTLP/HTTP endpoint, set export.protocol = \"http/protobuf\""
@@ -183,9 +183,13 @@ fn without_status(answer: &Answer, now: UnixNanos) -> Delivery {
 }
 
 const CANCELLED: u16 = 1;
+const INVALID_ARGUMENT: u16 = 3;
 const DEADLINE_EXCEEDED: u16 = 4;
+const NOT_FOUND: u16 = 5;
+const ALREADY_EXISTS: u16 = 6;
 const PERMISSION_DENIED: u16 = 7;
 const RESOURCE_EXHAUSTED: u16 = 8;
+const FAILED_PRECONDITION: u16 = 9;
 const ABORTED: u16 = 10;
 const OUT_OF_RANGE: u16 = 11;
 const UNIMPLEMENTED: u16 = 12;
@@ -213,3 +217,24 @@ const NAMES: [&str; 17] = [
     "DATA_LOSS",
     "UNAUTHENTICATED",
 ];
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn x16_a_compressed_answer_is_not_unpacked_beyond_what_is_read_of_one() {
+        let zeros = vec![0; LONGEST_ANSWER + 1];
+        // Stored, since unpacking takes half a minute in a debug build else.
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
+        gzip.write_all(&zeros).unwrap();
+        for (encoding, bomb) in [("gzip", gzip.finish().unwrap()), ("zstd", zstd::bulk::compress(&zeros, 1).unwrap())] {
+            let headers =
+                [(hyper::header::HeaderName::from_static("grpc-encoding"), HeaderValue::from_static(encoding))];
+            let opened = opened(1, &bomb, &headers.into_iter().collect()).unwrap();
+            assert_eq!(opened.len(), LONGEST_ANSWER, "{encoding}");
+        }
+    }
+}

@@ -1,7 +1,8 @@
 //! OTLP/HTTP: a binary-protobuf POST, and what its answers mean.
 //!
 //! Source: OTLP specification 1.11.0, "OTLP/HTTP". Where it says that a client must drop what was not taken for
-//! a reason other than the data (401, 403, 404, ...), runlog keeps it: a wrong setting must not cost logs.
+//! a reason other than the data (401, 403, 404, ...), runlog keeps it: a wrong setting must not cost logs. Nor must a
+//! fault of the server that passes (500, 408), which the specification does not let a client retry.
 
 use bytes::Bytes;
 use hyper::{
@@ -18,7 +19,7 @@ use super::{
     backoff::retry_after,
     otlp::Verdict,
     report::one_line,
-    transport::{Answer, Outgoing, outgoing},
+    transport::{Answer, Outgoing},
 };
 
 /// Completes a request.
@@ -29,7 +30,7 @@ pub(super) fn frame(mut request: Request<()>, body: Bytes, compression: Compress
     if compression != Compression::None {
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static(compression.as_str()));
     }
-    request.map(|()| outgoing(Bytes::new(), body))
+    request.map(|()| Outgoing { prefix: Bytes::new(), batch: body })
 }
 
 /// Reads an answer.
@@ -40,10 +41,7 @@ pub(super) fn judge(answer: &Answer, compression: Compression, now: UnixNanos) -
     }
     let reason = format!("answered {status}{}", said(answer));
     let delivery = match status {
-        StatusCode::TOO_MANY_REQUESTS
-        | StatusCode::BAD_GATEWAY
-        | StatusCode::SERVICE_UNAVAILABLE
-        | StatusCode::GATEWAY_TIMEOUT => Delivery::Retry { after: wish(&answer.headers, now), reason },
+        _ if asks_for_time(status) => Delivery::Retry { after: wish(&answer.headers, now), reason },
         StatusCode::PAYLOAD_TOO_LARGE => Delivery::TooLarge { reason },
         StatusCode::UNSUPPORTED_MEDIA_TYPE if speaks_grpc(&answer.headers) => Delivery::Misconfigured {
             reason: format!("{reason}; this is a gRPC endpoint, set export.protocol = \"grpc\""),
@@ -54,9 +52,16 @@ pub(super) fn judge(answer: &Answer, compression: Compression, now: UnixNanos) -
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
             Delivery::Misconfigured { reason: format!("{reason}; see export.headers") }
         }
-        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED => {
-            Delivery::Misconfigured { reason: format!("{reason}; see export.endpoint") }
-        }
+        StatusCode::NOT_FOUND
+        | StatusCode::METHOD_NOT_ALLOWED
+        | StatusCode::GONE
+        | StatusCode::MISDIRECTED_REQUEST
+        | StatusCode::UPGRADE_REQUIRED
+        | StatusCode::NOT_IMPLEMENTED => Delivery::Misconfigured { reason: format!("{reason}; see export.endpoint") },
+        // The account, the proxy or the headers, but not the data.
+        StatusCode::PAYMENT_REQUIRED
+        | StatusCode::PROXY_AUTHENTICATION_REQUIRED
+        | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => Delivery::Misconfigured { reason },
         _ if status.is_redirection() => {
             let location = answer
                 .headers
@@ -67,12 +72,20 @@ pub(super) fn judge(answer: &Answer, compression: Compression, now: UnixNanos) -
             }
         }
         // Some servers find no protobuf in what they cannot decompress.
-        StatusCode::BAD_REQUEST if compression == Compression::Zstd => {
+        StatusCode::BAD_REQUEST => {
             return Verdict { delivery: Delivery::Refused { reason }, plainer: plainer(compression) };
         }
+        StatusCode::REQUEST_TIMEOUT => Delivery::Failed { reason },
+        _ if status.is_server_error() => Delivery::Failed { reason },
         _ => Delivery::Refused { reason },
     };
     Verdict::of(delivery)
+}
+
+/// Whether a status says that the same request may be taken later.
+pub(super) const fn asks_for_time(status: StatusCode) -> bool {
+    // 425 is Too Early, which a proxy says before its handshake is done.
+    matches!(status.as_u16(), 425 | 429 | 502 | 503 | 504)
 }
 
 /// The compression to try when this one may be what the destination does not understand.
@@ -100,6 +113,10 @@ pub(super) fn content_type(headers: &HeaderMap) -> &str {
 
 fn accepted(answer: &Answer) -> Delivery {
     let (status, kind) = (answer.status, content_type(&answer.headers));
+    if kind.starts_with("text/html") && !matches!(&answer.body, Ok(body) if body.is_empty()) {
+        let reason = format!("answered {status} with a page for browsers: is there a portal or proxy in between?");
+        return Delivery::Misconfigured { reason };
+    }
     let strange = |what: String| Delivery::Accepted { rejected: 0, message: format!("answered {status}, but {what}") };
     let body = match &answer.body {
         Ok(body) if body.is_empty() => return Delivery::Accepted { rejected: 0, message: String::new() },
@@ -206,10 +223,11 @@ mod tests {
     #[test]
     fn x4_x8_a_status_decides_whether_data_is_kept_retried_or_set_aside() {
         let cases = [
-            ("retry", &[429, 502, 503, 504][..]),
-            ("misconfigured", &[301, 302, 307, 308, 401, 403, 404, 405, 415, 501]),
+            ("retry", &[425, 429, 502, 503, 504][..]),
+            ("failed", &[408, 500, 505, 507, 520, 599]),
+            ("misconfigured", &[301, 302, 307, 308, 401, 402, 403, 404, 405, 407, 410, 415, 421, 426, 431, 501]),
             ("too large", &[413]),
-            ("refused", &[400, 408, 409, 410, 422, 500, 505]),
+            ("refused", &[400, 406, 409, 411, 414, 422]),
             ("accepted", &[200, 202, 204]),
         ];
         for (expected, statuses) in cases {
@@ -218,6 +236,7 @@ mod tests {
                     Delivery::Accepted { .. } => "accepted",
                     Delivery::Retry { after: None, .. } => "retry",
                     Delivery::Retry { .. } => "retry later",
+                    Delivery::Failed { .. } => "failed",
                     Delivery::TooLarge { .. } => "too large",
                     Delivery::Refused { .. } => "refused",
                     Delivery::Misconfigured { .. } => "misconfigured",
@@ -228,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wish_to_wait_is_passed_on_and_nonsense_is_not() {
+    fn x4_a_wish_to_wait_is_passed_on_and_nonsense_is_not() {
         for (value, seconds) in [("7", Some(7)), ("86400", Some(600)), ("soon", None)] {
             let answer = answer(503, &[("retry-after", value)], b"");
             let after = seconds.map(Duration::from_secs);
@@ -238,14 +257,15 @@ mod tests {
     }
 
     #[test]
-    fn a_plainer_compression_is_tried_only_where_compression_can_be_to_blame() {
+    fn x20_a_plainer_compression_is_tried_only_where_compression_can_be_to_blame() {
         use Compression::{Gzip, None as Plain, Zstd};
         let cases = [
             (415, Zstd, Some(Gzip)),
             (415, Gzip, Some(Plain)),
             (415, Plain, None),
             (400, Zstd, Some(Gzip)),
-            (400, Gzip, None),
+            (400, Gzip, Some(Plain)),
+            (400, Plain, None),
             (404, Zstd, None),
             (500, Zstd, None),
             (200, Zstd, None),
@@ -270,7 +290,9 @@ mod tests {
         let html = ("content-type", "text/html");
         // partial_success { rejected_log_records: 3, error_message: "old" }
         let partial = b"\x0a\x07\x08\x03\x12\x03old";
-        let strange = "answered 200 OK, but with \"text/html\" that is no OTLP: is there a portal or proxy in between?";
+        let plain = ("content-type", "text/plain");
+        let strange =
+            "answered 200 OK, but with \"text/plain\" that is no OTLP: is there a portal or proxy in between?";
         let torn = "answered 200 OK, but with \"application/x-protobuf\" that is no OTLP: is there a portal or proxy \
                     in between?";
         let cases: [Case<'_>; 10] = [
@@ -282,7 +304,7 @@ mod tests {
             (&[json], b"{}", 0, ""),
             (&[json], br#"{"partialSuccess":{"rejectedLogRecords":"3","errorMessage":"old"}}"#, 3, "old"),
             (&[json], br#"{"partialSuccess":{"rejectedLogRecords":3}}"#, 3, ""),
-            (&[html], b"<html>log in</html>", 0, strange),
+            (&[plain], b"ok", 0, strange),
             (&[proto], &partial[..5], 0, torn),
         ];
         for (headers, body, rejected, message) in cases {
@@ -292,6 +314,18 @@ mod tests {
         let broken = Answer { body: Err(Unread::BrokenOff), ..answer(200, &[proto], b"") };
         let message = "answered 200 OK, but the answer broke off".to_owned();
         assert_eq!(outcome(&broken), Delivery::Accepted { rejected: 0, message });
+    }
+
+    #[test]
+    fn x12_a_page_for_browsers_is_no_success() {
+        let page = answer(200, &[("content-type", "text/html; charset=utf-8")], b"<html>log in</html>");
+        let reason = "answered 200 OK with a page for browsers: is there a portal or proxy in between?".to_owned();
+        assert_eq!(outcome(&page), Delivery::Misconfigured { reason });
+        let torn = Answer { body: Err(Unread::BrokenOff), ..page };
+        assert!(matches!(outcome(&torn), Delivery::Misconfigured { .. }));
+        let proxy = answer(502, &[("content-type", "text/html")], b"<html>no upstream</html>");
+        let reason = "answered 502 Bad Gateway".to_owned();
+        assert_eq!(outcome(&proxy), Delivery::Retry { after: None, reason });
     }
 
     #[test]

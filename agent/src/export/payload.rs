@@ -29,6 +29,13 @@ pub(super) struct Part {
     pub(super) body: Bytes,
 }
 
+impl Part {
+    /// Whether it could be cut in two.
+    pub(super) const fn has_several_records(&self) -> bool {
+        self.meta.records > 1
+    }
+}
+
 /// The request's body in the given compression. zstd is the queue's own, and costs nothing.
 pub(super) fn transcode(meta: &BatchMeta, body: &Bytes, to: Compression) -> Result<Bytes, Unreadable> {
     match to {
@@ -59,13 +66,21 @@ pub(super) fn pack(message: &[u8], meta: BatchMeta) -> io::Result<Part> {
 /// The parts' times and levels are those of the whole batch; their records and sizes are their own.
 pub(super) fn cut(part: &Part, max_bytes: usize) -> Result<Vec<Part>, Unreadable> {
     let request = open(&part.meta, &part.body)?;
-    wire::split(&request, max_bytes)?
-        .into_iter()
-        .map(|cut| {
-            let meta = BatchMeta { records: cut.records, ..part.meta.clone() };
-            pack(&cut.bytes, meta).map_err(Unreadable::Zstd)
-        })
-        .collect()
+    packed(part, wire::split(&request, max_bytes)?)
+}
+
+/// Cuts a batch into two parts that hold half of its records each, whatever their sizes.
+pub(super) fn halve(part: &Part) -> Result<Vec<Part>, Unreadable> {
+    let request = open(&part.meta, &part.body)?;
+    packed(part, wire::split_records(&request, part.meta.records.div_ceil(2))?)
+}
+
+fn packed(part: &Part, cuts: Vec<wire::Part>) -> Result<Vec<Part>, Unreadable> {
+    let pack = |cut: wire::Part| {
+        let meta = BatchMeta { records: cut.records, ..part.meta.clone() };
+        pack(&cut.bytes, meta).map_err(Unreadable::Zstd)
+    };
+    cuts.into_iter().map(pack).collect()
 }
 
 /// Opens a batch: as many bytes as it should hold, else it is refused. At once, since in pieces it takes 70 ns a line

@@ -109,6 +109,12 @@ impl ExportStats {
         now.last_error = Some(reason.to_owned());
     }
 
+    /// The destination answers, but nothing of a batch was to its liking.
+    pub(super) fn refused_all(&self) {
+        let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        now.state = ExportState::Misconfigured;
+    }
+
     pub(super) fn dead_lettered(&self, records: u64, reason: &str) {
         self.dead_lettered.fetch_add(1, Ordering::Relaxed);
         self.rejected_records.fetch_add(records, Ordering::Relaxed);

@@ -1,9 +1,14 @@
 //! Whole deliveries: the destination's task with a scripted delivery under paused time, and real requests to
 //! servers that follow a script.
 
+mod connections;
 mod destination;
 mod grpc;
 mod http;
+mod outage;
+mod poison;
+mod proxy;
+mod rotation;
 mod server;
 mod tls;
 
@@ -64,6 +69,13 @@ fn waiting(seq: u64, bodies: &[String]) -> Waiting {
     Waiting { seq, meta: meta.encode_to_vec().into(), body }
 }
 
+/// The same of another run.
+fn waiting_of(run_id: &str, seq: u64, bodies: &[String]) -> Waiting {
+    let (meta, body) = batch(bodies);
+    let meta = BatchMeta { run_id: run_id.into(), ..meta };
+    Waiting { seq, meta: meta.encode_to_vec().into(), body }
+}
+
 /// The bodies of the records in an uncompressed request.
 fn bodies(request: &[u8]) -> Vec<String> {
     let request = ExportLogsServiceRequest::decode(request).unwrap();
@@ -75,6 +87,65 @@ fn bodies(request: &[u8]) -> Vec<String> {
             other => panic!("{other:?} is no line"),
         })
         .collect()
+}
+
+/// The bodies of the records in a batch, or in a dead letter.
+fn unpacked(body: &[u8]) -> Vec<String> {
+    bodies(&zstd::stream::decode_all(body).unwrap())
+}
+
+/// Answers by what it is given: the number of deliveries before, and the bodies. Remembers what it has taken.
+#[derive(Clone)]
+struct Judge<F> {
+    answer: F,
+    given: Arc<Mutex<usize>>,
+    taken: Arc<Mutex<Vec<String>>>,
+}
+
+impl<F: Fn(usize, &[String]) -> Delivery + Send + Sync> Judge<F> {
+    fn new(answer: F) -> Self {
+        Self { answer, given: Arc::default(), taken: Arc::default() }
+    }
+
+    fn given(&self) -> usize {
+        *self.given.lock().unwrap()
+    }
+
+    fn taken(&self) -> Vec<String> {
+        self.taken.lock().unwrap().clone()
+    }
+}
+
+impl<F: Fn(usize, &[String]) -> Delivery + Send + Sync> Deliver for Judge<F> {
+    async fn deliver(&self, _seq: u64, _meta: &BatchMeta, body: &Bytes) -> Delivery {
+        let bodies = unpacked(body);
+        let before = {
+            let mut given = self.given.lock().unwrap();
+            *given += 1;
+            *given - 1
+        };
+        let delivery = (self.answer)(before, &bodies);
+        if matches!(delivery, Delivery::Accepted { .. }) {
+            self.taken.lock().unwrap().extend(bodies);
+        }
+        delivery
+    }
+
+    fn address(&self) -> &str {
+        "http://backend:4318/v1/logs"
+    }
+}
+
+fn accepted() -> Delivery {
+    Delivery::Accepted { rejected: 0, message: String::new() }
+}
+
+fn refused() -> Delivery {
+    Delivery::Refused { reason: "answered 400 Bad Request: no".into() }
+}
+
+fn failing() -> Delivery {
+    Delivery::Failed { reason: "answered 500 Internal Server Error".into() }
 }
 
 /// Batches that are given one after the other, and then no more.
@@ -116,6 +187,8 @@ impl Bench {
                 max_request_bytes: 1 << 20,
                 min_backoff: Duration::from_secs(1),
                 max_backoff: Duration::from_secs(60),
+                concurrency: 4,
+                bisect: true,
             },
         }
     }
@@ -126,12 +199,15 @@ impl Bench {
         batches: impl IntoIterator<Item = Waiting>,
     ) -> Destination<Backlog, D> {
         let backlog = Backlog { batches: batches.into_iter().collect(), acknowledged: Arc::clone(&self.acknowledged) };
-        let shared = Shared {
+        Destination::new(self.route.clone(), backlog, deliver, self.shared(), fastrand::Rng::with_seed(1))
+    }
+
+    fn shared(&self) -> Shared {
+        Shared {
             dead_letters: Arc::new(DeadLetters::open(self.dir.path(), DEAD_LETTER_BYTES).unwrap()),
             stats: Arc::clone(&self.stats),
             clock: Arc::new(SystemClock),
-        };
-        Destination::new(self.route.clone(), backlog, deliver, shared, fastrand::Rng::with_seed(1))
+        }
     }
 
     /// Delivers all batches without anybody asking to stop.
@@ -161,12 +237,16 @@ fn config(endpoint: &str, protocol: Protocol, compression: Compression) -> Confi
         protocol,
         compression,
         headers: Headers(vec![("x-scope-orgid".into(), "team".into())]),
+        headers_file: None,
         timeout: Duration::from_secs(5),
         max_request_bytes: 1 << 20,
         min_backoff: Duration::from_millis(1),
         max_backoff: Duration::from_millis(2),
+        concurrency: 4,
+        bisect: true,
         certificate: None,
         client_identity: None,
+        proxy: Proxy::default(),
     }
 }
 

@@ -1,26 +1,41 @@
 //! Sends one HTTP request and reads its whole answer, in bounded time and memory.
 //!
 //! One client for HTTP/1.1, HTTP/2 by ALPN, and HTTP/2 without TLS by prior knowledge (gRPC). Redirects are not
-//! followed, since headers with secrets would go where nobody sent them. Names are looked up again for each
-//! new connection.
+//! followed, since headers with secrets would go where nobody sent them.
+//!
+//! Names are looked up for each new connection, and all their addresses tried. A connection is not kept for ever, so that
+//! a name that has moved is noticed; nor after a request that got no answer, since its other end may be gone without a
+//! word. TLS files are read again when they change; what is wrong in them leaves the old ones in use.
 
-use std::{error::Error as _, io, path::Path, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    error::Error as _,
+    io,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use bytes::{Buf, Bytes, BytesMut, buf::Chain};
 use http_body_util::{BodyExt, Full};
-use hyper::{HeaderMap, Request, StatusCode, body::Incoming};
-use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
+use hyper::{HeaderMap, Request, Response, StatusCode, body::Incoming};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
+    client::{
+        legacy::{
+            self, Client,
+            connect::{HttpConnector, proxy::Tunnel},
+        },
+        proxy::matcher::Intercept,
+    },
     rt::{TokioExecutor, TokioTimer},
 };
-use rustls::{
-    CertificateError, ClientConfig, InvalidMessage, RootCertStore,
-    pki_types::{CertificateDer, PrivateKeyDer, pem, pem::PemObject},
-};
+use rustls::{CertificateError, ClientConfig, InvalidMessage};
 use tokio::time::{Instant, timeout_at};
 
-use super::{Config, Protocol};
+use super::{
+    Config, Protocol,
+    tls::{TlsFiles, UnusableTls},
+    watched::{Look, Watched},
+};
 
 /// OTLP specification 1.11.0: a client must limit what it reads of an answer; 4 MiB is recommended.
 pub(super) const LONGEST_ANSWER: usize = 4 * 1024 * 1024;
@@ -34,18 +49,43 @@ const POOL_IDLE: Duration = Duration::from_secs(4);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A prefix and the batch, so that a batch need not be copied to stand behind a gRPC prefix.
-pub(super) type Outgoing = Full<Chain<Bytes, Bytes>>;
+/// A request's body: a prefix and the batch, so that a batch need not be copied to stand behind a gRPC prefix.
+#[derive(Debug, Clone)]
+pub(super) struct Outgoing {
+    pub(super) prefix: Bytes,
+    pub(super) batch: Bytes,
+}
 
-/// A request's body.
-pub(super) fn outgoing(prefix: Bytes, body: Bytes) -> Outgoing {
-    Full::new(prefix.chain(body))
+/// How long connections are used at most, and at least: agents that began together do not begin again together.
+const OLDEST: (Duration, Duration) = (Duration::from_secs(300), Duration::from_secs(240));
+/// How often a request is sent again at once that the server has not looked at.
+const RESENDS: usize = 3;
+
+type Body = Full<Chain<Bytes, Bytes>>;
+
+/// A client without a proxy, or with one that it asks for a tunnel.
+#[derive(Debug, Clone)]
+enum HttpClient {
+    Direct(Client<HttpsConnector<HttpConnector>, Body>),
+    Proxied(Client<HttpsConnector<Tunnel<HttpConnector>>, Body>),
 }
 
 #[derive(Debug)]
 pub(super) struct Transport {
-    client: Client<HttpsConnector<HttpConnector>, Outgoing>,
+    protocol: Protocol,
     timeout: Duration,
+    proxy: Option<Intercept>,
+    tls_files: TlsFiles,
+    watched: Watched,
+    current: Mutex<Current>,
+}
+
+/// The client in use, with its connections.
+#[derive(Debug)]
+struct Current {
+    client: HttpClient,
+    tls: ClientConfig,
+    until: Instant,
 }
 
 /// What came back.
@@ -87,73 +127,136 @@ pub(super) enum Unanswered {
     Untrusted(String),
 }
 
-/// TLS cannot be set up as configured.
-#[derive(Debug, thiserror::Error)]
-pub enum UnusableTls {
-    /// A file is missing, unreadable or not what it should be.
-    #[error("{option} = {} is not a readable PEM file with {wanted}", path.display())]
-    File {
-        /// The option that names it.
-        option: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// What should be in it.
-        wanted: &'static str,
-        /// What is wrong.
-        source: pem::Error,
-    },
-    /// The certificate and the key do not belong together, or cannot be used.
-    #[error("the client certificate {} and its key cannot be used together", path.display())]
-    Identity {
-        /// The certificate's file.
-        path: PathBuf,
-        /// What is wrong.
-        source: rustls::Error,
-    },
-    /// There is nothing on this machine that says whom to trust.
-    #[error("no certificate authorities were found on this machine; set certificate to a PEM file")]
-    NoAuthorities(#[source] io::Error),
-    /// The library refuses its own defaults.
-    #[error("TLS cannot be used")]
-    Library(#[from] rustls::Error),
+impl Current {
+    fn new(protocol: Protocol, proxy: Option<&Intercept>, tls: ClientConfig) -> Self {
+        let (most, least) = OLDEST;
+        let until = Instant::now() + least + (most - least).mul_f64(fastrand::f64());
+        Self { client: HttpClient::new(protocol, proxy, tls.clone()), tls, until }
+    }
 }
 
 impl Transport {
     pub(super) fn new(config: &Config) -> Result<Self, UnusableTls> {
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        tcp.set_tcp_user_timeout(Some(TCP_USER_TIMEOUT));
-        let https = HttpsConnectorBuilder::new().with_tls_config(tls(config)?).https_or_http();
-        let connector = match config.protocol {
-            Protocol::HttpProtobuf => https.enable_all_versions().wrap_connector(tcp),
-            Protocol::Grpc => https.enable_http2().wrap_connector(tcp),
-        };
-        let client = Client::builder(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(POOL_IDLE)
-            .http2_only(config.protocol == Protocol::Grpc)
-            .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
-            .http2_keep_alive_timeout(KEEPALIVE_TIMEOUT)
-            .build(connector);
-        Ok(Self { client, timeout: config.timeout })
+        let tls_files = TlsFiles::new(config);
+        let watched = Watched::new(tls_files.paths());
+        let proxy = config.proxy.on_the_way_to(&config.endpoint);
+        let current = Current::new(config.protocol, proxy.as_ref(), tls_files.read()?);
+        Ok(Self {
+            protocol: config.protocol,
+            timeout: config.timeout,
+            proxy,
+            tls_files,
+            watched,
+            current: Mutex::new(current),
+        })
+    }
+
+    /// Reads the TLS files if they have changed. Says whether they had.
+    ///
+    /// # Errors
+    /// If they cannot be used now; what they held before stays in use.
+    pub(super) async fn refresh(&self, look: Look) -> Result<bool, UnusableTls> {
+        if !self.watched.have_changed(look).await {
+            return Ok(false);
+        }
+        let files = self.tls_files.clone();
+        // Fails only when the runtime shuts down, where nothing is sent any more.
+        let Ok(tls) = tokio::task::spawn_blocking(move || files.read()).await else { return Ok(false) };
+        self.replace(Current::new(self.protocol, self.proxy.as_ref(), tls?));
+        Ok(true)
     }
 
     /// Sends a request. Ends within the configured timeout.
     pub(super) async fn send(&self, request: Request<Outgoing>) -> Result<Answer, Unanswered> {
         let deadline = Instant::now() + self.timeout;
-        let response = match timeout_at(deadline, self.client.request(request)).await {
-            Err(_elapsed) => return Err(Unanswered::TimedOut(self.timeout)),
-            Ok(Err(error)) => return Err(explain(&error)),
-            Ok(Ok(response)) => response,
+        let mut resends = RESENDS;
+        let response = loop {
+            let request = request.clone().map(|Outgoing { prefix, batch }| Full::new(prefix.chain(batch)));
+            match timeout_at(deadline, self.client().request(request)).await {
+                Err(_elapsed) => {
+                    self.abandon();
+                    return Err(Unanswered::TimedOut(self.timeout));
+                }
+                Ok(Err(error)) if resends > 0 && was_not_looked_at(&error) => resends -= 1,
+                Ok(Err(error)) => return Err(explain(&error)),
+                Ok(Ok(response)) => break response,
+            }
         };
         let (head, mut body) = response.into_parts();
         let mut trailers = HeaderMap::new();
         let body = timeout_at(deadline, read(&mut body, &mut trailers)).await.unwrap_or(Err(Unread::BrokenOff));
         Ok(Answer { status: head.status, headers: head.headers, body, trailers })
     }
+
+    fn client(&self) -> HttpClient {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if Instant::now() >= current.until {
+            *current = Current::new(self.protocol, self.proxy.as_ref(), current.tls.clone());
+        }
+        current.client.clone()
+    }
+
+    /// Uses the connections no more; requests under way keep theirs.
+    fn abandon(&self) {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner).until = Instant::now();
+    }
+
+    fn replace(&self, with: Current) {
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = with;
+    }
+}
+
+impl HttpClient {
+    fn new(protocol: Protocol, proxy: Option<&Intercept>, tls: ClientConfig) -> Self {
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        tcp.set_tcp_user_timeout(Some(TCP_USER_TIMEOUT));
+        let https = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
+        let https = match protocol {
+            Protocol::HttpProtobuf => https.enable_all_versions(),
+            Protocol::Grpc => https.enable_http2(),
+        };
+        let mut client = Client::builder(TokioExecutor::new());
+        client
+            .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(POOL_IDLE)
+            .http2_only(protocol == Protocol::Grpc)
+            .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+            .http2_keep_alive_timeout(KEEPALIVE_TIMEOUT);
+        let Some(proxy) = proxy else { return Self::Direct(client.build(https.wrap_connector(tcp))) };
+        let mut tunnel = Tunnel::new(proxy.uri().clone(), tcp);
+        if let Some(auth) = proxy.basic_auth() {
+            tunnel = tunnel.with_auth(auth.clone());
+        }
+        Self::Proxied(client.build(https.wrap_connector(tunnel)))
+    }
+
+    async fn request(&self, request: Request<Body>) -> Result<Response<Incoming>, legacy::Error> {
+        match self {
+            Self::Direct(client) => client.request(request).await,
+            Self::Proxied(client) => client.request(request).await,
+        }
+    }
+}
+
+/// Whether the server says that it did nothing about the request: it refused the stream, or had said good-bye before.
+///
+/// Source: RFC 9113, section 8.7.
+fn was_not_looked_at(error: &legacy::Error) -> bool {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if let Some(h2) = error.downcast_ref::<h2::Error>() {
+            let reason = h2.reason();
+            return h2.is_remote()
+                && (h2.is_reset() && reason == Some(h2::Reason::REFUSED_STREAM)
+                    || h2.is_go_away() && reason == Some(h2::Reason::NO_ERROR));
+        }
+        cause = error.source();
+    }
+    false
 }
 
 async fn read(body: &mut Incoming, trailers: &mut HeaderMap) -> Result<Bytes, Unread> {
@@ -168,7 +271,7 @@ async fn read(body: &mut Incoming, trailers: &mut HeaderMap) -> Result<Bytes, Un
     Ok(bytes.freeze())
 }
 
-fn explain(error: &hyper_util::client::legacy::Error) -> Unanswered {
+fn explain(error: &legacy::Error) -> Unanswered {
     let mut cause = error.source();
     let mut deepest = error.to_string();
     while let Some(now) = cause {
@@ -219,44 +322,4 @@ fn distrust(error: &rustls::Error) -> Unanswered {
         rustls::Error::AlertReceived(alert) => format!("it broke the TLS handshake off: {alert:?}"),
         other => return Unanswered::Closed(other.to_string()),
     })
-}
-
-fn tls(config: &Config) -> Result<ClientConfig, UnusableTls> {
-    let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()?;
-    let builder = match &config.certificate {
-        Some(path) => {
-            let mut roots = RootCertStore::empty();
-            for certificate in certificates("certificate", path)? {
-                roots.add(certificate)?;
-            }
-            builder.with_root_certificates(roots)
-        }
-        None if config.endpoint.scheme() == "https" => {
-            builder.with_native_roots().map_err(UnusableTls::NoAuthorities)?
-        }
-        // Never asked. A machine without authorities can still send without TLS.
-        None => builder.with_root_certificates(RootCertStore::empty()),
-    };
-    match &config.client_identity {
-        None => Ok(builder.with_no_client_auth()),
-        Some((path, key_path)) => {
-            let chain = certificates("client_certificate", path)?;
-            let key = PrivateKeyDer::from_pem_file(key_path).map_err(|source| UnusableTls::File {
-                option: "client_key",
-                path: key_path.clone(),
-                wanted: "a private key",
-                source,
-            })?;
-            builder
-                .with_client_auth_cert(chain, key)
-                .map_err(|source| UnusableTls::Identity { path: path.clone(), source })
-        }
-    }
-}
-
-fn certificates(option: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, UnusableTls> {
-    let fault = |source| UnusableTls::File { option, path: path.to_owned(), wanted: "one certificate or more", source };
-    let certificates: Vec<_> = CertificateDer::pem_file_iter(path).and_then(Iterator::collect).map_err(fault)?;
-    if certificates.is_empty() { Err(fault(pem::Error::NoItemsFound)) } else { Ok(certificates) }
 }

@@ -44,6 +44,26 @@ pub struct Part {
     pub is_last: bool,
 }
 
+/// The rest of a line of which the first parts were given out before its stream was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rest {
+    /// Where the line begins.
+    pub line_at: u64,
+    /// How many parts were given out.
+    pub parts: u32,
+}
+
+impl Rest {
+    /// Goes on at offset `at`. The parts were as long as they may be, and the last one ended with the stream.
+    pub fn of(line_at: u64, at: u64, max_line_bytes: usize) -> Self {
+        let whole_parts = (at - line_at) / max_line_bytes.max(1) as u64;
+        Self { line_at, parts: u32::try_from(whole_parts).unwrap_or(u32::MAX).saturating_add(1) }
+    }
+}
+
+/// What some programs put before the first byte of UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// Finds the lines of one stream, whatever pieces it comes in.
 ///
 /// Holds at most one line's beginning, never more than the longest line allowed.
@@ -66,6 +86,12 @@ impl Framer {
         Self { max_line_bytes, held: Vec::new(), held_time: 0, consumed: at, parts: None }
     }
 
+    /// Starts at offset `at`, inside a line if there is a rest of one.
+    #[must_use]
+    pub fn within(max_line_bytes: usize, at: u64, rest: Option<Rest>) -> Self {
+        Self { parts: rest.map(|rest| (rest.line_at, rest.parts)), ..Self::new(max_line_bytes, at) }
+    }
+
     /// Offset up to which all bytes have been given out: where reading would have to start again.
     #[must_use]
     pub const fn consumed(&self) -> u64 {
@@ -81,8 +107,11 @@ impl Framer {
     /// Gives out the lines that are complete with this chunk.
     pub fn feed(&mut self, chunk: &Chunk, mut each: impl FnMut(Line<'_>)) {
         let mut data = chunk.data.as_slice();
+        if self.consumed == 0 {
+            data = self.without_byte_order_mark(data);
+        }
         let mut marks = Marks { marks: &chunk.marks, next: 0 };
-        if !self.held.is_empty() {
+        if !self.held.is_empty() || self.parts.is_some() {
             let end = memchr(b'\n', data).map_or(data.len(), |newline| newline + 1);
             self.hold(&data[..end], &mut each);
             marks.skip(end);
@@ -110,9 +139,21 @@ impl Framer {
             self.held_time = marks.at(chunk.data.len() - data.len() + start);
             self.hold(&data[start..], &mut each);
         }
-        if chunk.ending == Ending::Closed {
-            self.close(&mut each);
+        match chunk.ending {
+            Ending::Open | Ending::Silent => {}
+            Ending::Stopped if self.held.is_empty() => {}
+            Ending::Stopped => self.give_out(Cut::Part, &mut each),
+            Ending::Closed => self.close(&mut each),
         }
+    }
+
+    /// The first bytes of the stream without the mark, if they are it: it may come in pieces.
+    fn without_byte_order_mark<'a>(&mut self, data: &'a [u8]) -> &'a [u8] {
+        let Some(missing) = BYTE_ORDER_MARK.strip_prefix(self.held.as_slice()) else { return data };
+        let Some(rest) = data.strip_prefix(missing).filter(|_| !missing.is_empty()) else { return data };
+        self.held.clear();
+        self.consumed = BYTE_ORDER_MARK.len() as u64;
+        rest
     }
 
     /// Takes the next piece of the held line and gives out what is complete: parts, or the line if `piece` ends it.

@@ -1,8 +1,12 @@
 //! The lines of one stream, as they were printed.
 
-use crate::record::{Chunk, Ending, Format, Origin, ReadTo};
+use crate::record::{Chunk, Ending, Format, Origin, ReadTo, origin::Left};
 
-use super::{Framer, Line, wrapped::Unwrapper};
+use super::{
+    Framer, Line,
+    frame::Rest,
+    wrapped::{End, Unwrapper},
+};
 
 /// Finds the lines of one stream and takes off what a container runtime wrapped around them.
 ///
@@ -14,14 +18,16 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// Starts at offset `at` of the stream, where it was left.
+    /// Starts at offset `at` of the stream: where it was left, or between lines.
     #[must_use]
     pub fn new(max_line_bytes: usize, origin: &Origin, at: u64) -> Self {
+        let Left { read_to, inside_line, .. } = origin.left;
+        let rest = inside_line.filter(|_| at == read_to.offset).map(|line_at| Rest::of(line_at, at, max_line_bytes));
         match origin.format {
-            Format::Plain => Self { framer: Framer::new(max_line_bytes, at), unwrapper: None },
+            Format::Plain => Self { framer: Framer::within(max_line_bytes, at, rest), unwrapper: None },
             Format::Auto | Format::Docker | Format::Cri => {
-                let unwrapper = Unwrapper::new(origin.format, max_line_bytes, origin.read_to);
-                let framer = Framer::new(unwrapper.max_outer_bytes(), at);
+                let unwrapper = Unwrapper::new(origin.format, max_line_bytes, read_to, rest);
+                let framer = Framer::within(unwrapper.max_outer_bytes(), at, rest);
                 Self { framer, unwrapper: Some(Box::new(unwrapper)) }
             }
         }
@@ -31,8 +37,10 @@ impl Lines {
     pub fn feed(&mut self, chunk: &Chunk, mut each: impl FnMut(Line<'_>)) {
         let Some(unwrapper) = &mut self.unwrapper else { return self.framer.feed(chunk, each) };
         self.framer.feed(chunk, |line| unwrapper.line(&line, &mut each));
-        if chunk.ending != Ending::Open {
-            unwrapper.flush(self.framer.consumed(), &mut each);
+        match chunk.ending {
+            Ending::Open => {}
+            Ending::Silent | Ending::Closed => unwrapper.flush(self.framer.consumed(), End::Line, &mut each),
+            Ending::Stopped => unwrapper.flush(self.framer.consumed(), End::Part, &mut each),
         }
     }
 

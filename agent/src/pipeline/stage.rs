@@ -161,16 +161,20 @@ impl Stage {
 
     fn chunk(&mut self, chunk: &Chunk) -> io::Result<()> {
         let (origin, now) = (&chunk.origin, Instant::now());
-        let mut stream = self.streams.remove(&origin.id).unwrap_or_else(|| Stream {
-            origin: Arc::downgrade(origin),
+        let names = [Some(origin.id), origin.left.formerly];
+        let known = names.into_iter().flatten().find_map(|id| self.streams.remove(&id));
+        let mut stream = known.unwrap_or_else(|| Stream {
+            origin: Weak::new(),
             waiting: None,
             lines: Lines::new(self.parse.max_line_bytes, origin, chunk.at),
             tracebacks: Default::default(),
-            severities: [Severity::INFO; Lane::COUNT],
+            // Of a line that is read on after a restart: what is kept of it is kept whole.
+            severities: [origin.level.max(Severity::INFO); Lane::COUNT],
             end: chunk.at,
             since: now,
             observed: chunk.observed,
         });
+        stream.origin = Arc::downgrade(origin);
         let mut slot = self.batcher.slot(origin, now);
         let mut outcome = Ok(());
         let mut account = Account::default();
@@ -209,7 +213,7 @@ impl Stage {
         stream.waiting = is_waiting.then(|| Arc::clone(origin));
         // Thousands of idle files have nothing to be remembered; the next chunk begins where this one has ended.
         let in_traceback = stream.tracebacks.iter().any(|traceback| *traceback != Traceback::None);
-        if chunk.ending != Ending::Closed && (is_waiting || in_traceback || !stream.lines.is_between_lines()) {
+        if chunk.ending.goes_on() && (is_waiting || in_traceback || !stream.lines.is_between_lines()) {
             (stream.end, stream.since, stream.observed) = (chunk.at + chunk.data.len() as u64, now, chunk.observed);
             self.streams.insert(origin.id, stream);
         }

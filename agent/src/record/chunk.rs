@@ -43,6 +43,12 @@ pub struct Chunk {
 }
 
 impl Chunk {
+    /// Says that a stream is read from offset `at` on, before the first bytes of it: its position is kept from now on.
+    #[must_use]
+    pub fn opening(origin: Arc<Origin>, at: u64, observed: UnixNanos) -> Self {
+        Self { ending: Ending::Open, ..Self::closing(origin, at, observed) }
+    }
+
     /// Ends a stream at offset `at` without further bytes.
     #[must_use]
     pub const fn closing(origin: Arc<Origin>, at: u64, observed: UnixNanos) -> Self {
@@ -53,6 +59,12 @@ impl Chunk {
     #[must_use]
     pub fn silent(origin: Arc<Origin>, at: u64, observed: UnixNanos) -> Self {
         Self { ending: Ending::Silent, ..Self::closing(origin, at, observed) }
+    }
+
+    /// Leaves a stream at offset `at` that may grow: its last line is given out as far as it has come.
+    #[must_use]
+    pub fn stopping(origin: Arc<Origin>, at: u64, observed: UnixNanos) -> Self {
+        Self { ending: Ending::Stopped, ..Self::closing(origin, at, observed) }
     }
 
     /// Lets the queue drop the position of a stream that is gone and was not read by this process.
@@ -88,8 +100,18 @@ pub enum Ending {
     Open,
     /// More may come, but nothing has for long: pieces that a container runtime cut are complete as they are.
     Silent,
+    /// More may come, but nobody reads it now: an unterminated last line is given out as the first part of a line.
+    Stopped,
     /// Nothing will be added: an unterminated last line is complete.
     Closed,
+}
+
+impl Ending {
+    /// Whether the stream's reader may hand over more of it.
+    #[must_use]
+    pub const fn goes_on(self) -> bool {
+        matches!(self, Self::Open | Self::Silent)
+    }
 }
 
 /// An occurrence that becomes one record with an `event_name`, such as the end of a run.

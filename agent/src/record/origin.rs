@@ -99,8 +99,26 @@ pub struct Origin {
     pub bookmark: Arc<dyn Bookmark>,
     /// What is wrapped around its lines.
     pub format: Format,
-    /// How far it was given out before it was opened.
+    /// Where it was left before it was opened.
+    pub left: Left,
+}
+
+/// Where a stream was left, to be read on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Left {
+    /// How far it was given out.
     pub read_to: ReadTo,
+    /// Where the line begins of which a first part was given out; `None` between lines.
+    pub inside_line: Option<u64>,
+    /// The [`Origin::id`] that it had until now, where nobody has stopped in between: the file was opened anew, or its
+    /// bytes are read from another file. What is held back of a line is not read again.
+    pub formerly: Option<u64>,
+}
+
+impl From<ReadTo> for Left {
+    fn from(read_to: ReadTo) -> Self {
+        Self { read_to, ..Self::default() }
+    }
 }
 
 /// What a source knows when it opens a stream; [`Origin::new`] derives the rest.
@@ -130,12 +148,12 @@ impl Origin {
     /// Opens a stream of plain lines.
     #[must_use]
     pub fn new(stream: Stream<'_>) -> Arc<Self> {
-        Self::wrapped(stream, Format::Plain, ReadTo::default())
+        Self::wrapped(stream, Format::Plain, Left::default())
     }
 
-    /// Opens a stream of lines that may be wrapped, where `read_to` says that it was left.
+    /// Opens a stream of lines that may be wrapped.
     #[must_use]
-    pub fn wrapped(stream: Stream<'_>, format: Format, read_to: ReadTo) -> Arc<Self> {
+    pub fn wrapped(stream: Stream<'_>, format: Format, left: impl Into<Left>) -> Arc<Self> {
         Arc::new(Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             uid_prefix: wire::uid_prefix(stream.identity),
@@ -147,7 +165,7 @@ impl Origin {
             tally: stream.tally,
             bookmark: stream.bookmark,
             format,
-            read_to,
+            left: left.into(),
         })
     }
 }

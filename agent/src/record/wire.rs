@@ -12,7 +12,7 @@ mod write;
 pub use check::{Seen, Unfit, check_record};
 pub use pass::{Above, NoOutline, Outline, ResourceOutline, ScopeOutline, resource_without};
 pub use read::{Malformed, RecordView, ResourceView, ScopeView, Value, attributes, requests_resources};
-pub use split::{Part, split};
+pub use split::{Part, split, split_records};
 pub use write::{Fields, RequestWriter, Text, hex16, record_attribute, resource_attribute, scope_bytes, uid_prefix};
 
 #[cfg(test)]

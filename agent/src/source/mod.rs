@@ -5,6 +5,7 @@
 
 pub mod docker;
 pub mod file;
+mod gap;
 mod intake;
 pub mod otlp;
 pub mod process;

@@ -10,6 +10,7 @@ use std::{
 };
 
 use rustix::fs::Access;
+use url::Url;
 
 use crate::{config::Switch, export, source};
 
@@ -157,9 +158,10 @@ pub(super) fn destination(export: Option<&export::Config>) -> Finding {
     let Some(export) = export else {
         return Finding::new("export", Verdict::Ok, "nothing is exported; the embedded store is kept", "");
     };
-    let (host, port) = (export.endpoint.host_str().unwrap_or_default(), export.endpoint.port_or_known_default());
+    let hop = export.first_hop();
+    let (host, port) = (hop.host_str().unwrap_or_default(), hop.port_or_known_default());
     let shown = format!("{host}:{}", port.unwrap_or_default());
-    match connect(export) {
+    match connect(&hop) {
         Ok(()) => Finding::new("export", Verdict::Ok, format!("{shown} accepts connections"), ""),
         Err(error) => {
             let text = format!("{shown} cannot be reached: {error}");
@@ -170,9 +172,9 @@ pub(super) fn destination(export: Option<&export::Config>) -> Finding {
     }
 }
 
-fn connect(export: &export::Config) -> io::Result<()> {
+fn connect(hop: &Url) -> io::Result<()> {
     let mut last = io::Error::from(io::ErrorKind::NotFound);
-    for address in export.endpoint.socket_addrs(|| None)? {
+    for address in hop.socket_addrs(|| None)? {
         match TcpStream::connect_timeout(&address, PATIENCE) {
             Ok(_) => return Ok(()),
             Err(error) => last = error,

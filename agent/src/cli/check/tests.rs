@@ -144,6 +144,8 @@ fn the_settings_are_shown_with_their_origin() {
     export.max_request_bytes   1MiB                 default
     export.min_backoff         1s                   default
     export.max_backoff         60s                  default
+    export.concurrency         4                    default
+    export.bisect              true                 default
     export.certificate                              default
     export.client_certificate                       default
     export.client_key                               default

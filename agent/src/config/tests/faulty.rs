@@ -24,7 +24,7 @@ fn all_faults_are_shown_at_once() {
     .expect_err("these settings are faulty");
     assert_snapshot!(without_folder(&found), @r#"
     export is a table of settings (/runlog.toml)
-    use one of: export.endpoint, export.protocol, export.compression, export.headers, export.timeout, export.max_request_bytes, export.min_backoff, export.max_backoff, export.certificate, export.client_certificate, export.client_key
+    use one of: export.endpoint, export.protocol, export.compression, export.headers, export.timeout, export.max_request_bytes, export.min_backoff, export.max_backoff, export.concurrency, export.bisect, export.certificate, export.client_certificate, export.client_key
 
     levle is not a setting (/runlog.toml)
     did you mean level? `runlog check --show` lists all settings

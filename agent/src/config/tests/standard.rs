@@ -1,7 +1,7 @@
 //! OpenTelemetry's variables.
 
 use super::*;
-use crate::export::{Compression, Protocol};
+use crate::export::{Compression, Protocol, Proxy};
 
 #[test]
 fn the_standard_variables_have_the_meaning_of_the_specification() {
@@ -94,4 +94,16 @@ fn resource_attributes_are_decoded() {
     assert_eq!(loaded.settings.resource_attributes, [pair("team", "vision"), pair("note", "a,b=c d")]);
     assert_eq!(loaded.settings.service_name.as_deref(), Some("ridge"));
     assert_eq!(shown(&loaded, "OTEL_SERVICE_NAME").0, "ridge");
+}
+
+#[test]
+fn x22_the_proxy_is_what_curl_would_take() {
+    let endpoint = ("RUNLOG_EXPORT_ENDPOINT", "https://backend");
+    let proxy = |more: &[(&str, &str)]| from(&[&[endpoint], more].concat()).settings.export.unwrap().proxy;
+    assert_eq!(proxy(&[("HTTP_PROXY", "http://p:1"), ("HTTPS_PROXY", "")]), Proxy::default());
+    let all = [("ALL_PROXY", "http://p:1"), ("HTTPS_PROXY", "http://p:2"), ("https_proxy", "http://p:3")];
+    assert_eq!(proxy(&all[..1]).https, "http://p:1");
+    assert_eq!(proxy(&all[..2]).https, "http://p:2");
+    assert_eq!(proxy(&all).https, "http://p:3");
+    assert_eq!(proxy(&[all[1], ("NO_PROXY", "a,b")]).not_for, "a,b");
 }

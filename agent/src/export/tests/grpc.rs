@@ -148,7 +148,7 @@ async fn a_call_that_was_refused_for_now_is_repeated_with_the_same_bytes() {
 }
 
 #[tokio::test]
-async fn x5_x9_statuses_mean_what_the_specification_says() {
+async fn x5_x8_x9_a_status_decides_whether_data_is_kept_retried_or_set_aside() {
     let details = retry_info(7);
     let long = retry_info(1_000_000);
     let retry = |after: Option<u64>, reason: &str| Delivery::Retry {
@@ -156,16 +156,19 @@ async fn x5_x9_statuses_mean_what_the_specification_says() {
         reason: reason.into(),
     };
     let refused = |reason: &str| Delivery::Refused { reason: reason.into() };
+    let failed = |reason: &str| Delivery::Failed { reason: reason.into() };
     let too_large = |reason: &str| Delivery::TooLarge { reason: reason.into() };
     let wrong = |reason: &str| Delivery::Misconfigured { reason: reason.into() };
     let cases: Vec<(Vec<(&'static str, &str)>, Delivery)> = vec![
         (vec![("grpc-status", "1")], retry(None, "answered CANCELLED")),
-        (vec![("grpc-status", "2")], refused("answered UNKNOWN")),
+        (vec![("grpc-status", "2")], failed("answered UNKNOWN")),
         (vec![("grpc-status", "3"), ("grpc-message", "no%20way%0A")], refused("answered INVALID_ARGUMENT: no way")),
         (vec![("grpc-status", "4")], retry(None, "answered DEADLINE_EXCEEDED")),
         (vec![("grpc-status", "5")], refused("answered NOT_FOUND")),
+        (vec![("grpc-status", "6")], refused("answered ALREADY_EXISTS")),
+        (vec![("grpc-status", "9")], refused("answered FAILED_PRECONDITION")),
         (vec![("grpc-status", "7")], wrong("answered PERMISSION_DENIED; see export.headers")),
-        (vec![("grpc-status", "8")], refused("answered RESOURCE_EXHAUSTED")),
+        (vec![("grpc-status", "8")], failed("answered RESOURCE_EXHAUSTED")),
         (
             vec![("grpc-status", "8"), ("grpc-status-details-bin", &details)],
             retry(Some(7), "answered RESOURCE_EXHAUSTED"),
@@ -181,14 +184,14 @@ async fn x5_x9_statuses_mean_what_the_specification_says() {
         (vec![("grpc-status", "10")], retry(None, "answered ABORTED")),
         (vec![("grpc-status", "11")], retry(None, "answered OUT_OF_RANGE")),
         (vec![("grpc-status", "12")], wrong("answered UNIMPLEMENTED; see export.endpoint")),
-        (vec![("grpc-status", "13")], refused("answered INTERNAL")),
+        (vec![("grpc-status", "13")], failed("answered INTERNAL")),
         (vec![("grpc-status", "14")], retry(None, "answered UNAVAILABLE")),
         (vec![("grpc-status", "14"), ("grpc-status-details-bin", &details)], retry(Some(7), "answered UNAVAILABLE")),
         (vec![("grpc-status", "14"), ("grpc-status-details-bin", &long)], retry(Some(600), "answered UNAVAILABLE")),
         (vec![("grpc-status", "14"), ("grpc-status-details-bin", "?no base64?")], retry(None, "answered UNAVAILABLE")),
         (vec![("grpc-status", "15")], retry(None, "answered DATA_LOSS")),
         (vec![("grpc-status", "16")], wrong("answered UNAUTHENTICATED; see export.headers")),
-        (vec![("grpc-status", "99")], refused("answered an unknown code")),
+        (vec![("grpc-status", "99")], failed("answered an unknown code")),
         (vec![], retry(None, "the answer broke off")),
     ];
     let replies: Vec<_> = cases.iter().map(|(headers, _)| trailers_only(headers)).collect();
@@ -213,6 +216,7 @@ async fn what_is_not_grpc_says_nothing_about_the_data() {
             },
         ),
         (Reply::status(413), Delivery::TooLarge { reason: "answered 413 Payload Too Large".into() }),
+        (Reply::status(500), Delivery::Retry { after: None, reason: "answered 500 Internal Server Error".into() }),
         (Reply::status(404), wrong("404 Not Found")),
         (Reply::status(415), wrong("415 Unsupported Media Type")),
         (Reply::with(200, ("content-type", "text/html"), "<html>"), wrong("200 OK")),

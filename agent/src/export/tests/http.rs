@@ -97,20 +97,21 @@ async fn x9_requests_are_halved_until_they_fit() {
 }
 
 #[tokio::test]
-async fn x7_a_batch_that_the_server_refuses_becomes_a_dead_letter() {
-    let server = Server::start(Speaks::Http1, |before, _| match before {
-        0 => Reply::with(400, ("content-type", "text/plain"), "entry too far behind\n"),
-        _ => Reply::status(200),
+async fn x7_a_record_that_the_server_refuses_becomes_a_dead_letter() {
+    let server = Server::start(Speaks::Http1, |_, seen| match bodies(&opened(seen)).iter().any(|body| body == "bad") {
+        true => Reply::with(400, ("content-type", "text/plain"), "entry too far behind\n"),
+        false => Reply::status(200),
     })
     .await;
     let mut bench = Bench::new();
     bench.route = Route::from(&http(&server, Compression::Gzip));
-    let poisoned = waiting(1, &lines(5));
-    bench.deliver(otlp(&http(&server, Compression::Gzip)), [poisoned.clone(), waiting(2, &lines(1))]).await;
+    let poisoned = [&lines(4)[..], &["bad".to_owned()], &lines(3)].concat();
+    bench.deliver(otlp(&http(&server, Compression::Gzip)), [waiting(1, &poisoned), waiting(2, &lines(1))]).await;
 
-    assert_eq!(bench.letters(".otlp.zst"), [poisoned.body.to_vec()]);
+    assert_eq!(bench.letters(".otlp.zst").iter().map(|letter| unpacked(letter)).collect::<Vec<_>>(), [["bad"]]);
     let error = bench.stats.counts().last_error;
     assert_eq!(error.as_deref(), Some("answered 400 Bad Request: entry too far behind"));
+    assert_eq!(bench.stats.counts().records, 8);
     assert_eq!(bench.acknowledged(), [1, 2]);
 }
 
@@ -130,6 +131,20 @@ async fn x20_a_server_that_does_not_know_zstd_gets_gzip_from_then_on() {
         assert_eq!(encodings, ["zstd", "gzip", "gzip"], "after {status}");
         assert_eq!(bench.stats.counts().records, 5);
     }
+}
+
+/// Or each refused record would cost two requests, and the backend would be sent what is larger.
+#[tokio::test]
+async fn x20_a_compression_that_was_taken_once_is_not_to_blame_for_a_refusal() {
+    let server = Server::start(Speaks::Http1, |before, _| Reply::status(if before == 1 { 400 } else { 200 })).await;
+    let exporter = otlp(&http(&server, Compression::Gzip));
+    let (meta, body) = batch(&lines(1));
+    assert_eq!(exporter.deliver(1, &meta, &body).await, accepted());
+    let refused = Delivery::Refused { reason: "answered 400 Bad Request".into() };
+    assert_eq!(exporter.deliver(2, &meta, &body).await, refused);
+    assert_eq!(exporter.deliver(3, &meta, &body).await, accepted());
+    assert!(server.seen().iter().all(|seen| seen.header("content-encoding") == Some("gzip")));
+    assert_eq!(server.seen().len(), 3);
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpListener,
+    sync::watch,
     task::{JoinHandle, JoinSet},
 };
 use tokio_rustls::TlsAcceptor;
@@ -21,6 +22,8 @@ use tokio_rustls::TlsAcceptor;
 /// What the server received.
 #[derive(Debug, Clone)]
 pub(super) struct Seen {
+    /// The connection that it came by, from 0.
+    pub(super) connection: usize,
     pub(super) path: String,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
@@ -44,6 +47,8 @@ pub(super) enum Reply {
     },
     /// The connection is closed without an answer.
     HangUp,
+    /// The client waits for ever.
+    Never,
 }
 
 impl Reply {
@@ -71,10 +76,15 @@ pub(super) enum Speaks {
 
 type Answers = Arc<dyn Fn(usize, &Seen) -> Reply + Send + Sync>;
 
+/// Who the server is to a new connection; `None` without TLS.
+type Identity = Arc<Mutex<Option<TlsAcceptor>>>;
+
 /// Ends when it is dropped.
 pub(super) struct Server {
     pub(super) address: SocketAddr,
     seen: Arc<Mutex<Vec<Seen>>>,
+    identity: Identity,
+    restarts: watch::Sender<()>,
     accepting: JoinHandle<()>,
 }
 
@@ -99,24 +109,42 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (answers, noted): (Answers, _) = (Arc::new(answers), Arc::clone(&seen));
+        let identity: Identity = Arc::new(Mutex::new(tls));
+        let (restarts, current) = (watch::Sender::new(()), Arc::clone(&identity));
+        let restarted = restarts.subscribe();
         let accepting = tokio::spawn(async move {
             // Aborted with this task.
             let mut connections = JoinSet::new();
-            while let Ok((stream, _)) = listener.accept().await {
-                let (tls, answers, noted) = (tls.clone(), Arc::clone(&answers), Arc::clone(&noted));
-                connections.spawn(async move {
+            for connection in 0.. {
+                let Ok((stream, _)) = listener.accept().await else { return };
+                let (answers, noted) = (Arc::clone(&answers), Arc::clone(&noted));
+                let (tls, mut restarted) = (current.lock().unwrap().clone(), restarted.clone());
+                restarted.mark_unchanged();
+                let served = async move {
                     match tls {
-                        None => serve(speaks, stream, answers, noted).await,
+                        None => serve(speaks, connection, stream, answers, noted).await,
                         Some(tls) => {
                             if let Ok(stream) = tls.accept(stream).await {
-                                serve(speaks, stream, answers, noted).await;
+                                serve(speaks, connection, stream, answers, noted).await;
                             }
                         }
+                    }
+                };
+                connections.spawn(async move {
+                    tokio::select! {
+                        () = served => {}
+                        _ = restarted.changed() => {}
                     }
                 });
             }
         });
-        Self { address, seen, accepting }
+        Self { address, seen, identity, restarts, accepting }
+    }
+
+    /// Closes all connections; to those that come now, the server is that one.
+    pub(super) fn restart_as(&self, tls: TlsAcceptor) {
+        *self.identity.lock().unwrap() = Some(tls);
+        self.restarts.send_replace(());
     }
 
     pub(super) fn seen(&self) -> Vec<Seen> {
@@ -128,7 +156,7 @@ impl Server {
     }
 }
 
-async fn serve<S>(speaks: Speaks, stream: S, answers: Answers, noted: Arc<Mutex<Vec<Seen>>>)
+async fn serve<S>(speaks: Speaks, connection: usize, stream: S, answers: Answers, noted: Arc<Mutex<Vec<Seen>>>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -137,15 +165,17 @@ where
         async move {
             let (head, body) = request.into_parts();
             let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
-            let seen = Seen { path: head.uri.path().to_owned(), headers: head.headers, body };
+            let seen = Seen { connection, path: head.uri.path().to_owned(), headers: head.headers, body };
             let reply = {
                 let mut noted = noted.lock().unwrap();
                 let reply = answers(noted.len(), &seen);
                 noted.push(seen);
                 reply
             };
-            let Reply::Answer { status, headers, body, trailers } = reply else {
-                return Err(io::Error::other("hung up"));
+            let (status, headers, body, trailers) = match reply {
+                Reply::Answer { status, headers, body, trailers } => (status, headers, body, trailers),
+                Reply::HangUp => return Err(io::Error::other("hung up")),
+                Reply::Never => std::future::pending().await,
             };
             let trailers = (!trailers.is_empty()).then_some(Ok::<_, Infallible>(trailers));
             let body = Full::new(Bytes::from(body)).with_trailers(async move { trailers });

@@ -11,19 +11,22 @@ use super::{
     *,
 };
 
-struct Pem {
-    certificate: std::path::PathBuf,
-    key: std::path::PathBuf,
+pub(super) struct Pem {
+    pub(super) certificate: std::path::PathBuf,
+    pub(super) key: std::path::PathBuf,
 }
 
-fn write(dir: &Path, name: &str, of: &CertifiedKey<rcgen::KeyPair>) -> Pem {
+pub(super) fn write(dir: &Path, name: &str, of: &CertifiedKey<rcgen::KeyPair>) -> Pem {
     let pem = Pem { certificate: dir.join(format!("{name}.crt")), key: dir.join(format!("{name}.key")) };
     std::fs::write(&pem.certificate, of.cert.pem()).unwrap();
     std::fs::write(&pem.key, of.signing_key.serialize_pem()).unwrap();
     pem
 }
 
-fn acceptor(server: &CertifiedKey<rcgen::KeyPair>, client: Option<&CertifiedKey<rcgen::KeyPair>>) -> TlsAcceptor {
+pub(super) fn acceptor(
+    server: &CertifiedKey<rcgen::KeyPair>,
+    client: Option<&CertifiedKey<rcgen::KeyPair>>,
+) -> TlsAcceptor {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder =
         ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions().unwrap();
@@ -42,7 +45,7 @@ fn acceptor(server: &CertifiedKey<rcgen::KeyPair>, client: Option<&CertifiedKey<
     TlsAcceptor::from(Arc::new(config))
 }
 
-fn secure(server: &Server, protocol: Protocol) -> Config {
+pub(super) fn secure(server: &Server, protocol: Protocol) -> Config {
     config(&format!("https://localhost:{}/v1/logs", server.address.port()), protocol, Compression::Gzip)
 }
 

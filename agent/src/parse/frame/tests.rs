@@ -52,7 +52,7 @@ fn lines_end_at_newlines_with_or_without_carriage_return() {
 }
 
 #[test]
-fn an_unterminated_line_waits_until_the_stream_is_closed() {
+fn f13_an_unterminated_line_waits_until_the_stream_is_closed() {
     let mut framer = Framer::new(100, 40);
     let mut seen = Vec::new();
     framer.feed(&chunk(40, b"whole\nhalf", Ending::Open), |line| seen.push((line.at, line.bytes.to_vec())));
@@ -64,7 +64,7 @@ fn an_unterminated_line_waits_until_the_stream_is_closed() {
 }
 
 #[test]
-fn a_long_line_is_split_into_numbered_parts_that_tear_no_character() {
+fn f16_a_long_line_is_split_into_numbered_parts_that_tear_no_character() {
     let text = "aé".repeat(4) + "\nshort\n";
     let seen = lines(&[text.as_bytes()], 5);
     let joined: Vec<u8> = seen[..3].iter().flat_map(|(_, bytes, _)| bytes.clone()).collect();
@@ -91,11 +91,67 @@ fn a_line_takes_the_time_of_the_mark_in_which_it_starts() {
 }
 
 #[test]
-fn invalid_utf8_is_told_for_its_own_line_only() {
+fn f17_invalid_utf8_is_told_for_its_own_line_only() {
     let mut framer = Framer::new(100, 0);
     let mut seen = Vec::new();
     framer.feed(&chunk(0, b"fine\nbad \xff\xfe\nnul \0 is fine\n", Ending::Closed), |line| seen.push(line.is_utf8));
     assert_eq!(seen, [true, false, true]);
+}
+
+#[test]
+fn f14_a_line_that_was_given_out_in_part_at_a_stop_goes_on_with_the_rest_alone() {
+    let mut seen: Vec<Seen> = Vec::new();
+    let mut framer = Framer::new(10, 40);
+    let mut stop = |framer: &mut Framer, chunk: &Chunk| {
+        framer.feed(chunk, |line| seen.push((line.at, line.bytes.to_vec(), line.part)));
+        framer.consumed()
+    };
+    assert_eq!(stop(&mut framer, &chunk(40, b"whole\nhalf ", Ending::Open)), 46);
+    assert_eq!(stop(&mut framer, &chunk(51, b"", Ending::Stopped)), 51);
+    let mut framer = Framer::within(10, 51, Some(Rest::of(46, 51, 10)));
+    assert!(!framer.is_between_lines());
+    stop(&mut framer, &chunk(51, b"a line\nnext\n", Ending::Open));
+    let part = |index, is_last| Some(Part { line_at: 46, index, is_last });
+    let expected: [Seen; 4] = [
+        (40, b"whole".to_vec(), None),
+        (46, b"half ".to_vec(), part(0, false)),
+        (51, b"a line".to_vec(), part(1, true)),
+        (58, b"next".to_vec(), None),
+    ];
+    assert_eq!(seen, expected);
+}
+
+#[test]
+fn f14_a_stop_between_lines_gives_out_nothing() {
+    let mut framer = Framer::new(10, 0);
+    framer.feed(&chunk(0, b"whole\n", Ending::Open), |_| {});
+    framer.feed(&chunk(6, b"", Ending::Stopped), |line| panic!("{line:?}"));
+}
+
+#[test]
+fn f19_a_progress_bar_without_a_newline_is_bounded_and_nothing_of_it_is_lost() {
+    let max = 1_000;
+    let bar: Vec<u8> = (0..20_000).flat_map(|step| format!("\r{step:5}/20000 it/s").into_bytes()).collect();
+    let mut framer = Framer::new(max, 0);
+    let mut joined = Vec::new();
+    for (i, piece) in bar.chunks(777).enumerate() {
+        framer.feed(&chunk(i as u64 * 777, piece, Ending::Open), |line| joined.extend_from_slice(line.bytes));
+        assert!(framer.held.len() <= max, "{} bytes are held", framer.held.len());
+    }
+    framer.feed(&chunk(bar.len() as u64, b"\rdone\r\n", Ending::Open), |line| joined.extend_from_slice(line.bytes));
+    assert!(joined == [bar.as_slice(), b"\rdone"].concat(), "what came out is not what came in");
+}
+
+#[test]
+fn f20_a_byte_order_mark_is_taken_off_the_first_line_however_it_is_cut() {
+    let text = b"\xef\xbb\xbfone\n\xef\xbb\xbftwo\n";
+    for cut in 0..text.len() {
+        let (before, after) = text.split_at(cut);
+        let seen = lines(&[before, after], 100);
+        let expected: [Seen; 2] = [(3, b"one".to_vec(), None), (7, b"\xef\xbb\xbftwo".to_vec(), None)];
+        assert_eq!(seen, expected, "{cut}");
+    }
+    assert_eq!(lines(&[b"\xef\xbb\n"], 100), [(0, b"\xef\xbb".to_vec(), None)]);
 }
 
 proptest! {

@@ -1,7 +1,10 @@
 //! Puts the pieces of lines together again, those of each lane apart.
 
 use crate::{
-    parse::{Line, Part, frame::without_cr},
+    parse::{
+        Line, Part,
+        frame::{Rest, without_cr},
+    },
     record::{Lane, ReadTo, UnixNanos},
 };
 
@@ -77,8 +80,18 @@ struct Beginning {
 
 impl Joiner {
     /// Starts where the stream was left. Longer lines are split, so that no character is torn.
-    pub fn new(max_line_bytes: usize, left_at: ReadTo) -> Self {
-        Self { max_line_bytes, left_at, lanes: Default::default(), spare: Vec::new() }
+    /// `rest` is that of a line that nothing is wrapped around.
+    pub fn new(max_line_bytes: usize, left_at: ReadTo, rest: Option<Rest>) -> Self {
+        let mut lanes = [const { None }; Lane::COUNT];
+        let at = left_at.offset;
+        lanes[Lane::Bare as usize] = rest.map(|Rest { line_at, parts }| Beginning {
+            read_from: at,
+            at,
+            time: 0,
+            parts: Some((line_at, parts)),
+            bytes: Vec::new(),
+        });
+        Self { max_line_bytes, left_at, lanes, spare: Vec::new() }
     }
 
     /// How long a line may be.
@@ -100,7 +113,7 @@ impl Joiner {
 
     /// Whether there are beginnings of lines.
     pub fn is_waiting(&self) -> bool {
-        self.lanes.iter().any(Option::is_some)
+        self.lanes.iter().flatten().any(|beginning| !beginning.bytes.is_empty())
     }
 
     /// Takes the next piece and gives out what is complete with it.
@@ -112,7 +125,7 @@ impl Joiner {
         }
         let waits_in_vain = |beginning: &Beginning| piece.has_line_time && beginning.time != piece.time;
         if self.lanes[piece.lane as usize].as_ref().is_some_and(waits_in_vain) {
-            self.give_out(piece.lane, piece.at, piece.attributes, each);
+            self.give_out(piece.lane, piece.at, End::Line, piece.attributes, each);
         }
         let is_whole = piece.ends_line && piece.bytes.len() <= self.max_line_bytes && piece.at >= left_at;
         if is_whole && self.lanes[piece.lane as usize].is_none() {
@@ -159,27 +172,35 @@ impl Joiner {
     }
 
     /// Gives out the beginnings, first come first, the stream having been read up to `consumed`.
-    pub fn flush<'a>(&mut self, consumed: u64, attributes: impl Fn(Lane) -> &'a [u8], each: &mut impl FnMut(Line<'_>)) {
+    pub fn flush<'a>(
+        &mut self,
+        consumed: u64,
+        end: End,
+        attributes: impl Fn(Lane) -> &'a [u8],
+        each: &mut impl FnMut(Line<'_>),
+    ) {
         let mut lanes = [Lane::Bare, Lane::Stdout, Lane::Stderr];
         lanes.sort_by_key(|lane| self.lanes[*lane as usize].as_ref().map(|beginning| beginning.at));
         for lane in lanes {
-            self.give_out(lane, consumed, attributes(lane), each);
+            self.give_out(lane, consumed, end, attributes(lane), each);
         }
     }
 
     /// Gives out the beginning in that lane as it is, if there is one.
-    fn give_out(&mut self, lane: Lane, consumed: u64, attributes: &[u8], each: &mut impl FnMut(Line<'_>)) {
-        let beginning = self.lanes[lane as usize].take().filter(|beginning| !beginning.bytes.is_empty());
+    fn give_out(&mut self, lane: Lane, consumed: u64, end: End, attributes: &[u8], each: &mut impl FnMut(Line<'_>)) {
+        let beginning = self.lanes[lane as usize].take_if(|beginning| !beginning.bytes.is_empty());
         if let Some(beginning) = beginning {
-            each(beginning.line(lane, attributes, End::Line, self.read_to(consumed)));
+            each(beginning.line(lane, attributes, end, self.read_to(consumed)));
         }
     }
 }
 
 /// What ends with the bytes that are given out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
+pub enum End {
+    /// A line.
     Line,
+    /// A part of a line that goes on.
     Part,
 }
 

@@ -12,7 +12,8 @@ mod stamp;
 
 use crate::record::{Format, ReadTo};
 
-use super::Line;
+use super::{Line, frame::Rest};
+pub use join::End;
 use join::Joiner;
 use reader::Reader;
 
@@ -29,8 +30,8 @@ pub struct Unwrapper {
 
 impl Unwrapper {
     /// Starts where the stream was left.
-    pub fn new(format: Format, max_line_bytes: usize, left_at: ReadTo) -> Self {
-        Self { reader: Reader::new(format), joiner: Joiner::new(max_line_bytes, left_at) }
+    pub fn new(format: Format, max_line_bytes: usize, left_at: ReadTo, rest: Option<Rest>) -> Self {
+        Self { reader: Reader::new(format), joiner: Joiner::new(max_line_bytes, left_at, rest) }
     }
 
     /// How long wrapped lines may be.
@@ -43,9 +44,10 @@ impl Unwrapper {
         self.joiner.take(self.reader.read(line), each);
     }
 
-    /// Gives out the beginnings of lines as they are, the stream having been read up to `consumed`.
-    pub fn flush(&mut self, consumed: u64, each: &mut impl FnMut(Line<'_>)) {
-        self.joiner.flush(consumed, |lane| self.reader.attributes(lane), each);
+    /// Gives out the beginnings of lines as they are, the stream having been read up to `consumed`: as lines, or as
+    /// first parts of lines.
+    pub fn flush(&mut self, consumed: u64, end: End, each: &mut impl FnMut(Line<'_>)) {
+        self.joiner.flush(consumed, end, |lane| self.reader.attributes(lane), each);
     }
 
     /// Whether there are beginnings of lines.

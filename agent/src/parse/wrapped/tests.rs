@@ -7,7 +7,7 @@ use crate::{
     parse::{Lines, Part},
     record::{
         Chunk, Ending, Format, Lane, NoBookmark, Origin, ReadTo, Resource, Severity, SourceKind, Tally,
-        origin::Stream,
+        origin::{Left, Stream},
         wire::{Value, attributes},
     },
 };
@@ -35,7 +35,7 @@ impl Seen {
     }
 }
 
-fn origin(format: Format, read_to: ReadTo) -> Arc<Origin> {
+fn origin(format: Format, left: Left) -> Arc<Origin> {
     let stream = Stream {
         key: "test".into(),
         kind: SourceKind::File,
@@ -46,14 +46,15 @@ fn origin(format: Format, read_to: ReadTo) -> Arc<Origin> {
         tally: Tally::detached(SourceKind::File, "test"),
         bookmark: Arc::new(NoBookmark),
     };
-    Origin::wrapped(stream, format, read_to)
+    Origin::wrapped(stream, format, left)
 }
 
 /// Reads `pieces` from where a stream was left on.
-fn read(format: Format, max_line_bytes: usize, left_at: ReadTo, pieces: &[&[u8]], ending: Ending) -> Vec<Seen> {
-    let origin = origin(format, left_at);
-    let mut lines = Lines::new(max_line_bytes, &origin, left_at.offset);
-    let mut at = left_at.offset;
+fn read(format: Format, max_line_bytes: usize, left: impl Into<Left>, pieces: &[&[u8]], ending: Ending) -> Vec<Seen> {
+    let left = left.into();
+    let origin = origin(format, left);
+    let mut at = left.read_to.offset;
+    let mut lines = Lines::new(max_line_bytes, &origin, at);
     let mut seen: Vec<Seen> = Vec::new();
     for (i, piece) in pieces.iter().enumerate() {
         let ending = if i + 1 == pieces.len() { ending } else { Ending::Open };
@@ -110,6 +111,21 @@ fn a_line_comes_out_as_it_was_printed_with_the_time_and_the_stream_of_its_wrappi
 }
 
 #[test]
+fn f14_a_bare_line_that_was_given_out_in_part_at_a_stop_goes_on_with_the_rest_alone() {
+    for format in [Format::Auto, Format::Plain] {
+        let before = read(format, 100, ReadTo::default(), &[b"one\nhalf "], Ending::Stopped);
+        let left = Left { read_to: ReadTo::whole(9), inside_line: Some(4), formerly: None };
+        let after = read(format, 100, left, &[b"a ", b"line\ntwo\n"], Ending::Open);
+        let shown: Vec<_> = before.iter().chain(&after).map(|seen| (seen.text(), seen.at, seen.part)).collect();
+        let part = |index, is_last| Some(Part { line_at: 4, index, is_last });
+        let expected =
+            [("one", 0, None), ("half ", 4, part(0, false)), ("a line", 9, part(1, true)), ("two", 16, None)];
+        assert_eq!(shown, expected, "{format:?}");
+        assert_eq!(before[1].read_to, left.read_to);
+    }
+}
+
+#[test]
 fn pieces_are_joined_in_their_own_stream() {
     let texts = [
         [docker("stdout", "one "), docker("stderr", "two "), docker("stdout", "line\n"), docker("stderr", "lines\n")],
@@ -152,7 +168,7 @@ fn a_piece_of_docker_with_another_time_begins_another_line() {
 #[test]
 fn a_last_piece_is_given_out_after_a_silence_and_what_follows_is_a_line_of_its_own() {
     let (first, second) = (cri("stdout", "P", "prompt"), cri("stdout", "F", "answer"));
-    let origin = origin(Format::Auto, ReadTo::default());
+    let origin = origin(Format::Auto, Left::default());
     let mut lines = Lines::new(100, &origin, 0);
     let (mut seen, end) = (Vec::new(), first.len() as u64);
     let mut feed = |lines: &mut Lines, mut chunk: Chunk, text: &str| {

@@ -16,7 +16,7 @@ use crate::{
         origin::Stream,
         wire::{Value, resource_attribute},
     },
-    source::file::{self, Disk, Entry, Extent, FileId, FileSource, Handle, RealDisk},
+    source::file::{self, Disk, Entry, Extent, FileId, FileSource, Handle, RealDisk, System},
     store::{Query, Store},
 };
 
@@ -84,6 +84,10 @@ impl Handle for FlakyHandle {
     fn is_unlinked(&self) -> bool {
         self.real.is_unlinked()
     }
+
+    fn next_written(&self, offset: u64) -> io::Result<Option<u64>> {
+        self.real.next_written(offset)
+    }
 }
 
 impl Disk for Flaky {
@@ -101,6 +105,10 @@ impl Disk for Flaky {
 
     fn leads_up(&self, link: &Path) -> bool {
         RealDisk.leads_up(link)
+    }
+
+    fn system(&self, path: &Path) -> Option<System> {
+        RealDisk.system(path)
     }
 
     fn has_other_names(&self, path: &Path) -> bool {

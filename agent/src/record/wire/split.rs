@@ -29,7 +29,18 @@ pub struct Part {
 /// # Errors
 /// If the bytes are not a protobuf message.
 pub fn split(request: &[u8], max_bytes: usize) -> Result<Vec<Part>, Malformed> {
-    let mut cutter = Cutter { max_bytes, parts: Vec::new(), open: None };
+    cut(request, Cutter { max_bytes, max_records: u32::MAX, parts: Vec::new(), open: None })
+}
+
+/// Cuts like [`split`], but into parts of at most `max_records` records of any size.
+///
+/// # Errors
+/// If the bytes are not a protobuf message.
+pub fn split_records(request: &[u8], max_records: u32) -> Result<Vec<Part>, Malformed> {
+    cut(request, Cutter { max_bytes: usize::MAX, max_records, parts: Vec::new(), open: None })
+}
+
+fn cut(request: &[u8], mut cutter: Cutter) -> Result<Vec<Part>, Malformed> {
     for resource in messages(request, 1) {
         let resource = resource?;
         let resource_head = all_but_children(resource)?;
@@ -63,6 +74,7 @@ fn all_but_children(message: &[u8]) -> Result<Vec<u8>, Malformed> {
 
 struct Cutter {
     max_bytes: usize,
+    max_records: u32,
     parts: Vec<Part>,
     open: Option<Open>,
 }
@@ -78,7 +90,8 @@ impl Cutter {
     fn add(&mut self, resource_head: &[u8], scope_head: &[u8], record: &[u8]) {
         let record_bytes = 1 + varint_len(record.len()) + record.len();
         if self.open.as_ref().is_some_and(|open| {
-            open.part.bytes.len() + open.heads(resource_head, scope_head) + record_bytes > self.max_bytes
+            open.part.records >= self.max_records
+                || open.part.bytes.len() + open.heads(resource_head, scope_head) + record_bytes > self.max_bytes
         }) {
             self.close_part();
         }
@@ -206,6 +219,15 @@ mod tests {
             }
             prop_assert_eq!(records, flat(&whole));
         }
+    }
+
+    #[test]
+    fn parts_by_records_hold_so_many_whatever_their_sizes() {
+        let whole = request(&[vec![vec![10, 2000], vec![30]], vec![vec![5, 1]]]);
+        let parts = split_records(&whole.encode_to_vec(), 3).unwrap();
+        assert_eq!(parts.iter().map(|part| part.records).collect::<Vec<_>>(), [3, 2]);
+        let decoded = parts.iter().map(|part| ExportLogsServiceRequest::decode(&part.bytes[..]).unwrap());
+        assert_eq!(decoded.flat_map(|part| flat(&part)).collect::<Vec<_>>(), flat(&whole));
     }
 
     #[test]

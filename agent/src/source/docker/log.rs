@@ -19,10 +19,11 @@ use super::{
     tagging::Tags,
 };
 use crate::record::{
-    Chunk, Ending, Event, Input, Ledger, Mark, Origin, Severity, SourceKind, UnixNanos,
+    Chunk, Ending, Input, Ledger, Mark, Origin, SourceKind, UnixNanos,
     origin::Stream as Opening,
     wire::{Value, record_attribute},
 };
+use crate::source::gap::gap;
 use prost::Message;
 
 /// Bytes of a chunk at most.
@@ -287,7 +288,10 @@ impl Log {
         }
         if let (Some(from), Some(first)) = (self.gap, marks.first()) {
             self.gap = None;
-            self.outgoing.push(Input::Event(gap(Arc::clone(&origin), from, first.time)));
+            let body =
+                format!("lines of {} are missing: the engine removed them before they were read", origin.tally.name);
+            let between = [("runlog.gap.from_unix_nano", from), ("runlog.gap.to_unix_nano", first.time)];
+            self.outgoing.push(Input::Event(gap(Arc::clone(&origin), first.time, body, &between)));
         }
         let observed = self.observed;
         self.outgoing.push(Input::Chunk(Chunk { origin, at, data, observed, marks, ending, permit: None }));
@@ -360,21 +364,5 @@ impl Log {
         self.epoch = last;
         self.approach = Approach::Near;
         self.streams = [Stream::default(), Stream::default()];
-    }
-}
-
-/// The record of lines that nobody can read any more.
-fn gap(origin: Arc<Origin>, from: UnixNanos, to: UnixNanos) -> Event {
-    let mut attributes = Vec::new();
-    for (key, time) in [("runlog.gap.from_unix_nano", from), ("runlog.gap.to_unix_nano", to)] {
-        record_attribute(&mut attributes, key, Value::Int(time.cast_signed()));
-    }
-    Event {
-        body: format!("lines of {} are missing: the engine removed them before they were read", origin.tally.name),
-        origin,
-        name: "runlog.gap",
-        time: to,
-        severity: Severity::WARN,
-        attributes,
     }
 }

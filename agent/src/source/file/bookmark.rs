@@ -1,28 +1,33 @@
 //! Where reading of a file goes on after a restart, and how it is told that it is still the same file.
 
 use std::{
+    io,
     path::{Path, PathBuf},
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
 
+use memchr::memrchr;
 use prost::Message;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::record::{
-    Bookmark, Lane, ReadTo,
+    Bookmark, ReadTo,
     wire::{Value, record_attribute},
 };
 
-use super::{disk::Handle, identity::FileId};
+use super::{disk::Handle, identity::FileId, tail::CHUNK_BYTES};
 
 /// Keys of files in the queue's positions start so.
 pub const KEY_PREFIX: &str = "file:";
 
 /// How many bytes at the start, and before the position, are compared.
-const COMPARED_BYTES: usize = 1024;
+pub const COMPARED_BYTES: usize = 1024;
+
+/// How far back the start of a line is looked for that was given out in part.
+const LONGEST_PART: u64 = 16 << 20;
 
 /// A file's position, as the queue keeps it. A protobuf message of our own; fields are only ever added.
 #[derive(Clone, PartialEq, Eq, Message)]
@@ -53,6 +58,32 @@ pub struct FilePosition {
     /// For each lane, how many bytes from `offset` on were given out of it already. Empty if none.
     #[prost(uint64, repeated, tag = "10")]
     given_out: Vec<u64>,
+    /// The file that held the stream before, if these are its bytes in another file: its uids go on.
+    #[prost(message, optional, tag = "11")]
+    former: Option<Former>,
+    /// Whether the file is compressed. Offsets are of what is in it.
+    #[prost(bool, tag = "12")]
+    pub is_packed: bool,
+    /// How large the file was.
+    #[prost(uint64, tag = "13")]
+    seen_size: u64,
+    /// When it was last written, as in [`super::disk::Extent`].
+    #[prost(sfixed64, tag = "14")]
+    pub modified: i64,
+    /// Whether the file held other bytes already. Then nothing but its start is known, if that.
+    #[prost(bool, tag = "15")]
+    is_overwritten: bool,
+}
+
+/// A [`FileId`], as the queue keeps it.
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+struct Former {
+    #[prost(uint64, tag = "1")]
+    device: u64,
+    #[prost(uint64, tag = "2")]
+    inode: u64,
+    #[prost(uint64, tag = "3")]
+    birth: u64,
 }
 
 impl FilePosition {
@@ -69,6 +100,19 @@ impl FilePosition {
         }
     }
 
+    /// The place in another file that holds the bytes of that stream now.
+    #[must_use]
+    pub fn moved(id: FileId, path: &Path, stream: Stream, read_to: ReadTo) -> Self {
+        let FileId { device, inode, birth } = stream.id;
+        Self {
+            offset: read_to.offset,
+            given_out: given_out(read_to),
+            former: (stream.id != id).then_some(Former { device, inode, birth }),
+            is_packed: stream.is_packed,
+            ..Self::start(id, path, stream.generation)
+        }
+    }
+
     /// Reads what [`FileBookmark`] wrote.
     ///
     /// # Errors
@@ -81,6 +125,19 @@ impl FilePosition {
     #[must_use]
     pub const fn id(&self) -> FileId {
         FileId { device: self.device, inode: self.inode, birth: self.birth }
+    }
+
+    /// Which stream its bytes are.
+    #[must_use]
+    pub fn stream(&self) -> Stream {
+        let id = self.former.map_or(self.id(), |Former { device, inode, birth }| FileId { device, inode, birth });
+        Stream { id, generation: self.generation, is_packed: self.is_packed }
+    }
+
+    /// How many bytes were there and not given out.
+    #[must_use]
+    pub fn unread_bytes(&self) -> u64 {
+        self.seen_size.saturating_sub(self.read_to().furthest())
     }
 
     /// Where it stood.
@@ -102,10 +159,72 @@ impl FilePosition {
     /// Whether the file has the same start, and the same bytes before the position.
     #[must_use]
     pub fn matches(&self, handle: &dyn Handle) -> bool {
-        let head_bytes = self.head_bytes as usize;
-        hash(handle, 0, head_bytes) == Some(self.head_hash)
-            && anchor(handle, self.read_to().furthest()) == Some(self.anchor_hash)
-            || self.read_to() == ReadTo::default()
+        if self.is_overwritten {
+            return false;
+        }
+        // A compressed file does not change, and is not read twice.
+        let is_anchored = || {
+            let anchor = || anchor(handle, self.read_to().furthest());
+            self.is_packed || anchor().is_ok_and(|hash| hash == Some(self.anchor_hash))
+        };
+        self.head().is_of(handle) && is_anchored() || self.read_to() == ReadTo::default()
+    }
+
+    /// Whether another file holds the bytes that were read from this one, at the same place.
+    #[must_use]
+    pub fn is_copied_to(&self, handle: &dyn Handle) -> bool {
+        if self.offset == 0 {
+            return false;
+        }
+        if self.is_overwritten {
+            let reaches = |offset: u64| hash(handle, offset - 1, 1).is_ok_and(|hash| hash.is_some());
+            return self.head().is_whole() && self.head().is_of(handle) && reaches(self.read_to().furthest());
+        }
+        self.matches(handle)
+    }
+
+    /// How the file began.
+    #[must_use]
+    pub const fn head(&self) -> Head {
+        Head { bytes: self.head_bytes as usize, hash: self.head_hash }
+    }
+}
+
+/// Which stream the bytes of a file are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stream {
+    /// The file that held them first.
+    pub id: FileId,
+    /// Tells the contents apart that it had.
+    pub generation: u64,
+    /// Whether they are compressed now.
+    pub is_packed: bool,
+}
+
+/// The first bytes of a file, as they were once.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Head {
+    bytes: usize,
+    hash: u64,
+}
+
+impl Head {
+    /// The first bytes of a file that was given out up to there. `None` if there are fewer.
+    fn of(handle: &dyn Handle, furthest: u64) -> io::Result<Option<Self>> {
+        let bytes = usize::try_from(furthest).unwrap_or(usize::MAX).min(COMPARED_BYTES);
+        Ok(hash(handle, 0, bytes)?.map(|hash| Self { bytes, hash }))
+    }
+
+    /// Whether the file begins so.
+    #[must_use]
+    pub fn is_of(&self, handle: &dyn Handle) -> bool {
+        hash(handle, 0, self.bytes).is_ok_and(|hash| hash == Some(self.hash))
+    }
+
+    /// Whether these are as many as ever are compared.
+    #[must_use]
+    pub const fn is_whole(&self) -> bool {
+        self.bytes == COMPARED_BYTES
     }
 }
 
@@ -114,18 +233,18 @@ impl FilePosition {
 pub struct FileBookmark {
     id: FileId,
     path: Arc<Path>,
-    generation: u64,
+    stream: Stream,
     handle: Arc<dyn Handle>,
-    /// Hash of the first [`COMPARED_BYTES`], which do not change once they are there.
-    head_hash: OnceLock<u64>,
+    /// As the file began when it was last asked for a position.
+    head: Mutex<Option<Head>>,
     is_forgotten: AtomicBool,
 }
 
 impl FileBookmark {
     /// Positions of the file behind `handle`.
     #[must_use]
-    pub const fn new(id: FileId, path: Arc<Path>, generation: u64, handle: Arc<dyn Handle>) -> Self {
-        Self { id, path, generation, handle, head_hash: OnceLock::new(), is_forgotten: AtomicBool::new(false) }
+    pub const fn new(id: FileId, path: Arc<Path>, stream: Stream, handle: Arc<dyn Handle>) -> Self {
+        Self { id, path, stream, handle, head: Mutex::new(None), is_forgotten: AtomicBool::new(false) }
     }
 
     /// The next position is none: the file is gone.
@@ -133,29 +252,38 @@ impl FileBookmark {
         self.is_forgotten.store(true, Ordering::Release);
     }
 
-    /// The position where the file is given out so far. `None` if it cannot be read there.
+    /// How the file began, if a position was asked for since it was opened.
     #[must_use]
-    pub fn position(&self, read_to: ReadTo) -> Option<FilePosition> {
-        let furthest = read_to.furthest();
-        let is_woven = read_to != ReadTo::whole(read_to.offset);
-        let head_bytes = usize::try_from(furthest).unwrap_or(usize::MAX).min(COMPARED_BYTES);
+    pub fn head(&self) -> Option<Head> {
+        *self.head.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The position where the file is given out so far.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn position(&self, read_to: ReadTo) -> io::Result<FilePosition> {
+        let start = FilePosition::moved(self.id, &self.path, self.stream, read_to);
         let handle = self.handle.as_ref();
-        let head_hash = match self.head_hash.get() {
-            Some(hash) if head_bytes == COMPARED_BYTES => *hash,
-            _ => hash(handle, 0, head_bytes)?,
+        let (seen_size, modified) = match handle.extent() {
+            Ok(extent) if !self.stream.is_packed => (extent.size, extent.modified),
+            Ok(_) | Err(_) => (0, 0),
         };
-        if head_bytes == COMPARED_BYTES {
-            self.head_hash.get_or_init(|| head_hash);
-        }
-        Some(FilePosition {
-            offset: read_to.offset,
-            head_bytes: u32::try_from(head_bytes).unwrap_or(0),
-            head_hash,
-            anchor_hash: anchor(handle, furthest)?,
-            given_out: read_to.lanes.map(|lane| lane - read_to.offset)[..if is_woven { Lane::COUNT } else { 0 }]
-                .to_vec(),
-            ..FilePosition::start(self.id, &self.path, self.generation)
-        })
+        let mut known = self.head.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_as_it_was = known.is_none_or(|head| head.is_of(handle));
+        let head = if is_as_it_was { Head::of(handle, read_to.furthest())? } else { None };
+        let anchor_hash = match self.stream.is_packed {
+            true => Some(0),
+            false => anchor(handle, read_to.furthest())?,
+        };
+        let (Some(head), Some(anchor_hash)) = (head, anchor_hash) else {
+            let Head { bytes, hash } = known.unwrap_or_default();
+            let head_bytes = u32::try_from(bytes).unwrap_or(0);
+            return Ok(FilePosition { head_bytes, head_hash: hash, is_overwritten: true, ..start });
+        };
+        *known = Some(head);
+        let head_bytes = u32::try_from(head.bytes).unwrap_or(0);
+        Ok(FilePosition { head_bytes, head_hash: head.hash, anchor_hash, seen_size, modified, ..start })
     }
 }
 
@@ -164,7 +292,8 @@ impl Bookmark for FileBookmark {
         if self.is_forgotten.load(Ordering::Acquire) {
             return Some(Vec::new());
         }
-        self.position(read_to).map(|position| position.encode_to_vec())
+        // The last one stays, and lines behind it would come again.
+        self.position(read_to).ok().map(|position| position.encode_to_vec())
     }
 }
 
@@ -179,18 +308,45 @@ pub fn attributes(common: &[u8], path: &Path) -> Vec<u8> {
     attributes
 }
 
-fn anchor(handle: &dyn Handle, offset: u64) -> Option<u64> {
-    let start = offset.saturating_sub(COMPARED_BYTES as u64);
-    hash(handle, start, usize::try_from(offset - start).ok()?)
+/// For each lane, how many bytes behind the offset are given out of it. Empty if none.
+fn given_out(read_to: ReadTo) -> Vec<u64> {
+    if read_to == ReadTo::whole(read_to.offset) {
+        return Vec::new();
+    }
+    read_to.lanes.map(|lane| lane - read_to.offset).to_vec()
 }
 
-fn hash(handle: &dyn Handle, from: u64, length: usize) -> Option<u64> {
+/// Where the line begins that `offset` is inside of. `None` if that is too far back.
+#[must_use]
+pub fn line_start(handle: &dyn Handle, offset: u64) -> Option<u64> {
+    let mut end = offset;
+    let mut bytes = Vec::new();
+    while end > 0 && offset - end < LONGEST_PART {
+        let from = end.saturating_sub(CHUNK_BYTES as u64);
+        let length = usize::try_from(end - from).ok()?;
+        bytes.clear();
+        handle.read_at(from, length, &mut bytes).ok().filter(|()| bytes.len() == length)?;
+        if let Some(newline) = memrchr(b'\n', &bytes) {
+            return Some(from + newline as u64 + 1);
+        }
+        end = from;
+    }
+    (end == 0).then_some(0)
+}
+
+fn anchor(handle: &dyn Handle, offset: u64) -> io::Result<Option<u64>> {
+    let start = offset.saturating_sub(COMPARED_BYTES as u64);
+    hash(handle, start, usize::try_from(offset - start).unwrap_or(COMPARED_BYTES))
+}
+
+/// `None` if so many bytes are not there.
+fn hash(handle: &dyn Handle, from: u64, length: usize) -> io::Result<Option<u64>> {
     let mut bytes = Vec::with_capacity(length);
     if length > 0 {
-        handle.read_at(from, length, &mut bytes).ok()?;
+        handle.read_at(from, length, &mut bytes)?;
         bytes.truncate(length);
     }
-    (bytes.len() == length).then(|| xxh3_64(&bytes))
+    Ok((bytes.len() == length).then(|| xxh3_64(&bytes)))
 }
 
 #[cfg(test)]
@@ -207,7 +363,8 @@ mod tests {
         fs::write(&path, "0123456789 a line of stdout inside one of stderr").unwrap();
         let open = || RealDisk.open(&path).unwrap().unwrap();
         let (handle, id) = open();
-        let bookmark = FileBookmark::new(id, Arc::from(path.as_path()), 7, Arc::from(handle));
+        let stream = Stream { id, generation: 7, is_packed: false };
+        let bookmark = FileBookmark::new(id, Arc::from(path.as_path()), stream, Arc::from(handle));
         for read_to in [ReadTo::whole(30), ReadTo { offset: 11, lanes: [30, 30, 13] }] {
             let position = FilePosition::read(&bookmark.at(read_to).unwrap()).unwrap();
             assert_eq!((position.read_to(), position.generation), (read_to, 7));

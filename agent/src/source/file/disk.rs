@@ -13,7 +13,8 @@ use std::{
 
 use rustix::{
     buffer::spare_capacity,
-    fs::{Mode, OFlags},
+    fs::{Mode, OFlags, SeekFrom},
+    io::Errno,
 };
 
 use super::identity::FileId;
@@ -43,6 +44,8 @@ pub trait Disk: Send + Sync {
     /// # Errors
     /// What the file system says.
     fn look(&self, path: &Path) -> io::Result<Option<(FileId, Extent)>>;
+    /// What kind of file system it is on; `None` if that cannot be told.
+    fn system(&self, path: &Path) -> Option<System>;
     /// Where that path leads to, all links followed; the path itself if that cannot be told.
     fn resolve(&self, path: &Path) -> PathBuf;
     /// Opens a file for reading; `None` if it is not a regular file. Never blocks on a pipe or device.
@@ -74,6 +77,28 @@ pub enum Kind {
     Other,
 }
 
+/// What can be expected of a file system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum System {
+    /// The kernel tells of changes, and what it says of a file is so.
+    Local,
+    /// Others change it without telling the kernel, which may say for a while how a file was.
+    Remote,
+    /// A file that is written for the first time becomes another one.
+    Layered,
+}
+
+/// File systems that change without telling the kernel. Source: `linux/magic.h`.
+const REMOTE: [u64; 6] = [
+    0x6969,      // nfs
+    0xff53_4d42, // cifs
+    0xfe53_4d42, // smb2
+    0x6573_5546, // fuse
+    0x0102_1997, // 9p
+    0x0bd0_0bd0, // lustre
+];
+const OVERLAY: u64 = 0x794c_7630;
+
 /// An open file. It stays readable when its name goes.
 pub trait Handle: Send + Sync + fmt::Debug {
     /// Appends up to `length` bytes from `offset` on. Nothing appended means the end.
@@ -81,6 +106,12 @@ pub trait Handle: Send + Sync + fmt::Debug {
     /// # Errors
     /// What the file system says.
     fn read_at(&self, offset: u64, length: usize, into: &mut Vec<u8>) -> io::Result<()>;
+    /// Where from `offset` on the next byte may be that was ever written: at once where the file system does not tell.
+    /// `None` if there is none up to the end.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn next_written(&self, offset: u64) -> io::Result<Option<u64>>;
     /// How much is there, and since when.
     ///
     /// # Errors
@@ -157,6 +188,14 @@ impl Disk for RealDisk {
         Ok(id_of(&metadata).map(|id| (id, Extent { size: metadata.size(), modified })))
     }
 
+    fn system(&self, path: &Path) -> Option<System> {
+        Some(match rustix::fs::statfs(path).ok()?.f_type.cast_unsigned() {
+            OVERLAY => System::Layered,
+            magic if REMOTE.contains(&magic) => System::Remote,
+            _ => System::Local,
+        })
+    }
+
     fn resolve(&self, path: &Path) -> PathBuf {
         fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
     }
@@ -177,6 +216,15 @@ impl Handle for OpenFile {
         into.reserve_exact(length);
         rustix::io::retry_on_intr(|| rustix::io::pread(&self.0, spare_capacity(into), offset))?;
         Ok(())
+    }
+
+    fn next_written(&self, offset: u64) -> io::Result<Option<u64>> {
+        match rustix::fs::seek(&self.0, SeekFrom::Data(offset)) {
+            Ok(at) => Ok(Some(at)),
+            Err(Errno::NXIO) => Ok(None),
+            Err(Errno::INVAL | Errno::OPNOTSUPP) => Ok(Some(offset)),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn extent(&self) -> io::Result<Extent> {

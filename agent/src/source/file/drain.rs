@@ -1,13 +1,8 @@
 //! The stop: every file is read to its end, as far as it has one.
 
-use std::{collections::VecDeque, thread};
+use std::{mem, thread};
 
-use super::{
-    BREATH, FileSource, Rest,
-    find::Access,
-    tail::{Tail, Turn},
-    tails::Slot,
-};
+use super::{BREATH, FileSource, Rest, tails::Slot};
 use crate::source::Closed;
 
 impl FileSource {
@@ -16,56 +11,59 @@ impl FileSource {
     /// A file that is written without a pause has no end. What comes after the second look is read at the next start.
     pub(super) fn drain(&mut self) -> Result<(), Closed> {
         self.walk();
-        let slots: Vec<Slot> = self.tails.iter().map(|(slot, _)| slot).collect();
-        let mut read = VecDeque::new();
-        for slot in slots {
-            // The second look is for those that may stay open until then.
-            while read.len() + self.tails.open() >= self.max_open {
-                let Some(tail) = read.pop_front() else { break };
-                self.close(&tail, Rest::IsKept)?;
-            }
-            let access = self.open_to_read(slot);
-            if let Access::Gone = access {
-                self.give_up(slot)?;
-            }
-            let Some(mut tail) = self.tails.remove(slot) else { continue };
-            if let Access::Open = access {
-                self.read_to_present_end(&mut tail)?;
-            }
-            read.push_back(tail);
-        }
-        if read.iter().any(|tail| tail.is_open() && !tail.is_between_lines()) {
-            // Whether a line has lost its writer or is being written shows after a moment.
-            thread::sleep(BREATH);
-        }
-        for mut tail in read {
-            let before = tail.offset();
-            self.read_to_present_end(&mut tail)?;
-            let is_written = tail.offset() > before || tail.present_end() > tail.offset();
-            if is_written && !tail.is_between_lines() {
-                // Closed now, the line would become two. Its position is where it begins.
-                self.leave(&tail);
-            } else {
-                self.close(&tail, Rest::IsKept)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn read_to_present_end(&self, tail: &mut Tail) -> Result<(), Closed> {
-        let end = tail.present_end();
-        while tail.offset() < end
-            && let Turn::Read(chunk) = tail.read(self.context.clock.now())
+        self.hand_over()?;
+        // Also those that are found while others are read: what a truncated file held, in its copy.
+        while let slots = self.tails.iter().map(|(slot, _)| slot).collect::<Vec<_>>()
+            && !slots.is_empty()
         {
-            self.send(chunk)?;
+            let mut read = Vec::new();
+            for slot in slots {
+                self.read_to_present_end(slot)?;
+                read.push(slot);
+                // The second look is for those that may stay open until then.
+                if self.tails.open() >= self.max_open {
+                    mem::take(&mut read).into_iter().try_for_each(|slot| self.close_for_now(slot, true))?;
+                }
+            }
+            let tails = || read.iter().filter_map(|slot| self.tails.get(*slot));
+            if tails().any(|tail| tail.is_open() && !tail.is_between_lines()) {
+                // Whether a line has lost its writer or is being written shows after a moment.
+                thread::sleep(BREATH);
+            }
+            for slot in read {
+                let before = self.tails.get(slot).map(super::tail::Tail::offset);
+                self.read_to_present_end(slot)?;
+                let Some(tail) = self.tails.get(slot) else { continue };
+                let is_written = Some(tail.offset()) != before || tail.present_end() > tail.offset();
+                let is_at_rest = tail.is_between_lines() || !is_written;
+                self.close_for_now(slot, is_at_rest)?;
+            }
         }
-        Ok(())
+        self.hand_over()
     }
 
-    /// Ends reading in the midst of a line, without giving out what is there of it.
-    fn leave(&self, tail: &Tail) {
-        if let Some(awake) = tail.awake() {
-            self.context.ledger.close(&awake.origin.tally);
+    fn read_to_present_end(&mut self, slot: Slot) -> Result<(), Closed> {
+        let mut end = None;
+        loop {
+            let goes_on = self.take_turn(slot)?.1;
+            // It may have turned out to be cut, or gone.
+            let Some(tail) = self.tails.get(slot) else { return Ok(()) };
+            let end = *end.get_or_insert_with(|| tail.present_end());
+            if !goes_on || tail.offset() >= end {
+                return Ok(());
+            }
         }
+    }
+
+    /// Closes a file until the next start. A last line that is being written is left where it begins: given out now, it
+    /// would become two.
+    fn close_for_now(&mut self, slot: Slot, is_at_rest: bool) -> Result<(), Closed> {
+        let Some(tail) = self.tails.remove(slot) else { return Ok(()) };
+        self.hand_over()?;
+        match tail.awake().filter(|_| !is_at_rest) {
+            Some(awake) => self.context.ledger.close(&awake.origin.tally),
+            None => self.close(&tail, Rest::MayGrow)?,
+        }
+        Ok(())
     }
 }

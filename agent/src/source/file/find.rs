@@ -1,58 +1,32 @@
-//! How files are found: by walking through the globs, by hints, and by what the queue remembers.
+//! How files are found: by walking through the globs, and by hints.
 
 use std::{
     ffi::OsStr,
     io,
-    path::{Path, PathBuf},
-    sync::{Arc, atomic::Ordering},
+    path::Path,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use tracing::{debug, info, warn};
 
-use crate::record::SourceKind;
-
 use super::{
-    Closed, FAILED_LOOK, FileSource, Rest,
+    FileSource,
     bookmark::FilePosition,
-    disk::{Handle, folder_of, path_in},
+    disk::{Extent, Handle, folder_of, path_in},
     globs::{Interest, Visit},
     identity::FileId,
     moves::{self, Move},
-    tail::Tail,
+    rest::{Missing, Opened},
+    tail::{Awake, Tail},
     tails::Slot,
+    turn::FAILED_LOOK,
+    unclaimed::Unclaimed,
     watch::{Changes, PathKey},
 };
 
 /// The globs are walked through this seldom where the kernel tells of changes.
 const IDLE_WALK: Duration = Duration::from_secs(60);
-/// How often files are looked for again that have left the globs, or were not found at the start.
-const SEARCH: Duration = Duration::from_secs(10 * 60);
-/// Positions in a folder that has been away for so long are forgotten. A volume that comes back later than this is
-/// read from its start.
-const LONGEST_AWAY: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// The position of a file that no glob leads to now.
-#[derive(Debug)]
-pub struct Unclaimed {
-    position: FilePosition,
-    /// Since when its folder has not been there.
-    away_since: Option<Instant>,
-}
-
-impl Unclaimed {
-    /// The file may be anywhere.
-    #[must_use]
-    pub const fn new(position: FilePosition) -> Self {
-        Self { position, away_since: None }
-    }
-
-    /// Where it was.
-    #[must_use]
-    pub fn path(&self) -> PathBuf {
-        self.position.path()
-    }
-}
 
 /// Whether a file can be read now.
 #[derive(Debug)]
@@ -97,7 +71,9 @@ impl FileSource {
         }
         let (globs, disk) = (Arc::clone(&self.globs), Arc::clone(&self.disk));
         self.watch.begin();
+        self.is_walking = true;
         globs.walk(disk.as_ref(), self);
+        self.is_walking = false;
         self.watch.settle();
         let is_missed = |slot: &Slot| self.tails.get(*slot).is_some_and(|tail| tail.walk != self.walks);
         let missed: Vec<Slot> = self.tails.iter().map(|(slot, _)| slot).filter(is_missed).collect();
@@ -110,8 +86,7 @@ impl FileSource {
         self.roots = self.roots_now();
         // From the end on, so that a slow walk leaves time for reading.
         self.next_check = Instant::now() + self.config.scan;
-        let idle = if self.complained.is_empty() { IDLE_WALK } else { FAILED_LOOK };
-        let pause = if self.watch.is_complete() { idle.max(self.config.scan) } else { self.config.scan };
+        let pause = if self.watch.is_complete() { IDLE_WALK.max(self.config.scan) } else { self.config.scan };
         self.next_walk = Instant::now() + pause;
     }
 
@@ -142,12 +117,29 @@ impl FileSource {
         if changes.is_overflowed || changes.is_folder_gone {
             self.next_walk = Instant::now();
         }
-        for change in moves::follow(&changes.names) {
+        let changes = moves::follow(&changes.names);
+        for change in &changes {
             if change.is_folder {
-                self.see_to_folder(&change);
+                self.see_to_folder(change);
             } else {
-                self.see_to_file(&change);
+                self.see_to_file(change);
             }
+        }
+        for change in &changes {
+            if change.from.is_none() && change.to.is_none() && !change.is_folder {
+                self.came_and_went(&change.first);
+            }
+        }
+    }
+
+    /// A file came to a path and was gone before it was opened. Elsewhere than where a file is followed it was no
+    /// generation of a log.
+    fn came_and_went(&mut self, path: &Path) {
+        let tail = self.tails.by_path(PathKey::of(path)).and_then(|slot| self.tails.get(slot));
+        let Some(tail) = tail.filter(|tail| tail.path().as_ref() == path) else { return };
+        if tail.is_at_its_path(self.disk.as_ref()) {
+            let now_there = Missing::of_tail(tail);
+            self.tell_unseen(&now_there);
         }
     }
 
@@ -196,34 +188,44 @@ impl FileSource {
 
     /// Follows what is at a path, if it is a regular file and not followed already. `named` is the name under which
     /// it was written. Complains once about what cannot be opened.
-    fn find(&mut self, path: &Path, named: &Path) -> Option<Slot> {
+    pub fn find(&mut self, path: &Path, named: &Path) -> Option<Slot> {
         match self.look_at(path, named) {
             Ok(slot) => {
-                self.complained.remove(path);
+                self.refused.remove(path);
                 slot
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                self.complained.remove(path);
+                self.refused.remove(path);
                 None
             }
             Err(error) => {
-                if self.complained.insert(path.to_owned()) {
+                if self.refused.insert(path.to_owned()) {
                     warn!(path = %path.display(), error = %error, "cannot open file, trying again");
                 }
-                // Nobody tells when it may be opened.
-                self.next_walk = self.next_walk.min(Instant::now() + FAILED_LOOK);
                 None
             }
         }
     }
 
+    /// Tries to open files again that could not be opened: the kernel does not tell when they can.
+    pub fn try_refused(&mut self) {
+        if self.refused.is_empty() || self.next_try > Instant::now() {
+            return;
+        }
+        self.next_try = Instant::now() + FAILED_LOOK;
+        let paths: Vec<_> = self.refused.iter().cloned().collect();
+        for path in paths {
+            self.find(&path, &path);
+        }
+    }
+
     fn look_at(&mut self, path: &Path, named: &Path) -> io::Result<Option<Slot>> {
-        let Some((id, _)) = self.disk.look(path)? else { return Ok(None) };
+        let Some((id, extent)) = self.disk.look(path)? else { return Ok(None) };
         if let Some(slot) = self.tails.by_id(id) {
-            self.is_now_at(slot, path);
+            self.is_now_at(slot, path, extent);
             return Ok(Some(slot));
         }
-        if self.own_output.contains(&id) {
+        if self.own_output.contains(&id) || self.copies.is_as_seen(id, extent) {
             return Ok(None);
         }
         if self.is_left_out(path) {
@@ -236,23 +238,71 @@ impl FileSource {
             // Renamed between the two looks.
             return Ok(Some(slot));
         }
-        let position = self
-            .unclaimed
-            .remove(&id.key())
-            .map(|unclaimed| unclaimed.position)
-            .filter(|position| {
-                let matches = position.matches(handle.as_ref());
-                if !matches {
-                    info!(path = %path.display(), "file is not the one read before, reading it from its start");
-                }
-                matches
-            })
-            .unwrap_or_else(|| FilePosition::start(id, path, self.context.clock.now()));
-        debug!(path = %path.display(), at = position.offset, "following file");
-        Ok(Some(self.begin(handle, path, named, &position)))
+        if let Some(Unclaimed { position, .. }) = self.unclaimed.remove(id) {
+            if position.matches(handle.as_ref()) {
+                debug!(path = %path.display(), at = position.offset, "following file");
+                return Ok(Some(self.begin(handle, path, named, &position)));
+            }
+            info!(path = %path.display(), "file is not the one read before, reading it from its start");
+            let missing = Missing::of_position(&position);
+            if !self.read_rest(&missing) && position.offset > 0 {
+                // Nobody has looked since it was read.
+                self.lose_known(&missing);
+            }
+        } else if let Some(slot) = self.known_otherwise(path, id, handle.as_ref(), extent)? {
+            return Ok(slot);
+        }
+        debug!(path = %path.display(), "following new file");
+        let former = self.former_at(path).filter(|_| self.is_walking);
+        let start = FilePosition::start(id, path, self.context.clock.now());
+        let slot = self.begin(handle, path, named, &start);
+        if let Some((former, modified)) = former {
+            self.find_between(path, former, modified, id);
+        }
+        Ok(Some(slot))
     }
 
-    fn is_now_at(&mut self, slot: Slot, path: &Path) {
+    /// Whether the bytes of a file without a position were read under another identity. `None` if not, else the file
+    /// that is followed for it, if one is.
+    fn known_otherwise(
+        &mut self,
+        path: &Path,
+        id: FileId,
+        handle: &dyn Handle,
+        extent: Extent,
+    ) -> io::Result<Option<Option<Slot>>> {
+        if self.is_copy(path, id, handle, extent) {
+            return Ok(Some(None));
+        }
+        if let Some(slot) = self.tails.by_id(id) {
+            // It was a copy, and is read as such since its original was looked at.
+            return Ok(Some(Some(slot)));
+        }
+        if let Some(missing) = self.copied_up(path, handle) {
+            let Some((handle, id)) = self.disk.open(path)? else { return Ok(Some(None)) };
+            let slot = self.move_to(&missing, Opened { path: path.to_owned(), id, handle });
+            self.forget_moved(&missing);
+            return Ok(Some(Some(slot)));
+        }
+        Ok(None)
+    }
+
+    /// The file that was read at that path, and when it was last written.
+    fn former_at(&self, path: &Path) -> Option<(FileId, i64)> {
+        let tail = self.tails.by_path(PathKey::of(path)).and_then(|slot| self.tails.get(slot));
+        match tail.filter(|tail| tail.path().as_ref() == path) {
+            Some(tail) => Some((tail.id(), tail.modified())),
+            None => self.unclaimed.at_path(path).map(|position| (position.id(), position.modified)),
+        }
+    }
+
+    fn is_now_at(&mut self, slot: Slot, path: &Path, extent: Extent) {
+        let Some(tail) = self.tails.get(slot) else { return };
+        let is_behind = |awake: &Awake| awake.handle.extent().is_ok_and(|open| open.size < extent.size);
+        if extent.size > tail.offset() && tail.awake().is_some_and(is_behind) {
+            // Written through another layer than the one that it was opened in.
+            self.reopen(slot);
+        }
         let Some(tail) = self.tails.get(slot) else { return };
         if tail.path().as_ref() != path && !tail.is_at_its_path(self.disk.as_ref()) {
             debug!(from = %tail.path().display(), to = %path.display(), "file was renamed");
@@ -263,7 +313,7 @@ impl FileSource {
     }
 
     /// Follows an open file from a position on.
-    fn begin(&mut self, handle: Box<dyn Handle>, path: &Path, named: &Path, position: &FilePosition) -> Slot {
+    pub fn begin(&mut self, handle: Box<dyn Handle>, path: &Path, named: &Path, position: &FilePosition) -> Slot {
         let path: Arc<Path> = Arc::from(path);
         let named = if named == path.as_ref() { Arc::clone(&path) } else { Arc::from(named) };
         let mut tail = Tail::new(handle.as_ref(), path, named, position);
@@ -348,74 +398,5 @@ impl FileSource {
             self.next_closing = now + super::BREATH;
         }
         has_room
-    }
-
-    /// A file whose last name has gone while it was closed.
-    pub fn give_up(&mut self, slot: Slot) -> Result<(), Closed> {
-        let Some(tail) = self.tails.remove(slot) else { return Ok(()) };
-        let lost_bytes = tail.unread_bytes();
-        if lost_bytes > 0 {
-            warn!(path = %tail.path().display(), lost_bytes, "file was deleted before it could be read");
-            let tally = self.context.ledger.open(SourceKind::File, &tail.path().display().to_string());
-            tally.bytes_lost.fetch_add(lost_bytes, Ordering::Relaxed);
-            self.context.ledger.close(&tally);
-        }
-        self.close(&tail, Rest::IsGone)
-    }
-
-    /// Keeps the position of a file that is closed because it has left the globs, should it come back.
-    pub fn remember(&mut self, id: FileId, position: Option<FilePosition>) {
-        if let Some(position) = position {
-            self.unclaimed.insert(id.key(), Unclaimed::new(position));
-        }
-    }
-
-    /// Files that were rotated out of the globs while nobody looked are read to their end; positions of files that
-    /// are gone are forgotten. What cannot be looked at now, as on a volume that is not mounted yet, waits.
-    pub fn finish_rotated(&mut self) -> Result<(), Closed> {
-        self.next_search = Instant::now() + SEARCH;
-        for (key, mut unclaimed) in std::mem::take(&mut self.unclaimed) {
-            let position = &unclaimed.position;
-            match self.search(position) {
-                // Its container is not known yet, or is not wanted any more.
-                Ok(Some((path, _))) if self.is_left_out(&path) => {
-                    self.unclaimed.insert(key, unclaimed);
-                }
-                Ok(Some((path, handle))) => {
-                    let has_more = handle.extent().is_ok_and(|extent| extent.size > position.offset);
-                    if has_more {
-                        info!(path = %path.display(), at = position.offset, "reading the rest of a rotated file");
-                        let slot = self.begin(handle, &path, &path, position);
-                        self.tails.set_present(slot, false);
-                    } else {
-                        unclaimed.away_since = None;
-                        self.unclaimed.insert(key, unclaimed);
-                    }
-                }
-                Ok(None) => self.forget(key)?,
-                Err(_) if self.containers.as_ref().is_some_and(|all| all.is_removed(&position.path())) => {
-                    self.forget(key)?;
-                }
-                Err(error) => {
-                    debug!(path = %position.path().display(), error = %error, "cannot look for a file read before");
-                    let is_away = error.kind() == io::ErrorKind::NotFound;
-                    let away_since = is_away.then(|| unclaimed.away_since.unwrap_or_else(Instant::now));
-                    if away_since.is_some_and(|since| since.elapsed() >= LONGEST_AWAY) {
-                        self.forget(key)?;
-                    } else {
-                        self.unclaimed.insert(key, Unclaimed { away_since, ..unclaimed });
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// The file of a position, wherever it is in its folder, if it is still the same.
-    fn search(&self, position: &FilePosition) -> io::Result<Option<(PathBuf, Box<dyn Handle>)>> {
-        let path = position.path();
-        let Some(path) = self.disk.find_by_id(folder_of(&path), position.id())? else { return Ok(None) };
-        let opened = self.disk.open(&path)?;
-        Ok(opened.map(|(handle, _)| (path, handle)).filter(|(_, handle)| position.matches(handle.as_ref())))
     }
 }

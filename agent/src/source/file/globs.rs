@@ -9,7 +9,10 @@ use std::{
 use glob::Pattern;
 use tracing::warn;
 
-use super::disk::{Disk, Kind, path_in};
+use super::{
+    disk::{Disk, Kind, path_in},
+    unpack,
+};
 
 /// The globs of the settings.
 #[derive(Debug)]
@@ -103,10 +106,12 @@ impl Globs {
         self.include.iter().any(is_found) && !self.are_against(&path_in(folder, name))
     }
 
-    /// Whether a file that a glob leads to is left out.
+    /// Whether a file that a glob leads to is left out: it is excluded, our own, or no text.
     #[must_use]
     pub fn are_against(&self, path: &Path) -> bool {
-        path.starts_with(&self.never) || self.exclude.iter().any(|pattern| pattern.matches_path(path))
+        path.starts_with(&self.never)
+            || unpack::is_packed(path)
+            || self.exclude.iter().any(|pattern| pattern.matches_path(path))
     }
 
     /// Goes to the root of a glob, and on. Where the way ends, the last folder is watched for the next.

@@ -8,9 +8,11 @@
 //! Most of many files are idle. Beyond a number they are closed and sleep: a path, a position and the last bytes
 //! (`tail.rs`), until they change.
 
+mod blank;
 mod bookmark;
 mod config;
 mod container;
+mod copies;
 mod disk;
 mod drain;
 mod find;
@@ -18,42 +20,41 @@ mod globs;
 mod identity;
 mod limit;
 mod moves;
+mod print;
+mod rest;
 mod stream;
 mod tail;
 mod tails;
+mod turn;
+mod unclaimed;
+mod unpack;
 mod watch;
 
 pub use config::Config;
-pub use disk::{Disk, Entry, Extent, Handle, Kind, RealDisk};
+pub use disk::{Disk, Entry, Extent, Handle, Kind, RealDisk, System};
 pub use identity::FileId;
 
 use std::{
-    collections::{BTreeMap, HashSet},
-    io,
+    collections::HashSet,
     path::{Path, PathBuf},
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use tokio::runtime;
-use tracing::{debug, warn};
 
-use crate::record::{Chunk, Input, ReadTo, Resource, Severity, SourceKind};
+use crate::record::{Chunk, Input, Resource, Severity, SourceKind};
 
 use super::{Closed, Context, docker};
-use bookmark::FilePosition;
-use find::{Access, Unclaimed};
+use copies::Copies;
 use globs::Globs;
-use tail::{Awake, Tail, Turn};
-use tails::{Slot, Tails};
+use tail::{Awake, Tail};
+use tails::Tails;
+use unclaimed::AllUnclaimed;
 use watch::Watch;
 
 /// The pause after reading little, so that a busy writer does not wake us for each line.
 const BREATH: Duration = Duration::from_millis(50);
-/// A file that has long been idle is looked at this seldom where the kernel tells of changes.
-const IDLE_LOOK: Duration = Duration::from_secs(30);
-/// A file that cannot be read is tried this seldom.
-const FAILED_LOOK: Duration = Duration::from_secs(5);
 /// How long the thread sleeps at most if nothing can wake it for a stop.
 const LONGEST_SLEEP: Duration = Duration::from_millis(250);
 
@@ -89,10 +90,16 @@ pub struct FileSource {
     max_open: usize,
     watch: Watch,
     /// Positions, of the last run of the agent or of this one, of files that the globs do not lead to.
-    unclaimed: BTreeMap<String, Unclaimed>,
-    complained: HashSet<PathBuf>,
+    unclaimed: AllUnclaimed,
+    /// Files that are not followed, since they hold what another one holds.
+    copies: Copies,
+    /// What was found out about streams and is to be handed over next.
+    outgoing: Vec<Input>,
+    /// Paths that could not be opened.
+    refused: HashSet<PathBuf>,
     /// Number of the last walk through the globs.
     walks: u32,
+    is_walking: bool,
     /// What stood where the globs begin when they were last walked through.
     roots: Vec<Option<(u64, u64)>>,
     next_walk: Instant,
@@ -100,6 +107,8 @@ pub struct FileSource {
     next_check: Instant,
     next_search: Instant,
     next_closing: Instant,
+    next_copies: Instant,
+    next_try: Instant,
 }
 
 impl FileSource {
@@ -112,18 +121,7 @@ impl FileSource {
         disk: Arc<dyn Disk>,
         runtime: runtime::Handle,
     ) -> Self {
-        let unclaimed = context
-            .positions
-            .iter()
-            .filter(|(key, _)| key.starts_with(bookmark::KEY_PREFIX))
-            .filter_map(|(key, bytes)| match FilePosition::read(bytes) {
-                Ok(position) => Some((key.clone(), Unclaimed::new(position))),
-                Err(error) => {
-                    warn!(key, error = %error, "a file's position cannot be read, the file is read from its start");
-                    None
-                }
-            })
-            .collect();
+        let unclaimed = AllUnclaimed::of(&context.positions);
         let now = Instant::now();
         Self {
             globs: Arc::new(Globs::new(&config.paths, &config.exclude, &tagging.state_dir)),
@@ -138,13 +136,18 @@ impl FileSource {
             tails: Tails::new(),
             watch: Watch::new(),
             unclaimed,
-            complained: HashSet::new(),
+            copies: Copies::default(),
+            outgoing: Vec::new(),
+            refused: HashSet::new(),
             walks: 0,
+            is_walking: false,
             roots: Vec::new(),
             next_walk: now,
             next_check: now,
             next_search: now,
             next_closing: now,
+            next_copies: now,
+            next_try: now,
         }
     }
 
@@ -168,7 +171,8 @@ impl FileSource {
         self.max_open = limit::open_files(self.config.max_open);
         self.ring_at_stop();
         self.walk();
-        self.finish_rotated()?;
+        self.finish_rotated();
+        self.hand_over()?;
         let mut is_stirred = true;
         while !self.context.stop.is_thrown() {
             let bytes = self.read_due()?;
@@ -177,18 +181,22 @@ impl FileSource {
                 self.watch.pause(self.next_occasion().min(Instant::now() + BREATH));
             }
             let until = self.next_occasion();
-            let tails = &mut self.tails;
+            let (tails, copies) = (&mut self.tails, &mut self.copies);
             let mut grown = 0;
             let changes = self.watch.wait(until, |path| {
                 grown += 1;
                 tails.grown(path);
+                copies.grown(path);
             });
             is_stirred = grown > 0 || !changes.names.is_empty();
             self.see_to(&changes);
             self.walk_if_due();
+            self.look_at_copies();
+            self.try_refused();
             if self.next_search <= Instant::now() {
-                self.finish_rotated()?;
+                self.finish_rotated();
             }
+            self.hand_over()?;
         }
         self.drain()
     }
@@ -210,129 +218,16 @@ impl FileSource {
         if let Some(look) = self.tails.next_look() {
             next = next.min(look);
         }
+        if !self.copies.is_empty() {
+            next = next.min(self.next_copies);
+        }
+        if !self.refused.is_empty() {
+            next = next.min(self.next_try);
+        }
         if self.watch.bell().is_none() {
             next = next.min(Instant::now() + LONGEST_SLEEP);
         }
         next
-    }
-
-    /// Reads files that are due, in turn, until each has been read to its end once, or for a while: hints wait
-    /// meanwhile, and one that never ends must not hide new ones. Returns the bytes read.
-    fn read_due(&mut self) -> Result<usize, Closed> {
-        let began = Instant::now();
-        let mut due = self.tails.due(began);
-        let mut bytes = 0;
-        while !due.is_empty() {
-            let mut again = Vec::new();
-            for slot in due {
-                let (read, is_to_go_on) = self.take_turn(slot)?;
-                bytes += read;
-                if is_to_go_on {
-                    again.push(slot);
-                }
-                if began.elapsed() >= BREATH || self.context.stop.is_thrown() {
-                    return Ok(bytes);
-                }
-            }
-            due = again;
-        }
-        Ok(bytes)
-    }
-
-    /// Reads the next bytes of a file. Returns how many, and whether there is more.
-    fn take_turn(&mut self, slot: Slot) -> Result<(usize, bool), Closed> {
-        match self.open_to_read(slot) {
-            Access::Open => {}
-            Access::Unchanged => {
-                self.rest(slot);
-                return Ok((0, false));
-            }
-            Access::Later => {
-                self.tails.look_at(slot, Instant::now() + BREATH);
-                return Ok((0, false));
-            }
-            Access::Gone => {
-                self.give_up(slot)?;
-                return Ok((0, false));
-            }
-            Access::Failed(error) => {
-                self.failed(slot, &error);
-                return Ok((0, false));
-            }
-        }
-        let Some(tail) = self.tails.get_mut(slot) else { return Ok((0, false)) };
-        match tail.read(self.context.clock.now()) {
-            Turn::Read(chunk) => {
-                let (bytes, is_at_end) = (chunk.data.len(), tail.is_at_end());
-                self.send(chunk)?;
-                if is_at_end {
-                    self.rest(slot);
-                } else {
-                    // Behind all others that are due.
-                    self.tails.look_at(slot, Instant::now());
-                }
-                return Ok((bytes, !is_at_end));
-            }
-            Turn::End => self.rest(slot),
-            Turn::Replaced { lost_bytes } => {
-                warn!(path = %tail.path().display(), lost_bytes, "file was truncated, reading it again from its start");
-                if let Some(awake) = tail.awake() {
-                    awake.origin.tally.bytes_lost.fetch_add(lost_bytes, Ordering::Relaxed);
-                }
-                self.begin_again(slot)?;
-            }
-            Turn::Failed(error) => self.failed(slot, &error),
-        }
-        Ok((0, false))
-    }
-
-    /// Looks at a file again after a pause. Looking is what decides; hints only let it be seldom.
-    fn rest(&mut self, slot: Slot) {
-        let Some(tail) = self.tails.get(slot) else { return };
-        let has_hints = tail.has_one_name && tail.is_present() && self.watch.works_for(tail.path());
-        let longest = if has_hints { IDLE_LOOK } else { self.config.poll };
-        self.tails.rest(slot, self.config.poll, longest.max(self.config.poll));
-    }
-
-    fn failed(&mut self, slot: Slot, error: &io::Error) {
-        let Some(tail) = self.tails.get_mut(slot) else { return };
-        if tail.fails_anew() {
-            warn!(path = %tail.path().display(), error = %error, "cannot read file, trying again");
-        }
-        self.tails.rest(slot, self.config.poll, FAILED_LOOK);
-    }
-
-    /// A truncated file is a new generation under the same identity.
-    fn begin_again(&mut self, slot: Slot) -> Result<(), Closed> {
-        let Some(old) = self.tails.remove(slot) else { return Ok(()) };
-        self.close(&old, Rest::IsGone)?;
-        let Some(handle) = old.awake().map(|awake| Arc::clone(&awake.handle)) else { return Ok(()) };
-        let position = FilePosition::start(old.id(), old.path(), self.context.clock.now());
-        let mut tail = Tail::new(handle.as_ref(), Arc::clone(old.path()), Arc::clone(old.named()), &position);
-        tail.has_one_name = old.has_one_name;
-        tail.walk = old.walk;
-        tail.set_present(old.is_present());
-        let awake = self.awake(&tail.known(), handle);
-        tail.wake(awake);
-        self.tails.insert(tail);
-        Ok(())
-    }
-
-    /// Closes files that have gone from the globs and have been silent long enough.
-    fn retire(&mut self) -> Result<(), Closed> {
-        let is_finished =
-            |slot: &Slot| self.tails.get(*slot).is_some_and(|tail| tail.is_finished(self.config.rotate_grace));
-        let gone: Vec<Slot> = self.tails.absent().iter().copied().filter(is_finished).collect();
-        for slot in gone {
-            if let Some(tail) = self.tails.remove(slot) {
-                debug!(path = %tail.path().display(), "file has been rotated away and read to its end");
-                let left = tail.awake().filter(|awake| !awake.handle.is_unlinked());
-                let rest = if left.is_some() { Rest::IsKept } else { Rest::IsGone };
-                self.remember(tail.id(), left.and_then(|awake| awake.bookmark.position(ReadTo::whole(tail.offset()))));
-                self.close(&tail, rest)?;
-            }
-        }
-        Ok(())
     }
 
     fn close(&self, tail: &Tail, rest: Rest) -> Result<(), Closed> {
@@ -343,7 +238,11 @@ impl FileSource {
         if rest == Rest::IsGone {
             bookmark.forget();
         }
-        self.send(Chunk::closing(Arc::clone(origin), tail.offset(), self.context.clock.now()))?;
+        let (origin_of, now) = (Arc::clone(origin), self.context.clock.now());
+        self.send(match rest {
+            Rest::MayGrow => Chunk::stopping(origin_of, tail.offset(), now),
+            Rest::IsKept | Rest::IsGone => Chunk::closing(origin_of, tail.offset(), now),
+        })?;
         self.context.ledger.close(&origin.tally);
         Ok(())
     }
@@ -355,6 +254,12 @@ impl FileSource {
     fn send(&self, chunk: Chunk) -> Result<(), Closed> {
         self.runtime.block_on(self.context.intake.send(Input::Chunk(chunk)))
     }
+
+    /// Hands over what was found out while nothing could be handed over.
+    fn hand_over(&mut self) -> Result<(), Closed> {
+        let mut outgoing = std::mem::take(&mut self.outgoing).into_iter();
+        outgoing.try_for_each(|input| self.runtime.block_on(self.context.intake.send(input)))
+    }
 }
 
 /// Whether a file that is closed may be read again.
@@ -362,6 +267,8 @@ impl FileSource {
 enum Rest {
     /// It still exists: its position is kept.
     IsKept,
+    /// It still exists, and may be written while nobody reads it.
+    MayGrow,
     /// It does not: its position is forgotten.
     IsGone,
 }

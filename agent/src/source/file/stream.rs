@@ -3,13 +3,16 @@
 use std::{path::Path, sync::Arc};
 
 use crate::{
-    record::{Format, Origin, ReadTo, SourceKind, origin::Stream},
+    record::{
+        Format, Origin, SourceKind,
+        origin::{self, Left},
+    },
     source::docker,
 };
 
 use super::{
     FileSource,
-    bookmark::{self, FileBookmark},
+    bookmark::{self, FileBookmark, Stream},
     container,
     disk::Handle,
     globs::Globs,
@@ -22,14 +25,14 @@ use super::{
 pub struct Known {
     /// Which file it is.
     pub id: FileId,
-    /// Tells the contents apart that one file had.
-    pub generation: u64,
+    /// Which stream its bytes are.
+    pub stream: Stream,
     /// Where it is.
     pub path: Arc<Path>,
     /// The name under which it was written.
     pub named: Arc<Path>,
-    /// How far it was given out.
-    pub read_to: ReadTo,
+    /// Where it was left.
+    pub left: Left,
 }
 
 impl FileSource {
@@ -38,7 +41,7 @@ impl FileSource {
     pub fn with_containers(mut self, mut containers: docker::Files) -> Self {
         self.config.paths.extend(containers.patterns());
         self.globs = Arc::new(Globs::new(&self.config.paths, &self.config.exclude, &self.tagging.state_dir));
-        self.unclaimed.values().for_each(|unclaimed| containers.was_read(&unclaimed.path()));
+        self.unclaimed.iter().for_each(|position| containers.was_read(&position.path()));
         self.containers = Some(containers);
         self
     }
@@ -51,25 +54,30 @@ impl FileSource {
 
     /// What a tail needs to read from an open file.
     pub fn awake(&mut self, known: &Known, handle: Arc<dyn Handle>) -> Awake {
-        let Known { id, generation, path, named, read_to } = known;
-        let containers = self.containers.as_mut().filter(|containers| containers.has(named));
-        let (kind, format, tags) = match containers.and_then(|containers| containers.tags(named)) {
-            Some(tags) => (SourceKind::Docker, Format::Docker, tags),
-            None => (SourceKind::File, self.config.format, self.tags(path, named)),
-        };
-        let key = id.key();
-        let bookmark = Arc::new(FileBookmark::new(*id, Arc::clone(path), *generation, Arc::clone(&handle)));
-        let stream = Stream {
+        let Known { id, stream, path, named, left } = known;
+        let (kind, format, tags) = self.tagged(path, named);
+        let bookmark = Arc::new(FileBookmark::new(*id, Arc::clone(path), *stream, Arc::clone(&handle)));
+        let of_stream = stream.id.key();
+        let stream = origin::Stream {
             kind,
-            identity: &[&self.tagging.agent_id, b"file", key.as_bytes(), &generation.to_le_bytes()],
+            identity: &[&self.tagging.agent_id, b"file", of_stream.as_bytes(), &stream.generation.to_le_bytes()],
             resource: tags.resource,
             attributes: tags.attributes,
             level: tags.level,
             tally: self.context.ledger.open(kind, &tags.name),
             bookmark: Arc::clone(&bookmark) as _,
-            key: key.clone(),
+            key: id.key(),
         };
-        Awake { origin: Origin::wrapped(stream, format, *read_to), bookmark, handle }
+        Awake { origin: Origin::wrapped(stream, format, *left), bookmark, handle }
+    }
+
+    /// What the lines of a file are tagged with, and what is wrapped around them.
+    pub fn tagged(&mut self, path: &Path, named: &Path) -> (SourceKind, Format, docker::Tags) {
+        let containers = self.containers.as_mut().filter(|containers| containers.has(named));
+        match containers.and_then(|containers| containers.tags(named)) {
+            Some(tags) => (SourceKind::Docker, Format::Docker, tags),
+            None => (SourceKind::File, self.config.format, self.tags(path, named)),
+        }
     }
 
     /// What the lines of an ordinary file are tagged with.

@@ -7,20 +7,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::record::{Chunk, Ending, Origin, ReadTo, UnixNanos};
+use tracing::warn;
+
+use crate::record::{Chunk, Ending, Origin, ReadTo, UnixNanos, origin::Left};
 
 use super::{
-    bookmark::{FileBookmark, FilePosition},
+    blank,
+    bookmark::{self, FileBookmark, FilePosition, Stream},
     disk::{Disk, Extent, Handle},
     identity::FileId,
+    print::{LastBytes, Print},
     stream::Known,
 };
 
 /// Bytes of one chunk.
 pub const CHUNK_BYTES: usize = 256 * 1024;
-
-/// How many bytes before the position are kept to notice that the file was written anew.
-const REMEMBERED_BYTES: usize = 64;
 
 /// What reading brought.
 #[derive(Debug)]
@@ -29,13 +30,21 @@ pub enum Turn {
     Read(Chunk),
     /// Nothing more is there now.
     End,
-    /// The file does not hold any more what was read from it. `lost_bytes` were seen there and never read.
-    Replaced {
-        /// Bytes known to have been lost.
-        lost_bytes: u64,
-    },
+    /// The file does not hold any more what was read from it.
+    Replaced(Evidence),
+    /// NULs stand where the next bytes should, and text goes on at that offset.
+    Blank(u64),
     /// The file system refused.
     Failed(io::Error),
+}
+
+/// What tells that a file was cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Evidence {
+    /// It is shorter than it was read.
+    Size,
+    /// Other bytes stand where bytes were read.
+    Bytes,
 }
 
 /// What a file has while it is open.
@@ -54,12 +63,14 @@ pub struct Awake {
 pub struct Tail {
     id: FileId,
     generation: u64,
+    /// If its bytes are those of another file's stream.
+    moved: Option<Box<Stream>>,
     awake: Option<Awake>,
     path: Arc<Path>,
     named: Arc<Path>,
     offset: u64,
-    /// What was given out behind `offset` before the file was opened.
-    woven: Option<Box<ReadTo>>,
+    /// How it was left before it was opened, if not at the end of a line.
+    left: Option<Box<Left>>,
     /// Whether the kernel can tell of its changes: under this path, since there is no other.
     pub has_one_name: bool,
     /// The walk through the globs that came by last.
@@ -67,6 +78,10 @@ pub struct Tail {
     last_bytes: LastBytes,
     known_size: u64,
     known_modified: Option<i64>,
+    /// NULs stand from `offset` up to there.
+    blank_to: u64,
+    /// Since when it has been shorter than it was read.
+    short_since: Option<Instant>,
     is_rested: bool,
     next_look: Instant,
     pause: Duration,
@@ -81,20 +96,28 @@ impl Tail {
     pub fn new(handle: &dyn Handle, path: Arc<Path>, named: Arc<Path>, position: &FilePosition) -> Self {
         let now = Instant::now();
         let read_to = position.read_to();
+        let stream = position.stream();
+        let last_bytes = LastBytes::before(position.offset, handle).unwrap_or_default();
+        let is_inside_line = last_bytes.last().is_some_and(|byte| byte != b'\n');
+        let inside_line = is_inside_line.then(|| bookmark::line_start(handle, position.offset)).flatten();
+        let left = Left { read_to, inside_line, formerly: None };
         Self {
             id: position.id(),
             generation: position.generation,
+            moved: (stream.id != position.id() || stream.is_packed).then(|| Box::new(stream)),
             awake: None,
             path,
             named,
             offset: position.offset,
-            woven: (read_to != ReadTo::whole(position.offset)).then(|| Box::new(read_to)),
+            left: (left != Left::from(ReadTo::whole(position.offset))).then(|| Box::new(left)),
             has_one_name: false,
             walk: 0,
-            last_bytes: LastBytes::before(position.offset, handle).unwrap_or_default(),
+            last_bytes,
             // What is there is seen, so that it is known to be lost if it is gone before its turn.
             known_size: handle.extent().map_or(0, |extent| extent.size).max(position.offset),
             known_modified: None,
+            blank_to: 0,
+            short_since: None,
             is_rested: false,
             next_look: now,
             pause: Duration::ZERO,
@@ -113,11 +136,17 @@ impl Tail {
             Ok(extent) => extent,
             Err(error) => return Turn::Failed(error),
         };
-        let shrank = size < self.offset;
+        if size < self.offset {
+            return Turn::Replaced(Evidence::Size);
+        }
+        self.short_since = None;
         // Also at the same size: a file that was cut may have grown to where it was.
         let is_touched = size > self.offset || self.known_modified != Some(modified);
-        if shrank || is_touched && self.was_rewritten(handle.as_ref()) {
-            return Turn::Replaced { lost_bytes: self.known_size.saturating_sub(self.offset) };
+        if is_touched && self.was_rewritten(handle.as_ref()) {
+            return Turn::Replaced(Evidence::Bytes);
+        }
+        if self.blank_to > size {
+            self.blank_to = 0;
         }
         self.known_size = size;
         self.known_modified = Some(modified);
@@ -136,6 +165,30 @@ impl Tail {
             return Turn::End;
         }
         let at = self.offset;
+        let ends_file = at + data.len() as u64 >= size;
+        match blank::begin(&data, at == 0, ends_file) {
+            Some(0) => {
+                let from = self.blank_to.max(at + 1);
+                let end = if from >= size { Ok(blank::End::Nowhere) } else { blank::end(handle.as_ref(), from, size) };
+                match end {
+                    // What is written from the front on may have come between the two looks.
+                    Ok(blank::End::Text(_)) if !blank::is_at(handle.as_ref(), at) => return self.read(observed),
+                    Ok(blank::End::Text(to)) => return Turn::Blank(to),
+                    // What stands there may still be written.
+                    Ok(blank::End::Nowhere) => self.blank_to = size,
+                    Ok(blank::End::Beyond(to)) => self.blank_to = to,
+                    Err(error) => return Turn::Failed(error),
+                }
+                origin.tally.lag_bytes.store(0, Ordering::Relaxed);
+                return Turn::End;
+            }
+            Some(text) => data.truncate(text),
+            None => {}
+        }
+        self.blank_to = 0;
+        if at == 0 && [b"\xff\xfe", b"\xfe\xff"].iter().any(|mark| data.starts_with(*mark)) {
+            warn!(path = %self.path.display(), "file is UTF-16, which is not decoded");
+        }
         self.offset += data.len() as u64;
         self.last_bytes.follow(&data);
         self.has_failed = false;
@@ -156,8 +209,48 @@ impl Tail {
 
     /// Whether all that was seen in the file has been read.
     #[must_use]
-    pub const fn is_at_end(&self) -> bool {
-        self.offset == self.known_size
+    pub fn is_at_end(&self) -> bool {
+        self.offset.max(self.blank_to) == self.known_size
+    }
+
+    /// Goes on behind NULs that are no text, once it is awake again.
+    pub fn skip_to(&mut self, offset: u64) {
+        self.offset = offset;
+        self.blank_to = 0;
+        self.last_bytes =
+            self.awake.as_ref().and_then(|awake| LastBytes::before(offset, awake.handle.as_ref())).unwrap_or_default();
+        self.left = None;
+    }
+
+    /// Since when the file has been shorter than it was read, which is now if it has not been yet.
+    pub fn short_since(&mut self) -> Instant {
+        *self.short_since.get_or_insert_with(Instant::now)
+    }
+
+    /// Which stream its bytes are.
+    #[must_use]
+    pub fn stream(&self) -> Stream {
+        let own = Stream { id: self.id, generation: self.generation, is_packed: false };
+        self.moved.as_deref().copied().unwrap_or(own)
+    }
+
+    /// Whether its bytes were those of another file's stream when they were found.
+    #[must_use]
+    pub fn is_moved(&self) -> bool {
+        self.stream().id != self.id
+    }
+
+    /// How its bytes are recognised elsewhere.
+    #[must_use]
+    pub fn print(&self) -> Print {
+        let head = self.awake.as_ref().and_then(|awake| awake.bookmark.head());
+        Print::Tail { offset: self.offset, head, last: self.last_bytes }
+    }
+
+    /// When it was last seen to be written.
+    #[must_use]
+    pub fn modified(&self) -> i64 {
+        self.known_modified.unwrap_or(i64::MIN)
     }
 
     /// When to look next.
@@ -209,7 +302,11 @@ impl Tail {
         !self.is_present
             && self.last_growth.elapsed() >= grace
             && self.is_rested
-            && self.awake.as_ref().and_then(|awake| awake.handle.extent().ok()).is_some_and(|it| it.size <= self.offset)
+            && self
+                .awake
+                .as_ref()
+                .and_then(|awake| awake.handle.extent().ok())
+                .is_some_and(|it| it.size <= self.offset.max(self.blank_to))
     }
 
     /// Whether the file is open.
@@ -244,17 +341,17 @@ impl Tail {
     pub fn known(&self) -> Known {
         Known {
             id: self.id,
-            generation: self.generation,
+            stream: self.stream(),
             path: Arc::clone(&self.path),
             named: Arc::clone(&self.named),
-            read_to: self.woven.as_deref().copied().unwrap_or(ReadTo::whole(self.offset)),
+            left: self.left.as_deref().copied().unwrap_or(Left::from(ReadTo::whole(self.offset))),
         }
     }
 
     /// The file is open from now on.
     pub fn wake(&mut self, awake: Awake) {
         self.awake = Some(awake);
-        self.woven = None;
+        self.left = None;
     }
 
     /// Closes the file. What it had is given back.
@@ -276,8 +373,8 @@ impl Tail {
 
     /// Bytes that were seen in the file and not read.
     #[must_use]
-    pub const fn unread_bytes(&self) -> u64 {
-        self.known_size.saturating_sub(self.offset)
+    pub fn unread_bytes(&self) -> u64 {
+        self.known_size.saturating_sub(self.offset.max(self.blank_to))
     }
 
     /// Whether size and time are those that it had when it was last read.
@@ -323,46 +420,7 @@ impl Tail {
 
     /// Truncated and grown to the position or past it: the size looks like an append, the bytes do not.
     fn was_rewritten(&self, handle: &dyn Handle) -> bool {
-        LastBytes::before(self.offset, handle).is_some_and(|bytes| bytes != self.last_bytes)
-    }
-}
-
-/// The last bytes that were read of a file, in place: most files are idle, and there are many.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct LastBytes {
-    bytes: [u8; REMEMBERED_BYTES],
-    length: usize,
-}
-
-impl Default for LastBytes {
-    fn default() -> Self {
-        Self { bytes: [0; REMEMBERED_BYTES], length: 0 }
-    }
-}
-
-impl LastBytes {
-    /// Those before an offset. `None` if the file cannot be read there.
-    fn before(offset: u64, handle: &dyn Handle) -> Option<Self> {
-        let length = usize::try_from(offset).unwrap_or(usize::MAX).min(REMEMBERED_BYTES);
-        let mut bytes = Vec::with_capacity(length);
-        if length > 0 {
-            handle.read_at(offset - length as u64, length, &mut bytes).ok()?;
-        }
-        let mut last = Self::default();
-        last.follow(&bytes[..length.min(bytes.len())]);
-        Some(last)
-    }
-
-    fn last(&self) -> Option<u8> {
-        self.length.checked_sub(1).map(|last| self.bytes[last])
-    }
-
-    fn follow(&mut self, data: &[u8]) {
-        let data = &data[data.len().saturating_sub(REMEMBERED_BYTES)..];
-        let kept = self.length.min(REMEMBERED_BYTES - data.len());
-        self.bytes.copy_within(self.length - kept..self.length, 0);
-        self.length = kept + data.len();
-        self.bytes[kept..self.length].copy_from_slice(data);
-        self.bytes[self.length..].fill(0);
+        let is_packed = self.moved.as_deref().is_some_and(|stream| stream.is_packed);
+        !is_packed && LastBytes::before(self.offset, handle).is_some_and(|bytes| bytes != self.last_bytes)
     }
 }

@@ -1,18 +1,29 @@
+mod changing;
 mod closing;
+mod faulty;
 mod finding;
+mod holes;
+mod moving;
 
 use std::{
+    collections::BTreeMap,
     fs,
-    io::{Seek, SeekFrom, Write},
+    io::{self, Seek, SeekFrom, Write},
+    path::Path,
+    sync::atomic::Ordering,
     thread::JoinHandle,
 };
 
 use crate::{
-    record::{Bookmark, Clock, Ending, Format, Ledger, Origin, ReadTo, SystemClock, UnixNanos},
+    record::{Bookmark, Clock, Ending, Event, Format, Ledger, Origin, ReadTo, SystemClock, UnixNanos},
     source::{Outlet, Received, StopSwitch, intake, stop_switch},
 };
 
-use super::{bookmark::FileBookmark, *};
+use super::{
+    bookmark::{FileBookmark, FilePosition},
+    *,
+};
+use faulty::FaultyDisk;
 
 /// A file source that works in a folder of its own, and what it has handed over.
 struct Reading {
@@ -22,12 +33,15 @@ struct Reading {
     config: Config,
     /// Whether the kernel tells of changes.
     has_hints: bool,
+    disk: FaultyDisk,
     outlet: Outlet,
     switch: Option<StopSwitch>,
     thread: Option<JoinHandle<()>>,
     runtime: tokio::runtime::Runtime,
     /// Bytes per stream, streams in the order in which they appeared.
     streams: Vec<(Told, Vec<u8>)>,
+    /// The sentences of `runlog.gap` records.
+    gaps: Vec<String>,
     /// Newest position per key, as a queue would have it.
     positions: BTreeMap<String, Vec<u8>>,
     ledger: Arc<Ledger>,
@@ -79,11 +93,13 @@ impl Reading {
             beside,
             config,
             has_hints: true,
+            disk: FaultyDisk::default(),
             outlet: intake(1 << 20).1,
             switch: None,
             thread: None,
             runtime: tokio::runtime::Runtime::new().unwrap(),
             streams: Vec::new(),
+            gaps: Vec::new(),
             positions: BTreeMap::new(),
             ledger: Arc::default(),
             clock: Arc::new(SystemClock),
@@ -117,7 +133,7 @@ impl Reading {
             agent_id: [0; 16],
         };
         let (config, runtime) = (self.config.clone(), self.runtime.handle().clone());
-        let mut source = FileSource::new(config, context, tagging, Arc::new(RealDisk), runtime);
+        let mut source = FileSource::new(config, context, tagging, Arc::new(self.disk.clone()), runtime);
         if !self.has_hints {
             source.watch = Watch::over(None);
         }
@@ -138,7 +154,12 @@ impl Reading {
         match self.outlet.receive(Instant::now() + Duration::from_secs(20)) {
             Received::Finished => false,
             Received::Nothing => panic!("nothing came for 20 s, so far: {:?}", self.texts()),
-            Received::Input(Input::Event(_) | Input::Pushed(_) | Input::Settle(_)) => true,
+            Received::Input(Input::Pushed(_) | Input::Settle(_)) => true,
+            Received::Input(Input::Event(Event { name, body, .. })) => {
+                assert_eq!(name, "runlog.gap");
+                self.gaps.push(body);
+                true
+            }
             Received::Input(Input::Chunk(chunk)) => {
                 let known = self.streams.iter().position(|(told, _)| told.uid_prefix == chunk.origin.uid_prefix);
                 let index = known.unwrap_or_else(|| {
@@ -148,10 +169,15 @@ impl Reading {
                     self.streams.len() - 1
                 });
                 let (told, text) = &mut self.streams[index];
-                let is_between_lines = text.last().is_none_or(|byte| *byte == b'\n');
-                assert!(told.id == chunk.origin.id || is_between_lines, "half a line is forgotten with its origin");
-                told.id = chunk.origin.id;
-                told.is_ended |= chunk.ending == Ending::Closed;
+                let is_between_lines = text.last().is_none_or(|byte| *byte == b'\n') || told.is_ended;
+                let is_continued = told.id == chunk.origin.id || chunk.origin.left.formerly == Some(told.id);
+                // What moved to another file is closed after that was opened.
+                let is_last_word = chunk.data.is_empty() && chunk.ending == Ending::Closed;
+                assert!(is_continued || is_between_lines || is_last_word, "half a line is forgotten with its origin");
+                if !is_last_word {
+                    told.id = chunk.origin.id;
+                }
+                told.is_ended |= !chunk.ending.goes_on();
                 text.extend_from_slice(&chunk.data);
                 let end = chunk.at + chunk.data.len() as u64;
                 if let Some(bookmark) = chunk.origin.bookmark.at(ReadTo::whole(end)) {
@@ -198,7 +224,7 @@ fn lines_that_come_later_are_read_and_left_out_files_are_not() {
 }
 
 #[test]
-fn a_renamed_file_is_read_until_its_writer_is_done_beside_the_new_one() {
+fn f1_a_renamed_file_is_read_until_its_writer_is_done_beside_the_new_one() {
     let mut reading = Reading::new();
     reading.append("a.log", "old 1\n");
     reading.until_read(&["old 1\n"]);
@@ -211,7 +237,7 @@ fn a_renamed_file_is_read_until_its_writer_is_done_beside_the_new_one() {
 }
 
 #[test]
-fn a_file_rotated_while_the_agent_was_away_is_finished_first() {
+fn f3_a_file_rotated_while_the_agent_was_away_is_finished_first() {
     let mut reading = Reading::new();
     reading.append("a.log", "read\n");
     reading.until_read(&["read\n"]);
@@ -268,7 +294,7 @@ fn a_file_rewritten_to_the_same_size_is_read_again() {
 }
 
 #[test]
-fn bytes_that_were_seen_and_truncated_before_they_were_read_are_counted_as_lost() {
+fn f5_bytes_that_were_seen_and_cut_and_copied_nowhere_are_counted_and_a_gap() {
     let mut reading = Reading::new();
     let big = "line\n".repeat(600_000);
     reading.append("a.log", &big);
@@ -279,11 +305,14 @@ fn bytes_that_were_seen_and_truncated_before_they_were_read_are_counted_as_lost(
     reading.stop();
     let read = reading.streams[0].1.len();
     assert!(read < big.len());
-    assert_eq!(reading.ledger.sums()[&SourceKind::File].bytes_lost, (big.len() - read) as u64);
+    let lost = big.len() - read;
+    assert_eq!(reading.ledger.sums()[&SourceKind::File].bytes_lost, lost as u64);
+    let path = reading.path("a.log");
+    assert_eq!(reading.gaps, [format!("{lost} bytes of {} were removed before they were read", path.display())]);
 }
 
 #[test]
-fn a_file_rewritten_past_the_position_is_not_taken_for_an_append() {
+fn f6_a_file_rewritten_past_the_position_is_not_taken_for_an_append() {
     let mut reading = Reading::new();
     reading.append("a.log", "first\n");
     reading.until_read(&["first\n"]);
@@ -296,7 +325,7 @@ fn a_file_rewritten_past_the_position_is_not_taken_for_an_append() {
 }
 
 #[test]
-fn a_deleted_file_is_read_to_its_end_and_its_position_forgotten() {
+fn f10_a_deleted_file_is_read_to_its_end_and_its_position_forgotten() {
     let mut reading = Reading::new();
     reading.append("a.log", "one\n");
     reading.until_read(&["one\n"]);
@@ -394,7 +423,8 @@ fn s19_a_file_of_more_than_four_gibibytes_is_read_on_at_its_place() {
     let mut file = fs::File::create(&path).unwrap();
     file.set_len(START).unwrap();
     let (handle, id) = RealDisk.open(&path).unwrap().unwrap();
-    let bookmark = FileBookmark::new(id, Arc::from(path.as_path()), 0, Arc::from(handle));
+    let stream = bookmark::Stream { id, generation: 0, is_packed: false };
+    let bookmark = FileBookmark::new(id, Arc::from(path.as_path()), stream, Arc::from(handle));
     reading.positions.insert(id.key(), bookmark.at(ReadTo::whole(START)).unwrap());
     file.seek(SeekFrom::End(0)).unwrap();
     file.write_all(b"behind the hole\n").unwrap();
@@ -442,27 +472,32 @@ fn s11_a_clock_that_jumps_by_hours_hides_nothing_and_repeats_nothing() {
 
 #[test]
 fn a_file_that_never_ends_does_not_hide_a_new_one() {
-    let mut reading = Reading::new();
-    // No disk holds as much: it is one hole, and reads faster than anything that is written.
-    let endless = fs::File::create(reading.path("a.log")).unwrap();
-    endless.set_len(1 << 40).unwrap();
+    let mut reading = Reading::prepare();
+    reading.disk.faults().endless = Some("a.log");
+    reading.start();
+    reading.append("a.log", "\n");
     reading.until(|reading| !reading.streams.is_empty());
     reading.append("b.log", "new\n");
     reading.until(|reading| {
-        let read = reading.streams.iter().map(|(_, bytes)| bytes.len()).sum::<usize>();
-        assert!(read < 1 << 30, "nobody has looked for new files while a gigabyte was read");
+        assert!(reading.disk.faults().endless_read < 1 << 30, "nobody has looked for new files while it was read");
         reading.streams.iter().any(|(_, bytes)| bytes == b"new\n")
     });
-    endless.set_len(0).unwrap();
-    reading.stop();
+    reading.disk.faults().shown_size = Some(1);
+    reading.switch.take().unwrap().throw();
 }
 
 #[test]
-fn a_pipe_in_the_globs_does_not_block() {
-    let mut reading = Reading::new();
+fn f29_what_is_no_file_in_the_globs_is_passed_by() {
+    let mut reading = Reading::prepare();
     let status = std::process::Command::new("mkfifo").arg(reading.path("pipe.log")).status().unwrap();
     assert!(status.success());
+    std::os::unix::fs::symlink("/dev/zero", reading.path("device.log")).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(reading.path("socket.log")).unwrap();
+    fs::create_dir(reading.path("folder.log")).unwrap();
     reading.append("a.log", "one\n");
+    reading.start();
     reading.until_read(&["one\n"]);
+    reading.append("a.log", "two\n");
+    reading.until_read(&["one\ntwo\n"]);
     reading.stop();
 }

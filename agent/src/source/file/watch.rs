@@ -17,22 +17,14 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use tracing::warn;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-use super::{disk::folder_of, globs::Interest};
+use super::{
+    disk::{Disk, RealDisk, System, folder_of},
+    globs::Interest,
+};
 
 const BUFFER_BYTES: usize = 16 * 1024;
 /// Buffers that are read at most before what they told is seen to.
 const BUFFERS_AT_ONCE: usize = 64;
-
-/// File systems that change without telling the kernel. Source: `linux/magic.h`.
-const WITHOUT_HINTS: [u64; 7] = [
-    0x6969,      // nfs
-    0xff53_4d42, // cifs
-    0xfe53_4d42, // smb2
-    0x6573_5546, // fuse
-    0x0102_1997, // 9p
-    0x794c_7630, // overlay
-    0x0bd0_0bd0, // lustre
-];
 
 /// Watches folders.
 #[derive(Debug)]
@@ -292,7 +284,7 @@ impl Watch {
             return false;
         }
         let path: Arc<Path> = Arc::from(path);
-        let has_hints = rustix::fs::statfs(path.as_ref()).is_ok_and(|fs| !WITHOUT_HINTS.contains(&(fs.f_type as u64)));
+        let has_hints = RealDisk.system(&path) == Some(System::Local);
         self.by_descriptor.insert(descriptor.clone(), Arc::clone(&path));
         let folder = Folder { descriptor, told, wanted: Some(wanted), has_hints };
         if let Some(former) = self.folders.insert(path, folder) {

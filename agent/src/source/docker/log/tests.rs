@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    record::{ReadTo, Resource},
+    record::{Event, ReadTo, Resource, Severity},
     source::docker::frame::Decoder,
 };
 

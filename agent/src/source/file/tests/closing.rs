@@ -3,7 +3,7 @@
 use super::*;
 
 /// Reads with two files open at most, and sees to it that the first one of four is closed.
-fn with_one_closed() -> Reading {
+pub fn with_one_closed() -> Reading {
     let mut reading = Reading::prepare();
     reading.config.max_open = 2;
     close_one(reading)

@@ -60,6 +60,28 @@ fn f2_each_of_ten_rotations_at_once_is_read() {
 }
 
 #[test]
+fn f2_a_generation_that_came_and_went_at_once_is_a_gap() {
+    let mut reading = Reading::by_hints();
+    reading.append("a.log", "one\n");
+    reading.until_read(&["one\n"]);
+    // The door lets no more than a third of it through, so that nobody reads hints.
+    let big = "line\n".repeat(600_000);
+    reading.append("a.log", &big);
+    reading.until(|reading| reading.texts()[0].len() > 4);
+    fs::rename(reading.path("a.log"), reading.path("a.log.1")).unwrap();
+    reading.append("a.log", "gone\n");
+    fs::remove_file(reading.path("a.log")).unwrap();
+    // What comes and goes where nothing is followed is no log.
+    reading.append("b.log", "a draft\n");
+    fs::remove_file(reading.path("b.log")).unwrap();
+    reading.append("a.log", "two\n");
+    let path = reading.path("a.log");
+    reading.until(|reading| reading.texts().contains(&"two\n".to_owned()));
+    reading.stop();
+    assert_eq!(reading.gaps, [format!("a file at {} was removed before it could be opened", path.display())]);
+}
+
+#[test]
 fn f28_a_folder_that_is_removed_and_made_again_is_watched_again() {
     let mut reading = Reading::with(|config| config.poll = Duration::from_secs(3600));
     let beside = reading.beside.path().join("b.log");

@@ -1,0 +1,144 @@
+//! A disk that does what network file systems and failing ones do, at will.
+
+use std::{
+    ffi::OsStr,
+    sync::{Mutex, MutexGuard},
+};
+
+use super::*;
+use crate::source::file::{disk::Entry, identity::FileId};
+
+const ESTALE: i32 = 116;
+
+/// What goes wrong, and how often it did.
+#[derive(Debug, Default)]
+pub struct Faults {
+    /// Of all paths.
+    pub system: Option<System>,
+    /// So many reads fail with this error of the system.
+    pub failing_reads: Option<(u32, i32)>,
+    /// How many files were opened, and up to which one the server has forgotten them.
+    pub opened: u32,
+    pub forgotten: u32,
+    /// Each read brings no more than so many bytes.
+    pub short_reads: Option<usize>,
+    /// All open files are said to be of this size.
+    pub shown_size: Option<u64>,
+    /// Files of this name never end.
+    pub endless: Option<&'static str>,
+    /// How many reads have failed.
+    pub failed: u32,
+    /// How often the wrong size was told.
+    pub told_wrong: u32,
+    /// How many bytes were read of endless files.
+    pub endless_read: usize,
+}
+
+/// The real disk with faults.
+#[derive(Debug, Clone, Default)]
+pub struct FaultyDisk(Arc<Mutex<Faults>>);
+
+impl FaultyDisk {
+    /// What goes wrong.
+    pub fn faults(&self) -> MutexGuard<'_, Faults> {
+        self.0.lock().unwrap()
+    }
+}
+
+#[derive(Debug)]
+struct FaultyHandle {
+    inner: Box<dyn Handle>,
+    disk: FaultyDisk,
+    number: u32,
+    is_endless: bool,
+}
+
+impl Disk for FaultyDisk {
+    fn list(&self, folder: &Path, each: &mut dyn FnMut(&Entry<'_>)) -> io::Result<()> {
+        RealDisk.list(folder, each)
+    }
+
+    fn is_folder(&self, path: &Path) -> bool {
+        RealDisk.is_folder(path)
+    }
+
+    fn folder_id(&self, path: &Path) -> Option<(u64, u64)> {
+        RealDisk.folder_id(path)
+    }
+
+    fn leads_up(&self, link: &Path) -> bool {
+        RealDisk.leads_up(link)
+    }
+
+    fn has_other_names(&self, path: &Path) -> bool {
+        RealDisk.has_other_names(path)
+    }
+
+    fn find_by_id(&self, folder: &Path, id: FileId) -> io::Result<Option<PathBuf>> {
+        RealDisk.find_by_id(folder, id)
+    }
+
+    fn look(&self, path: &Path) -> io::Result<Option<(FileId, Extent)>> {
+        RealDisk.look(path)
+    }
+
+    fn system(&self, path: &Path) -> Option<System> {
+        self.faults().system.or_else(|| RealDisk.system(path))
+    }
+
+    fn resolve(&self, path: &Path) -> PathBuf {
+        RealDisk.resolve(path)
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Option<(Box<dyn Handle>, FileId)>> {
+        let mut faults = self.faults();
+        faults.opened += 1;
+        let (number, disk) = (faults.opened, self.clone());
+        let is_endless = faults.endless.is_some_and(|name| path.file_name() == Some(OsStr::new(name)));
+        let faulty = |inner| Box::new(FaultyHandle { inner, disk, number, is_endless }) as Box<dyn Handle>;
+        Ok(RealDisk.open(path)?.map(|(inner, id)| (faulty(inner), id)))
+    }
+}
+
+impl Handle for FaultyHandle {
+    fn read_at(&self, offset: u64, length: usize, into: &mut Vec<u8>) -> io::Result<()> {
+        let mut faults = self.disk.faults();
+        if self.number <= faults.forgotten {
+            faults.failed += 1;
+            return Err(io::Error::from_raw_os_error(ESTALE));
+        }
+        if let Some((left, error)) = faults.failing_reads.as_mut().filter(|(left, _)| *left > 0) {
+            *left -= 1;
+            let error = io::Error::from_raw_os_error(*error);
+            faults.failed += 1;
+            return Err(error);
+        }
+        if self.is_endless {
+            into.resize(into.len() + length, b'\n');
+            faults.endless_read += length;
+            return Ok(());
+        }
+        self.inner.read_at(offset, faults.short_reads.map_or(length, |most| most.min(length)), into)
+    }
+
+    fn next_written(&self, offset: u64) -> io::Result<Option<u64>> {
+        self.inner.next_written(offset)
+    }
+
+    fn extent(&self) -> io::Result<Extent> {
+        let mut faults = self.disk.faults();
+        let mut extent = self.inner.extent()?;
+        if self.is_endless {
+            extent.size = u64::MAX / 2;
+        }
+        if let Some(size) = faults.shown_size {
+            faults.told_wrong += 1;
+            extent.size = size;
+        }
+        Ok(extent)
+    }
+
+    fn is_unlinked(&self) -> bool {
+        self.inner.is_unlinked()
+    }
+}
