@@ -17,7 +17,7 @@ use crate::{
     found::{Found, messages},
     judge::{Account, Known, judge},
     kinds::Tally,
-    plan::{Act, Destination, Fault, Mood, Plan, TELLS_LOSSES},
+    plan::{Act, Destination, Fault, Mood, Plan},
     writer::{self, Written},
 };
 
@@ -114,11 +114,11 @@ impl Episode {
         if finished.status.code() != Some(0) {
             violations.push(format!("the agent did not deliver all within {LAST_GRACE:?}: {}", finished.status));
         }
-        let found = self.found();
+        let found = self.found(plan);
         let generations: Vec<_> = written.iter().flat_map(|written| written.generations.clone()).collect();
         let is_told = |stream: usize| {
             let names = [format!("/w{stream}.log"), format!("/w{stream}-")];
-            !TELLS_LOSSES || found.told.iter().any(|told| names.iter().any(|name| told.contains(name)))
+            found.told.iter().any(|told| names.iter().any(|name| told.contains(name)))
         };
         let known = Known { is_told: &is_told, looked: !plan.holds_up() };
         let account = judge(&generations, &found.taken, &known);
@@ -290,15 +290,16 @@ impl Episode {
         checks.into_iter().filter(|(is_out, _)| *is_out).map(|(_, what)| format!("out of bounds: {what}")).collect()
     }
 
-    fn found(&self) -> Found {
+    fn found(&self, plan: &Plan) -> Found {
         let mut found = match &self.backend {
             Some(backend) => {
                 Found::at_backend(&backend.taken(), backend.met().contains_key(Mood::Answers(500, None).name()))
             }
             None => Found::in_store(&self.agent),
         };
-        found.taken.retain(|line| !line.body.starts_with("probe "));
         found.add_dead_letters(&self.agent.state());
+        found.compare_with_receipts(plan.interruptions());
+        found.taken.retain(|line| !line.body.starts_with("probe "));
         found.add_messages(&self.agent.path(""));
         found
     }
@@ -327,7 +328,7 @@ impl Episode {
         if says("onnection refused") {
             self.tally.note(Mood::Away.name(), true);
         }
-        if found.taken.iter().any(|line| line.is_part) {
+        if found.taken.iter().any(|line| line.part.is_some()) {
             self.tally.note("line in parts", true);
         }
         if account.destroyed_bytes > 0 {

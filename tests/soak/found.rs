@@ -1,23 +1,30 @@
 //! What came out, wherever it went.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::{HashMap, HashSet, hash_map::Entry},
     fs,
     io::Read,
     path::Path,
 };
 
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
-use runlog_tests::{Agent, SinkRecord, SinkRequest};
+use runlog_tests::{Agent, Line, SinkRecord, SinkRequest};
 use serde_json::Value;
 
 use crate::judge::Taken;
+
+const GAP: &str = "runlog.gap";
+const RECEIPT: &str = "runlog.receipt";
+const LINES_READ: &str = "runlog.receipt.lines_read";
+const LINES_KEPT: &str = "runlog.receipt.lines_kept";
 
 /// What came out.
 #[derive(Debug, Default)]
 pub struct Found {
     /// Printed lines, each once, in the order in which they came.
     pub taken: Vec<Taken>,
+    /// What the agent says that it took in.
+    receipts: HashSet<Receipt>,
     /// What was told of losses: messages and records, as text.
     pub told: Vec<String>,
     /// Requests that repeat an earlier one.
@@ -31,7 +38,16 @@ pub struct Found {
 pub struct Request {
     body: Vec<u8>,
     taken: Vec<Taken>,
+    receipts: Vec<Receipt>,
     gaps: Vec<String>,
+}
+
+/// What the agent says that a run's sources gave, since the receipt before.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Receipt {
+    time: u64,
+    read: u64,
+    kept: u64,
 }
 
 impl Request {
@@ -43,15 +59,20 @@ impl Request {
         let records: Vec<SinkRecord> =
             scopes.flat_map(|scope| scope.log_records).map(|record| SinkRecord { request: 0, record }).collect();
         let gaps = records.iter().filter(|record| is_gap(&record.record)).map(|record| format!("{record:?}")).collect();
+        let receipts = records.iter().filter(|record| record.record.event_name == RECEIPT).map(|record| {
+            let number = |key: &str| record.number(key).and_then(|lines| lines.try_into().ok()).unwrap_or_default();
+            Receipt { time: record.record.time_unix_nano, read: number(LINES_READ), kept: number(LINES_KEPT) }
+        });
+        let receipts = receipts.collect();
         let lines = records.iter().filter(|record| record.record.event_name.is_empty());
         let taken = lines.map(|line| Taken {
             uid: line.uid().to_owned(),
             body: line.body().to_owned(),
             original: line.bytes("log.record.original").map(<[u8]>::to_vec),
-            is_part: !line.text("runlog.part.id").is_empty(),
+            part: line.number("runlog.part.index").and_then(|index| index.try_into().ok()),
             is_set_aside: false,
         });
-        Self { body, taken: taken.collect(), gaps }
+        Self { body, taken: taken.collect(), receipts, gaps }
     }
 
     /// How many printed lines are in it.
@@ -66,7 +87,7 @@ impl Request {
 }
 
 fn is_gap(record: &LogRecord) -> bool {
-    record.event_name == "runlog.gap"
+    record.event_name == GAP
 }
 
 impl Found {
@@ -74,11 +95,20 @@ impl Found {
     pub fn in_store(agent: &Agent) -> Self {
         let mut found = Self::default();
         let mut seen = HashMap::new();
-        for line in agent.lines("r") {
+        let output = agent.run(&["logs", "r", "--json"]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        for line in output.stdout.split_inclusive(|byte| *byte == b'\n') {
+            let line = Line(serde_json::from_slice(line).unwrap());
             match line.text("event_name") {
                 "" => {}
-                "runlog.gap" => {
+                GAP => {
                     found.told.push(line.0.to_string());
+                    continue;
+                }
+                RECEIPT => {
+                    let number = |key: &str| line.attribute(key).parse().unwrap_or_default();
+                    let time = line.text("time_unix_nano").parse().unwrap_or_default();
+                    found.receipts.insert(Receipt { time, read: number(LINES_READ), kept: number(LINES_KEPT) });
                     continue;
                 }
                 _ => continue,
@@ -87,7 +117,7 @@ impl Found {
                 uid: line.attribute("log.record.uid").to_owned(),
                 body: line.body().to_owned(),
                 original: None,
-                is_part: !line.attribute("runlog.part.id").is_empty(),
+                part: line.attribute("runlog.part.index").parse().ok(),
                 is_set_aside: false,
             };
             if seen.insert(record.uid.clone(), ()).is_some() {
@@ -127,6 +157,7 @@ impl Found {
                 }
             }
             found.told.extend(request.gaps.iter().cloned());
+            found.receipts.extend(request.receipts.iter().cloned());
         }
         found
     }
@@ -143,6 +174,8 @@ impl Found {
             fs::File::open(letter.path()).unwrap().read_to_end(&mut body).unwrap();
             let headers = [("content-encoding".to_owned(), "zstd".to_owned())].into();
             let request = Request::read(&SinkRequest { path: String::new(), headers, body: body.into() });
+            self.told.extend(request.gaps);
+            self.receipts.extend(request.receipts);
             for line in request.taken {
                 let place = *places.entry(line.uid.clone()).or_insert(self.taken.len());
                 if place == self.taken.len() {
@@ -150,6 +183,17 @@ impl Found {
                 }
                 self.taken[place].is_set_aside = true;
             }
+        }
+    }
+
+    /// Compares the lines with what the receipts of the run say, however often the agent was killed. A line that was
+    /// given out in two because of that may count as one or as two.
+    pub fn compare_with_receipts(&mut self, interruptions: u64) {
+        let lines = self.taken.iter().filter(|line| line.part.is_none_or(|index| index == 0)).count() as u64;
+        let sum = |of: fn(&Receipt) -> u64| self.receipts.iter().map(of).sum::<u64>();
+        let (read, kept) = (sum(|receipt| receipt.read), sum(|receipt| receipt.kept));
+        if read != kept || read.abs_diff(lines) > interruptions {
+            self.violations.push(format!("receipts say {read} lines read and {kept} kept, but {lines} came out"));
         }
     }
 
@@ -165,8 +209,9 @@ impl Found {
             if message.contains("panicked") {
                 self.violations.push(format!("the agent panicked: {message}"));
             }
+            // Without a number where the agent cannot know it.
             let fields = serde_json::from_str::<Value>(&message).unwrap_or_default();
-            if fields.to_string().contains("lost_bytes") {
+            if fields["level"] == "WARN" && !fields["path"].is_null() {
                 self.told.push(message);
             }
         }

@@ -7,7 +7,6 @@
 use std::{
     collections::{BTreeMap, HashMap},
     ops::Range,
-    time::Duration,
 };
 
 use crate::{
@@ -15,8 +14,8 @@ use crate::{
     writer::{Fate, Generation, MARK_END},
 };
 
-/// A file that was there for so long while the agent looked has been seen.
-const SEEN_AFTER: Duration = Duration::from_secs(1);
+/// A write becomes visible page by page.
+const PAGE_BYTES: usize = 4096;
 /// How much of a text is shown.
 const SHOWN_CHARS: usize = 90;
 
@@ -29,8 +28,8 @@ pub struct Taken {
     pub body: String,
     /// The bytes as they were printed where they are no text, if the destination can give them.
     pub original: Option<Vec<u8>>,
-    /// Whether it is said to be a part of a longer line.
-    pub is_part: bool,
+    /// Which part of a longer line it is said to be.
+    pub part: Option<u64>,
     /// Whether it was refused and set aside, out of the order of others.
     pub is_set_aside: bool,
 }
@@ -57,8 +56,9 @@ pub struct Account {
     pub printed_bytes: u64,
     /// Bytes that were destroyed before the agent could read them, as it says.
     pub destroyed_bytes: u64,
-    /// Files that came, and went where the agent does not look, while it could not see them at all.
-    pub unseen: u64,
+    /// Bytes that were destroyed, or set aside in a file of which nothing was read and where the agent does not look,
+    /// before it could see them.
+    pub unseen_bytes: u64,
     /// Records that were laid over them.
     pub records: u64,
     /// For each generation, whether all of it came out.
@@ -71,7 +71,7 @@ pub struct Account {
 pub struct Known<'a> {
     /// Whether it has told of a loss in the files of a stream.
     pub is_told: &'a dyn Fn(usize) -> bool,
-    /// Whether it looked at files whenever it ran: nothing held its reading up.
+    /// Whether nothing held up its reading, so that it looked at files whenever it ran.
     pub looked: bool,
 }
 
@@ -181,19 +181,21 @@ impl<'a> Sheets<'a> {
             account.printed_bytes += length;
             account.is_whole.push(holes.is_empty());
             for hole in holes {
-                let Generation { fate, watched, .. } = generation;
-                let what = format!("{file}: bytes {} to {} of {length}, {fate:?}, {watched:?}", hole.start, hole.end);
-                let is_rest = hole.end == length;
-                let may_be_unseen = (fate.is_end() || *fate == Fate::Renamed(Aside::OutsideTheGlobs))
-                    && !(known.looked && *watched > SEEN_AFTER);
-                if fate.is_end() && is_rest && (known.is_told)(generation.stream) {
-                    account.destroyed_bytes += hole.end - hole.start;
-                } else if may_be_unseen && hole == (0..length) {
-                    account.unseen += 1;
-                } else if fate.is_end() && is_rest {
-                    self.violations.push(Violation::Untold(what));
-                } else {
-                    self.violations.push(Violation::Lost(what));
+                let what = format!("{file}: bytes {} to {} of {length}, {:?}", hole.start, hole.end, generation.fate);
+                let (hole_bytes, is_rest) = (hole.end - hole.start, hole.end == length);
+                let is_unseen = !known.looked || hole.start >= generation.seen_bytes;
+                match generation.fate {
+                    Fate::Emptied | Fate::Removed if is_rest && (known.is_told)(generation.stream) => {
+                        account.destroyed_bytes += hole_bytes;
+                    }
+                    Fate::Emptied | Fate::Removed if is_rest && is_unseen => account.unseen_bytes += hole_bytes,
+                    Fate::Emptied | Fate::Removed if is_rest => self.violations.push(Violation::Untold(what)),
+                    Fate::Renamed(Aside::OutsideTheGlobs) | Fate::Copied(Aside::OutsideTheGlobs)
+                        if hole_bytes == length && is_unseen =>
+                    {
+                        account.unseen_bytes += hole_bytes;
+                    }
+                    _ => self.violations.push(Violation::Lost(what)),
                 }
             }
         }
@@ -211,9 +213,14 @@ impl Generation {
         let line_end = rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len());
         let newline = usize::from(line_end < rest.len());
         let whole = at + (line_end + newline) as u64;
-        let after = self.torn.iter().filter(|torn| (at + 1..whole).contains(torn)).copied();
+        let after = self
+            .torn
+            .iter()
+            .copied()
+            .chain((0..whole).step_by(PAGE_BYTES))
+            .filter(|torn| (at + 1..whole).contains(torn));
         let mut ends: Vec<u64> = if next < whole { vec![next] } else { std::iter::once(whole).chain(after).collect() };
-        if record.is_part && next >= whole {
+        if record.part.is_some() && next >= whole {
             ends.push(at + record.body.len() as u64);
         }
         let shows = |end: &u64| {
@@ -223,7 +230,8 @@ impl Generation {
         let Some(end) = ends.iter().find(|end| shows(end).is_ok()) else {
             return Err(shows(&ends[0]).err().unwrap_or_default());
         };
-        if *end < whole && !record.is_part && !self.torn.contains(end) {
+        let may_be_torn = self.torn.contains(end) || end.is_multiple_of(PAGE_BYTES as u64);
+        if *end < whole && record.part.is_none() && !may_be_torn {
             return Err(format!("torn without a reason after {} bytes: {}", end - at, shown(&record.body)));
         }
         Ok(at..*end)

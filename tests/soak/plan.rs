@@ -4,10 +4,8 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-/// Whether the agent finds the copy of a file that was emptied (row F5 of the fault matrix).
-const KNOWS_COPIES: bool = false;
-/// Whether the agent tells of what was destroyed before it could read it (row F10 of the fault matrix).
-pub const TELLS_LOSSES: bool = false;
+/// Whether files are emptied. Until rows F5 to F7 of the fault matrix hold, that loses lines.
+const EMPTIES_FILES: bool = false;
 
 /// An episode that has not happened yet.
 #[derive(Debug, Clone, PartialEq)]
@@ -120,12 +118,29 @@ impl Plan {
             Destination::Backend if is_flooded => vec![(stubborn(random), millis(random, 1500..2500))],
             Destination::Backend => some(random, 0..4, |random| (mood(random), millis(random, 50..700))),
         };
-        let mut writers: Vec<Vec<Act>> = some(random, 1..7, |random| some(random, 4..14, act));
+        let mut writers: Vec<Vec<Act>> = some(random, 1..7, |random| {
+            let scheme = scheme(random);
+            some(random, 4..14, |random| act(random, scheme))
+        });
         if is_flooded {
             writers[0].insert(0, Act::Flood);
         }
         let faults = some(random, 1..5, |random| (millis(random, 30..500), fault(random, small_disk_bytes.is_some())));
-        Self { seed, destination, small_disk_bytes, settings: settings(random), writers, faults, moods }
+        let mut settings = settings(random);
+        if is_flooded {
+            // What fills a queue takes long enough to deliver without being compressed anew.
+            settings.extend(
+                [("RUNLOG_EXPORT_COMPRESSION", "zstd"), ("RUNLOG_EXPORT_MAX_REQUEST_BYTES", "1MiB")]
+                    .map(|(name, value)| (name, value.to_owned())),
+            );
+        }
+        Self { seed, destination, small_disk_bytes, settings, writers, faults, moods }
+    }
+
+    /// How often a line can have been given out in two.
+    #[must_use]
+    pub fn interruptions(&self) -> u64 {
+        ((self.faults.len() + 1) * self.writers.len()) as u64
     }
 
     /// Whether the queue may be full for a while, so that the agent does not look at files.
@@ -160,15 +175,33 @@ fn settings(random: &mut Rng) -> Vec<(&'static str, String)> {
     .to_vec()
 }
 
-fn act(random: &mut Rng) -> Act {
-    match random.u8(..20) {
-        0..8 => Act::Print(random.u32(1..300)),
-        8..11 => Act::Pause(millis(random, 1..250)),
-        11 | 12 => Act::HalfALine(millis(random, 1..200)),
-        13 | 14 => Act::Rename(aside(random), random.u32(..60)),
-        15 | 16 => Act::Truncate((KNOWS_COPIES && random.bool()).then(|| aside(random))),
-        17 | 18 => Act::Delete(random.u32(..60)),
-        _ => Act::ManyFiles(random.u32(1..80)),
+/// How a writer's file is rotated. One does not do it in two ways: a copy of what was then renamed could be told from
+/// a file of its own by nobody.
+#[derive(Debug, Clone, Copy)]
+enum Scheme {
+    Rename,
+    Copy(Aside),
+    Destroy,
+}
+
+fn scheme(random: &mut Rng) -> Scheme {
+    match random.u8(..4) {
+        0 | 1 => Scheme::Rename,
+        2 if EMPTIES_FILES => Scheme::Copy(aside(random)),
+        _ => Scheme::Destroy,
+    }
+}
+
+fn act(random: &mut Rng, scheme: Scheme) -> Act {
+    match (random.u8(..20), scheme) {
+        (0..8, _) => Act::Print(random.u32(1..300)),
+        (8..11, _) => Act::Pause(millis(random, 1..250)),
+        (11..13, _) => Act::HalfALine(millis(random, 1..200)),
+        (13, _) => Act::ManyFiles(random.u32(1..80)),
+        (_, Scheme::Rename) => Act::Rename(aside(random), random.u32(..60)),
+        (_, Scheme::Copy(aside)) => Act::Truncate(Some(aside)),
+        (_, Scheme::Destroy) if EMPTIES_FILES && random.bool() => Act::Truncate(None),
+        (_, Scheme::Destroy) => Act::Delete(random.u32(..60)),
     }
 }
 

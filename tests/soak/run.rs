@@ -51,7 +51,7 @@ pub struct Outcome {
     lines: u64,
     printed_bytes: u64,
     destroyed_bytes: u64,
-    unseen: u64,
+    unseen_bytes: u64,
     repeated: u64,
     peak_resident_bytes: u64,
     tally: Tally,
@@ -169,7 +169,7 @@ impl Outcome {
                 self.lines += learnt.account.records;
                 self.printed_bytes += learnt.account.printed_bytes;
                 self.destroyed_bytes += learnt.account.destroyed_bytes;
-                self.unseen += learnt.account.unseen;
+                self.unseen_bytes += learnt.account.unseen_bytes;
                 self.repeated += learnt.repeated;
                 self.peak_resident_bytes = self.peak_resident_bytes.max(learnt.bounds.peak_resident_bytes);
                 self.tally.add(&learnt.tally);
@@ -195,14 +195,14 @@ impl Outcome {
         let mut text = self.tally.table();
         text += &format!(
             "\n{} episodes from seed {:#x} in {:.0} s: {} records of {} printed bytes, {} bytes destroyed by others and \
-             told, {} files that came and went unseen, {} requests sent again, at most {} MiB resident\n",
+             told, {} unseen, {} requests sent again, at most {} MiB resident\n",
             self.episodes,
             self.first,
             self.took.as_secs_f64(),
             self.lines,
             self.printed_bytes,
             self.destroyed_bytes,
-            self.unseen,
+            self.unseen_bytes,
             self.repeated,
             self.peak_resident_bytes >> 20,
         );
@@ -236,7 +236,7 @@ impl Outcome {
         json!({
             "seed": format!("{:#x}", self.first), "seconds": self.took.as_secs_f64(), "episodes": self.episodes,
             "records": self.lines, "printed_bytes": self.printed_bytes, "destroyed_bytes": self.destroyed_bytes,
-            "unseen_files": self.unseen, "requests_sent_again": self.repeated, "peak_resident_bytes": self.peak_resident_bytes,
+            "unseen_bytes": self.unseen_bytes, "requests_sent_again": self.repeated, "peak_resident_bytes": self.peak_resident_bytes,
             "faults": self.tally.json(), "toothless": self.toothless(),
             "failures": self.failures.iter().map(failure).collect::<Vec<_>>(),
         })

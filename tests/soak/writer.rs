@@ -17,6 +17,8 @@ use crate::{
 
 /// More than a queue of 8 MiB takes: what is printed cannot be compressed by more than a quarter.
 const FLOOD_BYTES: usize = 16 << 20;
+/// What has been in a file for so long while the agent could look has been seen.
+const SEEN_AFTER: Duration = Duration::from_secs(1);
 /// The most that is written at once where lines are written in pieces.
 const LARGEST_PIECE_BYTES: usize = 3000;
 
@@ -38,8 +40,8 @@ pub struct Generation {
     pub torn: Vec<u64>,
     /// What became of it.
     pub fate: Fate,
-    /// How long it had been there, and the agent able to look without interruption, when that happened.
-    pub watched: Duration,
+    /// What had been there long enough to be seen by then: bytes from the start.
+    pub seen_bytes: u64,
 }
 
 /// What became of a file.
@@ -55,13 +57,6 @@ pub enum Fate {
     Emptied,
     /// It was removed.
     Removed,
-}
-
-impl Fate {
-    /// Whether what was not read by then cannot be read any more.
-    pub const fn is_end(self) -> bool {
-        matches!(self, Self::Emptied | Self::Removed)
-    }
 }
 
 /// What a writer has done.
@@ -83,7 +78,7 @@ pub fn start(stream: usize, folder: PathBuf, acts: Vec<Act>, seed: u64, eye: Eye
             stream,
             file: append_to(&path),
             now: Generation::begin(stream, path),
-            began: Instant::now(),
+            times: Vec::new(),
             folder,
             random: Rng::with_seed(seed),
             eye,
@@ -107,7 +102,8 @@ struct Writer {
     eye: Eye,
     file: File,
     now: Generation,
-    began: Instant,
+    /// When the file was written up to which byte.
+    times: Vec<(u64, Instant)>,
     next: u64,
     asides: u32,
     written: Written,
@@ -116,7 +112,7 @@ struct Writer {
 impl Generation {
     fn begin(stream: usize, path: PathBuf) -> Self {
         let (bytes, numbers, torn) = (Vec::new(), Vec::new(), Vec::new());
-        Self { stream, path, bytes, numbers, torn, fate: Fate::IsThere, watched: Duration::MAX }
+        Self { stream, path, bytes, numbers, torn, fate: Fate::IsThere, seen_bytes: 0 }
     }
 }
 
@@ -196,11 +192,12 @@ impl Writer {
 
     fn note_fate(&mut self, fate: Fate) {
         self.now.fate = fate;
-        self.now.watched = self.eye.watched().min(self.began.elapsed());
+        let seen = |(_, at): &&(u64, Instant)| at.elapsed() >= SEEN_AFTER && self.eye.watched() >= SEEN_AFTER;
+        self.now.seen_bytes = self.times.iter().rev().find(seen).map_or(0, |(end, _)| *end);
     }
 
     fn begin_anew(&mut self) {
-        self.began = Instant::now();
+        self.times.clear();
         let next = Generation::begin(self.stream, self.now.path.clone());
         self.written.generations.push(std::mem::replace(&mut self.now, next));
     }
@@ -228,6 +225,7 @@ impl Writer {
         let began = Instant::now();
         self.file.write_all(piece).unwrap();
         self.written.latencies.push(began.elapsed());
+        self.times.push((self.now.bytes.len() as u64, began));
         self.eye.printed(piece.iter().filter(|byte| **byte == b'\n').count());
         if self.now.bytes.last() != Some(&b'\n') {
             self.now.torn.push(self.now.bytes.len() as u64);
@@ -251,7 +249,7 @@ impl Writer {
                 let length = random.usize(1..200);
                 let noise = noise(random, length);
                 let head = self.numbered("bytes ");
-                [&head[..head.len() - 1], &noise, b"\n"].concat()
+                [&head[..head.len() - 1], &noise, b".\n"].concat()
             }
             130..150 => self.numbered("nul \0 inside"),
             150..180 => {

@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use super::*;
 
 /// Of a line of one character.
@@ -16,7 +14,7 @@ fn printed(lines: &[&[u8]]) -> Generation {
         numbers: Vec::new(),
         torn: Vec::new(),
         fate: Fate::IsThere,
-        watched: Duration::MAX,
+        seen_bytes: 0,
     };
     for (number, line) in (0..).zip(lines) {
         generation.numbers.push((number, generation.bytes.len() as u64));
@@ -26,13 +24,7 @@ fn printed(lines: &[&[u8]]) -> Generation {
 }
 
 fn taken(at: u64, body: impl Into<String>) -> Taken {
-    Taken {
-        uid: format!("{:016x}{at:016x}", 7),
-        body: body.into(),
-        original: None,
-        is_part: false,
-        is_set_aside: false,
-    }
+    Taken { uid: format!("{:016x}{at:016x}", 7), body: body.into(), original: None, part: None, is_set_aside: false }
 }
 
 /// Each line as a record.
@@ -130,14 +122,14 @@ fn a_line_is_torn_only_where_it_is_a_part_or_its_writer_paused() {
     generation.torn = vec![AT as u64];
     assert_eq!(violations(&generation, &halves), []);
     generation.torn.clear();
-    halves[0].is_part = true;
+    halves[0].part = Some(0);
     assert_eq!(violations(&generation, &halves), []);
 }
 
 #[test]
 fn what_was_destroyed_may_be_missing_at_its_end_if_the_agent_says_so() {
     let mut generation = printed(&[b"a", b"b", b"c"]);
-    generation.fate = Fate::Removed;
+    (generation.fate, generation.seen_bytes) = (Fate::Removed, LINE_BYTES + 1);
     let all = all_of(&generation);
     let told = judge(std::slice::from_ref(&generation), &all[..1], &TELLING);
     assert_eq!((&told.violations[..], told.destroyed_bytes), (&[][..], 2 * LINE_BYTES));
@@ -148,17 +140,35 @@ fn what_was_destroyed_may_be_missing_at_its_end_if_the_agent_says_so() {
 }
 
 #[test]
-fn a_file_that_was_there_for_a_moment_may_never_have_been_seen_but_one_that_was_read_from_was() {
+fn what_was_there_for_a_moment_may_never_have_been_seen() {
     let mut generation = printed(&[b"a", b"b"]);
-    (generation.fate, generation.watched) = (Fate::Renamed(Aside::OutsideTheGlobs), Duration::from_millis(9));
-    let account = judge(std::slice::from_ref(&generation), &[], &SILENT);
-    assert_eq!((account.violations, account.unseen), (vec![], 1));
-    let first = &all_of(&generation)[..1];
-    assert!(matches!(violations(&generation, first)[..], [Violation::Lost(_)]));
-    generation.watched = SEEN_AFTER * 2;
-    assert!(matches!(violations(&generation, &[])[..], [Violation::Lost(_)]));
+    let all = &all_of(&generation);
+    generation.fate = Fate::Removed;
+    for (seen_bytes, taken, unseen_bytes) in [(0, &all[..0], 2 * LINE_BYTES), (LINE_BYTES, &all[..1], LINE_BYTES)] {
+        generation.seen_bytes = seen_bytes;
+        let account = judge(std::slice::from_ref(&generation), taken, &SILENT);
+        assert_eq!((account.violations, account.unseen_bytes), (vec![], unseen_bytes));
+    }
+    generation.seen_bytes = LINE_BYTES + 1;
+    assert!(matches!(violations(&generation, &all[..1])[..], [Violation::Untold(_)]));
     let held_up = Known { looked: false, ..SILENT };
-    assert_eq!(judge(&[generation], &[], &held_up).unseen, 1);
+    assert_eq!(judge(&[generation], &all[..1], &held_up).violations, []);
+}
+
+#[test]
+fn a_file_that_was_set_aside_is_read_to_its_end_if_it_was_seen_at_all() {
+    let mut generation = printed(&[b"a", b"b"]);
+    let all = &all_of(&generation);
+    for fate in [Fate::Renamed(Aside::OutsideTheGlobs), Fate::Copied(Aside::OutsideTheGlobs)] {
+        (generation.fate, generation.seen_bytes) = (fate, 0);
+        let account = judge(std::slice::from_ref(&generation), &[], &SILENT);
+        assert_eq!((account.violations, account.unseen_bytes), (vec![], 2 * LINE_BYTES));
+        assert!(matches!(violations(&generation, &all[..1])[..], [Violation::Lost(_)]));
+        generation.seen_bytes = 1;
+        assert!(matches!(violations(&generation, &[])[..], [Violation::Lost(_)]));
+    }
+    (generation.fate, generation.seen_bytes) = (Fate::Renamed(Aside::InsideTheGlobs), 0);
+    assert!(matches!(violations(&generation, &[])[..], [Violation::Lost(_)]));
 }
 
 #[test]
