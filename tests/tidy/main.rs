@@ -7,6 +7,7 @@
 mod clock;
 mod code;
 mod documents;
+mod faults;
 mod hosts;
 mod imports;
 mod layout;
@@ -96,4 +97,9 @@ fn each_suite_is_declared_and_so_is_run() {
 #[test]
 fn time_of_day_is_asked_for_in_one_place() {
     none(&clock::faults(&HERE));
+}
+
+#[test]
+fn each_row_of_the_fault_matrix_is_proven() {
+    none(&faults::faults(&HERE));
 }
