@@ -49,6 +49,12 @@ impl Chunk {
         Self { ending: Ending::Open, ..Self::closing(origin, at, observed) }
     }
 
+    /// Whether it is such a one.
+    #[must_use]
+    pub fn is_opening(&self) -> bool {
+        self.data.is_empty() && self.ending == Ending::Open
+    }
+
     /// Ends a stream at offset `at` without further bytes.
     #[must_use]
     pub const fn closing(origin: Arc<Origin>, at: u64, observed: UnixNanos) -> Self {

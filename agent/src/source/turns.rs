@@ -28,6 +28,11 @@ impl Turns {
     /// Adds what came next.
     pub fn add(&mut self, input: Input) {
         let key = match &input {
+            // It may go on with what another stream held back, and the position of that one may be forgotten next.
+            Input::Chunk(chunk) if chunk.is_opening() => {
+                self.last = Some(input);
+                return;
+            }
             Input::Chunk(chunk) => &chunk.origin.key,
             Input::Pushed(pushed) => &pushed.origin.key,
             Input::Event(_) | Input::Settle(_) => {
@@ -82,7 +87,7 @@ mod tests {
     }
 
     fn chunk(key: &str, at: u64) -> Input {
-        let (origin, data, marks) = (origin(key), Vec::new(), Vec::new());
+        let (origin, data, marks) = (origin(key), vec![b'x'], Vec::new());
         Input::Chunk(Chunk { origin, at, data, observed: 0, marks, ending: Ending::Open, permit: None })
     }
 
@@ -109,6 +114,17 @@ mod tests {
         turns.add(chunk("other", 0));
         turns.add(chunk("quiet", 1));
         assert_eq!(all(&mut turns), ["loud0", "quiet0", "other0", "loud1", "quiet1", "loud2", "loud3"]);
+    }
+
+    #[test]
+    fn s9_a_stream_is_opened_after_all_that_came_before_it() {
+        let mut turns = Turns::default();
+        let opening = Input::Chunk(Chunk::opening(origin("b"), 7, 0));
+        for input in [chunk("a", 0), chunk("a", 1), opening] {
+            turns.add(input);
+        }
+        assert!(!turns.are_open(), "what comes next has to wait");
+        assert_eq!(all(&mut turns), ["a0", "a1", "b7"]);
     }
 
     #[test]
