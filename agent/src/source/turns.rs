@@ -28,6 +28,11 @@ impl Turns {
     /// Adds what came next.
     pub fn add(&mut self, input: Input) {
         let key = match &input {
+            // It goes on with what is left of a stream of another key.
+            Input::Chunk(chunk) if chunk.data.is_empty() && chunk.origin.left.formerly.is_some() => {
+                self.last = Some(input);
+                return;
+            }
             Input::Chunk(chunk) => &chunk.origin.key,
             Input::Pushed(pushed) => &pushed.origin.key,
             Input::Event(_) | Input::Settle(_) => {
@@ -65,7 +70,8 @@ mod tests {
 
     use super::*;
     use crate::record::{
-        Chunk, Ending, Event, NoBookmark, Origin, Resource, Severity, SourceKind, Tally, origin::Stream,
+        Chunk, Ending, Event, Format, NoBookmark, Origin, Resource, Severity, SourceKind, Tally,
+        origin::{Left, Stream},
     };
 
     fn origin(key: &str) -> Arc<Origin> {
@@ -109,6 +115,28 @@ mod tests {
         turns.add(chunk("other", 0));
         turns.add(chunk("quiet", 1));
         assert_eq!(all(&mut turns), ["loud0", "quiet0", "other0", "loud1", "quiet1", "loud2", "loud3"]);
+    }
+
+    // Half a line was torn, and a position forgotten after the newer one: the copy was opened before its file was read.
+    #[test]
+    fn f5_a_stream_that_goes_on_in_another_file_is_opened_after_all_that_came_before() {
+        let mut turns = Turns::default();
+        [chunk("a", 0), chunk("a", 1), chunk("b", 0)].into_iter().for_each(|input| turns.add(input));
+        let former = origin("a");
+        let stream = Stream {
+            key: "copy".to_owned(),
+            kind: SourceKind::File,
+            identity: &[],
+            resource: Arc::clone(&former.resource),
+            attributes: Vec::new(),
+            level: Severity::TRACE,
+            tally: Tally::detached(SourceKind::File, "copy"),
+            bookmark: Arc::new(NoBookmark),
+        };
+        let left = Left { formerly: Some(former.id), ..Left::default() };
+        turns.add(Input::Chunk(Chunk::opening(Origin::wrapped(stream, Format::Plain, left), 7, 0)));
+        assert!(!turns.are_open(), "what comes next has to wait");
+        assert_eq!(all(&mut turns), ["a0", "b0", "a1", "copy7"]);
     }
 
     #[test]
