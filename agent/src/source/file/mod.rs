@@ -242,7 +242,7 @@ impl FileSource {
             return if rest == Rest::IsGone { self.forget(tail.id().key()) } else { Ok(()) };
         };
         if rest == Rest::IsGone {
-            bookmark.forget();
+            bookmark.forget(tail.offset());
         }
         let (origin_of, now) = (Arc::clone(origin), self.context.clock.now());
         self.send(match rest {

@@ -126,7 +126,7 @@ impl FileSource {
         self.unclaimed.remove(id);
         let Some(tail) = self.tails.by_id(id).and_then(|slot| self.tails.remove(slot)) else { return };
         if let Some(awake) = tail.awake() {
-            awake.bookmark.forget();
+            awake.bookmark.forget(tail.offset());
             self.forget_moved(&Missing::of_tail(&tail));
             if tail.unread_bytes() > 0 {
                 self.tell_gap(Arc::clone(&awake.origin), tail.offset(), Some(tail.unread_bytes()));
@@ -338,7 +338,7 @@ impl FileSource {
         }
         self.unclaimed.remove(missing.id);
         if let Some(awake) = slot.and_then(|slot| self.tails.remove(slot)?.sleep()) {
-            awake.bookmark.forget();
+            awake.bookmark.forget(missing.read_to.offset);
         }
         Some(missing)
     }
