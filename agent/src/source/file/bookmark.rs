@@ -3,10 +3,7 @@
 use std::{
     io,
     path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use memchr::memrchr;
@@ -237,21 +234,13 @@ pub struct FileBookmark {
     handle: Arc<dyn Handle>,
     /// As the file began when it was last asked for a position.
     head: Mutex<Option<Head>>,
-    /// Where reading ended for good.
-    forgotten_at: AtomicU64,
 }
 
 impl FileBookmark {
     /// Positions of the file behind `handle`.
     #[must_use]
     pub const fn new(id: FileId, path: Arc<Path>, stream: Stream, handle: Arc<dyn Handle>) -> Self {
-        Self { id, path, stream, handle, head: Mutex::new(None), forgotten_at: AtomicU64::new(u64::MAX) }
-    }
-
-    /// From there on the position is none: the file is gone, and nothing of it is read behind that. Before it, lines
-    /// are still on their way to the queue, and may have to be looked for again in another file.
-    pub fn forget(&self, at: u64) {
-        self.forgotten_at.store(at, Ordering::Release);
+        Self { id, path, stream, handle, head: Mutex::new(None) }
     }
 
     /// Remembers how the file began, from its bytes as they were read at that offset.
@@ -309,9 +298,6 @@ impl FileBookmark {
 
 impl Bookmark for FileBookmark {
     fn at(&self, read_to: ReadTo) -> Option<Vec<u8>> {
-        if read_to.offset >= self.forgotten_at.load(Ordering::Acquire) {
-            return Some(Vec::new());
-        }
         // The last one stays, and lines behind it would come again.
         self.position(read_to).ok().map(|position| position.encode_to_vec())
     }
@@ -412,18 +398,5 @@ mod tests {
         fs::write(&path, "other 1\nother 2\nother 3\n").unwrap();
         let position = FilePosition::read(&bookmark.at(ReadTo::whole(8)).unwrap()).unwrap();
         assert!(!position.matches(&*RealDisk.open(&path).unwrap().unwrap().0));
-    }
-
-    #[test]
-    fn f5_lines_on_their_way_keep_their_position_when_their_file_is_done_with() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.log");
-        fs::write(&path, "first 1\nfirst 2\n").unwrap();
-        let bookmark = bookmark(&path);
-        bookmark.was_read(0, b"first 1\nfirst 2\n");
-        bookmark.forget(16);
-        let position = FilePosition::read(&bookmark.at(ReadTo::whole(8)).unwrap()).unwrap();
-        assert_eq!(position.read_to(), ReadTo::whole(8));
-        assert_eq!(bookmark.at(ReadTo::whole(16)), Some(Vec::new()));
     }
 }
