@@ -249,8 +249,9 @@ impl FileBookmark {
         if at == 0 {
             let begin = &data[..data.len().min(COMPARED_BYTES)];
             *known = Some(Head { bytes: begin.len(), hash: xxh3_64(begin) });
-        } else if known.is_none() {
-            *known = Head::of(self.handle.as_ref(), at).ok().flatten();
+        } else if known.is_none_or(|head| !head.is_whole() && head.is_of(self.handle.as_ref())) {
+            let longer = Head::of(self.handle.as_ref(), at + data.len() as u64).ok().flatten();
+            *known = longer.or(*known);
         }
     }
 
