@@ -130,7 +130,7 @@ impl Joiner {
         let is_whole = piece.ends_line && piece.bytes.len() <= self.max_line_bytes && piece.at >= left_at;
         if is_whole && self.lanes[piece.lane as usize].is_none() {
             let Piece { at, end, lane, bytes, is_utf8, time, attributes, .. } = piece;
-            let (read_to, bytes) = (self.read_to(end), without_cr(bytes));
+            let (read_to, bytes) = (self.read_to(end), without_end(bytes, lane));
             return each(Line { at, read_to, bytes, is_utf8, time, part: None, lane, attributes });
         }
         let given_out = usize::try_from(left_at.saturating_sub(piece.at)).unwrap_or(usize::MAX);
@@ -204,6 +204,11 @@ pub enum End {
     Part,
 }
 
+/// What was printed without its carriage return. Of a line that nothing was wrapped around it is gone already.
+fn without_end(bytes: &[u8], lane: Lane) -> &[u8] {
+    if lane == Lane::Bare { bytes } else { without_cr(bytes) }
+}
+
 impl Beginning {
     fn line<'a>(&'a self, lane: Lane, attributes: &'a [u8], end: End, read_to: ReadTo) -> Line<'a> {
         let is_last = end == End::Line;
@@ -212,7 +217,7 @@ impl Beginning {
             None => Some(Part { line_at: self.at, index: 0, is_last }),
             Some((line_at, index)) => Some(Part { line_at, index, is_last }),
         };
-        let bytes = if is_last { without_cr(&self.bytes) } else { &self.bytes };
+        let bytes = if is_last { without_end(&self.bytes, lane) } else { &self.bytes };
         // Only now: a runtime cuts where its buffer is full, also inside a character.
         let is_utf8 = simdutf8::basic::from_utf8(bytes).is_ok();
         Line { at: self.at, read_to, bytes, is_utf8, time: self.time, part, lane, attributes }

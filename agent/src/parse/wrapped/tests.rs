@@ -198,6 +198,14 @@ fn a_character_that_a_runtime_cut_is_whole_again() {
 }
 
 #[test]
+fn f19_a_bare_line_loses_one_carriage_return_at_its_end_and_no_more() {
+    for format in [Format::Auto, Format::Plain] {
+        let seen = whole(format, "50%\r\r\n100%\r\n");
+        assert_eq!(seen.iter().map(Seen::text).collect::<Vec<_>>(), ["50%\r", "100%"], "{format:?}");
+    }
+}
+
+#[test]
 fn a_carriage_return_at_the_end_of_a_piece_is_kept_and_one_at_the_end_of_a_line_is_not() {
     let seen = whole(Format::Auto, &(cri("stdout", "P", "50%\r") + &cri("stdout", "F", "100%\r")));
     assert_eq!(seen[0].text(), "50%\r100%");

@@ -3,10 +3,7 @@
 use std::{
     io,
     path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use memchr::memrchr;
@@ -237,19 +234,25 @@ pub struct FileBookmark {
     handle: Arc<dyn Handle>,
     /// As the file began when it was last asked for a position.
     head: Mutex<Option<Head>>,
-    is_forgotten: AtomicBool,
 }
 
 impl FileBookmark {
     /// Positions of the file behind `handle`.
     #[must_use]
     pub const fn new(id: FileId, path: Arc<Path>, stream: Stream, handle: Arc<dyn Handle>) -> Self {
-        Self { id, path, stream, handle, head: Mutex::new(None), is_forgotten: AtomicBool::new(false) }
+        Self { id, path, stream, handle, head: Mutex::new(None) }
     }
 
-    /// The next position is none: the file is gone.
-    pub fn forget(&self) {
-        self.is_forgotten.store(true, Ordering::Release);
+    /// Remembers how the file began, from its bytes as they were read at that offset.
+    pub fn was_read(&self, at: u64, data: &[u8]) {
+        let mut known = self.head.lock().unwrap_or_else(PoisonError::into_inner);
+        if at == 0 {
+            let begin = &data[..data.len().min(COMPARED_BYTES)];
+            *known = Some(Head { bytes: begin.len(), hash: xxh3_64(begin) });
+        } else if known.is_none_or(|head| !head.is_whole() && head.is_of(self.handle.as_ref())) {
+            let longer = Head::of(self.handle.as_ref(), at + data.len() as u64).ok().flatten();
+            *known = longer.or(*known);
+        }
     }
 
     /// How the file began, if a position was asked for since it was opened.
@@ -270,18 +273,25 @@ impl FileBookmark {
             Ok(_) | Err(_) => (0, 0),
         };
         let mut known = self.head.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_as_it_was = known.is_none_or(|head| head.is_of(handle));
-        let head = if is_as_it_was { Head::of(handle, read_to.furthest())? } else { None };
+        let head = Head::of(handle, read_to.furthest())?;
         let anchor_hash = match self.stream.is_packed {
             true => Some(0),
             false => anchor(handle, read_to.furthest())?,
         };
-        let (Some(head), Some(anchor_hash)) = (head, anchor_hash) else {
+        // Looked at last: what was hashed before that is of the same bytes.
+        let is_as_it_was = match *known {
+            Some(head) => hash(handle, 0, head.bytes)? == Some(head.hash),
+            None => true,
+        };
+        let (Some(head), Some(anchor_hash), true) = (head, anchor_hash, is_as_it_was) else {
             let Head { bytes, hash } = known.unwrap_or_default();
             let head_bytes = u32::try_from(bytes).unwrap_or(0);
             return Ok(FilePosition { head_bytes, head_hash: hash, is_overwritten: true, ..start });
         };
-        *known = Some(head);
+        // A position further to the front has a shorter one, and an empty one is that of any file.
+        if known.is_none_or(|longest| longest.bytes < head.bytes) {
+            *known = Some(head);
+        }
         let head_bytes = u32::try_from(head.bytes).unwrap_or(0);
         Ok(FilePosition { head_bytes, head_hash: head.hash, anchor_hash, seen_size, modified, ..start })
     }
@@ -289,9 +299,6 @@ impl FileBookmark {
 
 impl Bookmark for FileBookmark {
     fn at(&self, read_to: ReadTo) -> Option<Vec<u8>> {
-        if self.is_forgotten.load(Ordering::Acquire) {
-            return Some(Vec::new());
-        }
         // The last one stays, and lines behind it would come again.
         self.position(read_to).ok().map(|position| position.encode_to_vec())
     }
@@ -373,5 +380,24 @@ mod tests {
         let position = FilePosition::read(&bookmark.at(ReadTo { offset: 0, lanes: [30, 30, 2] }).unwrap()).unwrap();
         fs::write(&path, "0123456789 A line of stdout inside one of stderr").unwrap();
         assert!(!position.matches(&*open().0), "bytes that were given out already are others now");
+    }
+
+    fn bookmark(path: &Path) -> FileBookmark {
+        let (handle, id) = RealDisk.open(path).unwrap().unwrap();
+        FileBookmark::new(id, Arc::from(path), Stream { id, generation: 7, is_packed: false }, Arc::from(handle))
+    }
+
+    #[test]
+    fn f6_a_position_does_not_lead_into_what_a_file_holds_since_it_was_emptied() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.log");
+        fs::write(&path, "first 1\nfirst 2\n").unwrap();
+        let bookmark = bookmark(&path);
+        bookmark.was_read(0, b"first 1\nfirst 2\n");
+        // Only asked for while nothing was given out, and then with more bytes than before.
+        assert!(bookmark.at(ReadTo::whole(0)).is_some());
+        fs::write(&path, "other 1\nother 2\nother 3\n").unwrap();
+        let position = FilePosition::read(&bookmark.at(ReadTo::whole(8)).unwrap()).unwrap();
+        assert!(!position.matches(&*RealDisk.open(&path).unwrap().unwrap().0));
     }
 }

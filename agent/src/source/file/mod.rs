@@ -231,20 +231,18 @@ impl FileSource {
     }
 
     fn close(&self, tail: &Tail, rest: Rest) -> Result<(), Closed> {
-        let Some(Awake { origin, bookmark, .. }) = tail.awake() else {
+        let Some(Awake { origin, .. }) = tail.awake() else {
             // All of it is in the queue, its position included.
             return if rest == Rest::IsGone { self.forget(tail.id().key()) } else { Ok(()) };
         };
-        if rest == Rest::IsGone {
-            bookmark.forget();
-        }
         let (origin_of, now) = (Arc::clone(origin), self.context.clock.now());
         self.send(match rest {
             Rest::MayGrow => Chunk::stopping(origin_of, tail.offset(), now),
             Rest::IsKept | Rest::IsGone => Chunk::closing(origin_of, tail.offset(), now),
         })?;
         self.context.ledger.close(&origin.tally);
-        Ok(())
+        // Behind its last lines, which are on their way still: without them its position would be missed.
+        if rest == Rest::IsGone { self.forget(tail.id().key()) } else { Ok(()) }
     }
 
     fn forget(&self, key: String) -> Result<(), Closed> {

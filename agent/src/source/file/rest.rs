@@ -126,7 +126,6 @@ impl FileSource {
         self.unclaimed.remove(id);
         let Some(tail) = self.tails.by_id(id).and_then(|slot| self.tails.remove(slot)) else { return };
         if let Some(awake) = tail.awake() {
-            awake.bookmark.forget();
             self.forget_moved(&Missing::of_tail(&tail));
             if tail.unread_bytes() > 0 {
                 self.tell_gap(Arc::clone(&awake.origin), tail.offset(), Some(tail.unread_bytes()));
@@ -164,10 +163,10 @@ impl FileSource {
                 self.context.clock.now(),
             )));
             self.context.ledger.close(&origin.tally);
-        } else {
-            let origin = self.farewell(missing);
-            self.outgoing.push(Input::Chunk(Chunk::closing(origin, 0, self.context.clock.now())));
         }
+        // Behind its last lines, which are on their way still: without them its position would be missed.
+        let origin = self.farewell(missing);
+        self.outgoing.push(Input::Chunk(Chunk::closing(origin, 0, self.context.clock.now())));
     }
 
     /// Tells of bytes that are gone for good, and forgets the position before them. `bytes` is how many are known.
@@ -331,8 +330,8 @@ impl FileSource {
             return None;
         }
         self.unclaimed.remove(missing.id);
-        if let Some(awake) = slot.and_then(|slot| self.tails.remove(slot)?.sleep()) {
-            awake.bookmark.forget();
+        if let Some(slot) = slot {
+            self.tails.remove(slot);
         }
         Some(missing)
     }

@@ -129,7 +129,7 @@ impl Tail {
 
     /// Reads the next chunk.
     pub fn read(&mut self, observed: UnixNanos) -> Turn {
-        let Some(Awake { origin, handle, .. }) = &self.awake else {
+        let Some(Awake { origin, bookmark, handle }) = &self.awake else {
             return Turn::Failed(io::Error::new(io::ErrorKind::NotConnected, "the file is not open"));
         };
         let Extent { size, modified } = match handle.extent() {
@@ -140,9 +140,17 @@ impl Tail {
             return Turn::Replaced(Evidence::Size);
         }
         self.short_since = None;
-        // Also at the same size: a file that was cut may have grown to where it was.
+        let length = usize::try_from(size - self.offset).unwrap_or(usize::MAX).min(CHUNK_BYTES);
+        let mut data = Vec::new();
+        if length > 0
+            && let Err(error) = handle.read_at(self.offset, length, &mut data)
+        {
+            return Turn::Failed(error);
+        }
+        // Also at the same size: a file that was cut may have grown to where it was. And after the read: it may have
+        // been cut since its size was asked for.
         let is_touched = size > self.offset || self.known_modified != Some(modified);
-        if is_touched && self.was_rewritten(handle.as_ref()) {
+        if is_touched && self.was_rewritten(handle.as_ref(), &data) {
             return Turn::Replaced(Evidence::Bytes);
         }
         if self.blank_to > size {
@@ -155,11 +163,6 @@ impl Tail {
         if waiting == 0 {
             origin.tally.lag_bytes.store(0, Ordering::Relaxed);
             return Turn::End;
-        }
-        let length = usize::try_from(waiting).unwrap_or(usize::MAX).min(CHUNK_BYTES);
-        let mut data = Vec::new();
-        if let Err(error) = handle.read_at(self.offset, length, &mut data) {
-            return Turn::Failed(error);
         }
         if data.is_empty() {
             return Turn::End;
@@ -188,6 +191,9 @@ impl Tail {
         self.blank_to = 0;
         if at == 0 && [b"\xff\xfe", b"\xfe\xff"].iter().any(|mark| data.starts_with(*mark)) {
             warn!(path = %self.path.display(), "file is UTF-16, which is not decoded");
+        }
+        if at < bookmark::COMPARED_BYTES as u64 {
+            bookmark.was_read(at, &data);
         }
         self.offset += data.len() as u64;
         self.last_bytes.follow(&data);
@@ -418,9 +424,19 @@ impl Tail {
         self.offset
     }
 
-    /// Truncated and grown to the position or past it: the size looks like an append, the bytes do not.
-    fn was_rewritten(&self, handle: &dyn Handle) -> bool {
-        let is_packed = self.moved.as_deref().is_some_and(|stream| stream.is_packed);
-        !is_packed && LastBytes::before(self.offset, handle).is_some_and(|bytes| bytes != self.last_bytes)
+    /// Truncated and grown to the position or past it: the size looks like an append, the bytes do not. `data` is what
+    /// was just read.
+    fn was_rewritten(&self, handle: &dyn Handle, data: &[u8]) -> bool {
+        if self.moved.as_deref().is_some_and(|stream| stream.is_packed) {
+            return false;
+        }
+        if self.offset == 0 {
+            let begin = &data[..data.len().min(bookmark::COMPARED_BYTES)];
+            let mut bytes = Vec::with_capacity(begin.len());
+            return !begin.is_empty()
+                && handle.read_at(0, begin.len(), &mut bytes).is_ok()
+                && !begin.starts_with(&bytes);
+        }
+        LastBytes::before(self.offset, handle).is_some_and(|bytes| bytes != self.last_bytes)
     }
 }

@@ -7,6 +7,19 @@ use super::*;
 const EIO: i32 = 5;
 
 #[test]
+fn f6_a_file_that_is_emptied_and_regrown_between_a_look_and_the_read_is_read_from_its_start() {
+    let mut reading = Reading::new();
+    reading.append("a.log", "first\n");
+    reading.until_read(&["first\n"]);
+    let text = "second, and longer\nthird\n";
+    reading.disk.faults().rewritten = Some((6, reading.path("a.log"), text));
+    reading.append("a.log", "lost\n");
+    reading.until_read(&["first\n", text]);
+    assert!(reading.disk.faults().rewritten.is_none());
+    reading.stop();
+}
+
+#[test]
 fn f9_another_file_with_the_inode_of_a_known_one_is_read_from_its_start() {
     let mut reading = Reading::new();
     reading.append("a.log", "first\n");

@@ -22,6 +22,8 @@ pub struct Faults {
     pub forgotten: u32,
     /// Each read brings no more than so many bytes.
     pub short_reads: Option<usize>,
+    /// Just before a read from that offset, the file is emptied and written anew.
+    pub rewritten: Option<(u64, PathBuf, &'static str)>,
     /// All open files are said to be of this size.
     pub shown_size: Option<u64>,
     /// Files of this name never end.
@@ -112,6 +114,9 @@ impl Handle for FaultyHandle {
             let error = io::Error::from_raw_os_error(*error);
             faults.failed += 1;
             return Err(error);
+        }
+        if let Some((_, path, text)) = faults.rewritten.take_if(|(at, ..)| *at == offset) {
+            fs::write(path, text)?;
         }
         if self.is_endless {
             into.resize(into.len() + length, b'\n');
