@@ -10,9 +10,12 @@ use crate::{
 };
 
 /// A long run without a bite of one of these has not shown what it should.
-pub const ALL: [&str; 25] = [
+pub const ALL: [&str; 28] = [
     "rename inside the globs",
     "rename outside the globs",
+    "copy inside the globs, truncate",
+    "copy outside the globs, truncate",
+    "truncate",
     "delete",
     "half a line",
     "many files",

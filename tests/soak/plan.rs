@@ -4,9 +4,6 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-/// Whether files are emptied. Until rows F5 to F7 of the fault matrix hold, that loses lines.
-const EMPTIES_FILES: bool = false;
-
 /// An episode that has not happened yet.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
@@ -187,7 +184,7 @@ enum Scheme {
 fn scheme(random: &mut Rng) -> Scheme {
     match random.u8(..4) {
         0 | 1 => Scheme::Rename,
-        2 if EMPTIES_FILES => Scheme::Copy(aside(random)),
+        2 => Scheme::Copy(aside(random)),
         _ => Scheme::Destroy,
     }
 }
@@ -200,7 +197,7 @@ fn act(random: &mut Rng, scheme: Scheme) -> Act {
         (13, _) => Act::ManyFiles(random.u32(1..80)),
         (_, Scheme::Rename) => Act::Rename(aside(random), random.u32(..60)),
         (_, Scheme::Copy(aside)) => Act::Truncate(Some(aside)),
-        (_, Scheme::Destroy) if EMPTIES_FILES && random.bool() => Act::Truncate(None),
+        (_, Scheme::Destroy) if random.bool() => Act::Truncate(None),
         (_, Scheme::Destroy) => Act::Delete(random.u32(..60)),
     }
 }

@@ -19,6 +19,8 @@ use crate::{
 const FLOOD_BYTES: usize = 16 << 20;
 /// What has been in a file for so long while the agent could look has been seen.
 const SEEN_AFTER: Duration = Duration::from_secs(1);
+/// What a file holds at least when it is copied and emptied.
+const SMALLEST_COPY_BYTES: usize = 16 << 10;
 /// The most that is written at once where lines are written in pieces.
 const LARGEST_PIECE_BYTES: usize = 3000;
 
@@ -151,6 +153,10 @@ impl Writer {
                 self.begin_anew();
             }
             Act::Truncate(Some(aside)) => {
+                // Nobody rotates less, and a copy of less is not told from another file with the same first lines.
+                while self.now.bytes.len() < SMALLEST_COPY_BYTES {
+                    self.print(10);
+                }
                 let copy = self.aside(aside);
                 self.note_fate(Fate::Copied(aside));
                 fs::copy(&self.now.path, copy).unwrap();

@@ -73,6 +73,23 @@ impl Chunk {
         Self { ending: Ending::Stopped, ..Self::closing(origin, at, observed) }
     }
 
+    /// Lets the queue drop the position of a stream that is gone, behind its last lines: filed under the same resource,
+    /// so that no batch with it is closed before theirs, nor behind that of a stream which has the key from now on.
+    #[must_use]
+    pub fn forgetting_behind(last: &Origin, observed: UnixNanos) -> Self {
+        let origin = Origin::new(Stream {
+            key: last.key.clone(),
+            kind: last.kind,
+            identity: &[],
+            resource: Arc::clone(&last.resource),
+            attributes: Vec::new(),
+            level: last.level,
+            tally: Tally::detached(last.kind, ""),
+            bookmark: Arc::new(Forgotten),
+        });
+        Self::closing(origin, 0, observed)
+    }
+
     /// Lets the queue drop the position of a stream that is gone and was not read by this process.
     #[must_use]
     pub fn forgetting(key: String, kind: SourceKind, observed: UnixNanos) -> Self {
@@ -152,4 +169,29 @@ pub struct Pushed {
     pub receipt: Receipt,
     /// The share of the memory budget that the request occupies; given back when it is dropped.
     pub permit: Option<OwnedSemaphorePermit>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{NoBookmark, ReadTo};
+
+    #[test]
+    fn f6_a_position_is_forgotten_in_a_batch_of_the_run_of_its_stream() {
+        // Elsewhere it could come before the last lines, or behind the position of what the file holds by then.
+        let resource = Arc::new(Resource { run_id: "r".into(), encoded: Vec::new() });
+        let last = Origin::new(Stream {
+            key: "file:1".into(),
+            kind: SourceKind::File,
+            identity: &[],
+            resource: Arc::clone(&resource),
+            attributes: Vec::new(),
+            level: Severity::INFO,
+            tally: Tally::detached(SourceKind::File, ""),
+            bookmark: Arc::new(NoBookmark),
+        });
+        let Chunk { origin, .. } = Chunk::forgetting_behind(&last, 1);
+        assert!(Arc::ptr_eq(&origin.resource, &resource));
+        assert_eq!((origin.key.as_str(), origin.bookmark.at(ReadTo::whole(0))), ("file:1", Some(Vec::new())));
+    }
 }

@@ -242,7 +242,7 @@ impl FileSource {
         })?;
         self.context.ledger.close(&origin.tally);
         // Behind its last lines, which are on their way still: without them its position would be missed.
-        if rest == Rest::IsGone { self.forget(tail.id().key()) } else { Ok(()) }
+        if rest == Rest::IsGone { self.send(Chunk::forgetting_behind(origin, now)) } else { Ok(()) }
     }
 
     fn forget(&self, key: String) -> Result<(), Closed> {
