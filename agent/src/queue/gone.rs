@@ -11,6 +11,7 @@ use tracing::error;
 use super::{
     SyncError,
     log::{Log, Writer, lock},
+    state::Segment,
     storage::{Lock, StoredFile, read_exact, write_all},
 };
 
@@ -19,11 +20,15 @@ impl Log {
     ///
     /// Appending waits for it. After an error the next call goes on.
     pub(super) fn put_back(&self, writer: &mut Writer) -> Result<(), SyncError> {
-        let Some(newest) = lock(&self.state).segments.back().cloned() else { return Ok(()) };
-        let path = self.path(newest.number);
+        let path = self.dir.clone();
         if !writer.is_removed {
-            // What cannot be asked now is asked at the next commit.
-            if newest.file.is_none_or(|file| file.is_at(&path).unwrap_or(true)) {
+            // All are looked at: the newest may have been made while the others were being removed. What cannot be
+            // asked now is asked at the next commit.
+            let segments = lock(&self.state).segments.clone();
+            let is_there = |segment: &Segment| {
+                segment.file.as_ref().is_none_or(|file| file.is_at(&self.path(segment.number)).unwrap_or(true))
+            };
+            if segments.iter().all(is_there) {
                 return Ok(());
             }
             error!(path = %path.display(), "the queue's files were removed while it is in use, writing them again");
