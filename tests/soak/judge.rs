@@ -220,7 +220,9 @@ impl Generation {
             .chain((0..whole).step_by(PAGE_BYTES))
             .filter(|torn| (at + 1..whole).contains(torn));
         let mut ends: Vec<u64> = if next < whole { vec![next] } else { std::iter::once(whole).chain(after).collect() };
-        if record.part.is_some() && next >= whole {
+        // What had been read of a line when the rest of it was destroyed ends anywhere.
+        let is_cut = next == u64::MAX && self.fate.is_end();
+        if (record.part.is_some() || is_cut) && next >= whole {
             ends.push(at + record.body.len() as u64);
         }
         let shows = |end: &u64| {
@@ -231,7 +233,7 @@ impl Generation {
             return Err(shows(&ends[0]).err().unwrap_or_default());
         };
         let may_be_torn = self.torn.contains(end) || end.is_multiple_of(PAGE_BYTES as u64);
-        if *end < whole && record.part.is_none() && !may_be_torn {
+        if *end < whole && record.part.is_none() && !is_cut && !may_be_torn {
             return Err(format!("torn without a reason after {} bytes: {}", end - at, shown(&record.body)));
         }
         Ok(at..*end)

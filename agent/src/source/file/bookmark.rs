@@ -174,8 +174,11 @@ impl FilePosition {
             return false;
         }
         if self.is_overwritten {
+            let (head, furthest) = (self.head(), self.read_to().furthest());
             let reaches = |offset: u64| hash(handle, offset - 1, 1).is_ok_and(|hash| hash.is_some());
-            return self.head().is_whole() && self.head().is_of(handle) && reaches(self.read_to().furthest());
+            // A short head tells a copy from others if it is all that was given out.
+            let is_telling = head.is_whole() || head.bytes as u64 >= furthest;
+            return is_telling && head.is_of(handle) && reaches(furthest);
         }
         self.matches(handle)
     }

@@ -350,6 +350,28 @@ fn f6_a_position_that_is_asked_for_after_a_truncation_does_not_lead_into_other_b
 }
 
 #[test]
+fn f6_a_position_in_a_short_file_that_was_truncated_since_leads_to_the_copy() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, copy) = (folder.path().join("a.log"), folder.path().join("a.log.1"));
+    let old = lines(0, 200);
+    fs::write(&path, &old).unwrap();
+    let (handle, id) = RealDisk.open(&path).unwrap().unwrap();
+    let stream = bookmark::Stream { id, generation: 7, is_packed: false };
+    let bookmark = bookmark::FileBookmark::new(id, Arc::from(path.as_path()), stream, Arc::from(handle));
+    bookmark.was_read(0, old.as_bytes());
+    fs::copy(&path, &copy).unwrap();
+    fs::write(&path, lines(500, 900)).unwrap();
+    let position = bookmark.position(ReadTo::whole(100)).unwrap();
+    let open = |path: &Path| RealDisk.open(path).unwrap().unwrap().0;
+    assert!(position.is_copied_to(&*open(&copy)), "what was read is in the copy");
+    assert!(!position.is_copied_to(&*open(&path)));
+    // More than is known of the head was given out: others may begin like that.
+    let further = bookmark.position(ReadTo::whole(300)).unwrap();
+    fs::write(&copy, old + &lines(900, 500)).unwrap();
+    assert!(!further.is_copied_to(&*open(&copy)));
+}
+
+#[test]
 fn f10_a_file_that_was_removed_with_bytes_that_were_seen_is_a_gap() {
     let mut reading = Reading::new();
     let big = lines(0, 3_000_000);
