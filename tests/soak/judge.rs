@@ -221,7 +221,7 @@ impl Generation {
             .filter(|torn| (at + 1..whole).contains(torn));
         let mut ends: Vec<u64> = if next < whole { vec![next] } else { std::iter::once(whole).chain(after).collect() };
         // What had been read of a line when the rest of it was destroyed ends anywhere.
-        let is_cut = next == u64::MAX && self.fate.is_end();
+        let is_cut = next == u64::MAX && matches!(self.fate, Fate::Emptied | Fate::Removed);
         if (record.part.is_some() || is_cut) && next >= whole {
             ends.push(at + record.body.len() as u64);
         }
