@@ -4,6 +4,15 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
+/// What writers may do to their files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Files {
+    /// Empty them, with and without a copy, as well.
+    MayBeEmptied,
+    /// Rename and remove them.
+    KeepTheirBytes,
+}
+
 /// An episode that has not happened yet.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
@@ -105,7 +114,7 @@ pub enum Mood {
 impl Plan {
     /// The one episode of that seed.
     #[must_use]
-    pub fn of(seed: u64) -> Self {
+    pub fn of(seed: u64, files: Files) -> Self {
         let random = &mut Rng::with_seed(seed);
         let destination = if random.u8(..3) == 0 { Destination::Store } else { Destination::Backend };
         let small_disk_bytes = one_in(random, 5).then(|| random.u64(12..=32) << 20);
@@ -116,8 +125,8 @@ impl Plan {
             Destination::Backend => some(random, 0..4, |random| (mood(random), millis(random, 50..700))),
         };
         let mut writers: Vec<Vec<Act>> = some(random, 1..7, |random| {
-            let scheme = scheme(random);
-            some(random, 4..14, |random| act(random, scheme))
+            let scheme = scheme(random, files);
+            some(random, 4..14, |random| act(random, scheme, files))
         });
         if is_flooded {
             writers[0].insert(0, Act::Flood);
@@ -181,15 +190,16 @@ enum Scheme {
     Destroy,
 }
 
-fn scheme(random: &mut Rng) -> Scheme {
+fn scheme(random: &mut Rng, files: Files) -> Scheme {
     match random.u8(..4) {
         0 | 1 => Scheme::Rename,
+        2 if files == Files::KeepTheirBytes => Scheme::Rename,
         2 => Scheme::Copy(aside(random)),
         _ => Scheme::Destroy,
     }
 }
 
-fn act(random: &mut Rng, scheme: Scheme) -> Act {
+fn act(random: &mut Rng, scheme: Scheme, files: Files) -> Act {
     match (random.u8(..20), scheme) {
         (0..8, _) => Act::Print(random.u32(1..300)),
         (8..11, _) => Act::Pause(millis(random, 1..250)),
@@ -197,7 +207,7 @@ fn act(random: &mut Rng, scheme: Scheme) -> Act {
         (13, _) => Act::ManyFiles(random.u32(1..80)),
         (_, Scheme::Rename) => Act::Rename(aside(random), random.u32(..60)),
         (_, Scheme::Copy(aside)) => Act::Truncate(Some(aside)),
-        (_, Scheme::Destroy) if random.bool() => Act::Truncate(None),
+        (_, Scheme::Destroy) if random.bool() && files == Files::MayBeEmptied => Act::Truncate(None),
         (_, Scheme::Destroy) => Act::Delete(random.u32(..60)),
     }
 }
@@ -264,7 +274,10 @@ mod tests {
 
     #[test]
     fn a_seed_says_all_of_an_episode() {
-        assert!((0..200).all(|seed| Plan::of(seed) == Plan::of(seed)));
-        assert_ne!(Plan::of(1).writers, Plan::of(2).writers);
+        let of = |seed| Plan::of(seed, Files::MayBeEmptied);
+        assert!((0..200).all(|seed| of(seed) == of(seed)));
+        assert_ne!(of(1).writers, of(2).writers);
+        let kept = (0..200).flat_map(|seed| Plan::of(seed, Files::KeepTheirBytes).writers).flatten();
+        assert!(!kept.into_iter().any(|act| matches!(act, Act::Truncate(_))));
     }
 }

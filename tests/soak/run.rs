@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use crate::{
     episode::{Episode, Learnt},
     kinds::Tally,
-    plan::Plan,
+    plan::{Files, Plan},
 };
 
 /// After so many episodes each kind of fault has to have bitten.
@@ -38,6 +38,8 @@ pub struct Run {
     pub beside: usize,
     /// The seeds of those that once failed. They come first.
     pub known: Vec<u64>,
+    /// What writers of new episodes may do to their files.
+    pub files: Files,
     /// The library that changes an agent's time of day.
     pub faketime: Option<PathBuf>,
 }
@@ -56,6 +58,7 @@ pub struct Outcome {
     peak_resident_bytes: u64,
     tally: Tally,
     has_clock: bool,
+    empties_files: bool,
     failures: Vec<Failure>,
 }
 
@@ -90,17 +93,23 @@ impl Run {
         let new = std::iter::once(self.first).chain(std::iter::repeat_with(move || random.u64(..)));
         let in_time = |_: &u64| began.elapsed() < self.lasts;
         let most = usize::try_from(self.most).unwrap_or(usize::MAX);
-        let seeds = Mutex::new(self.known.iter().copied().chain(new.take(most).take_while(in_time)));
-        let outcome =
-            Mutex::new(Outcome { first: self.first, has_clock: self.faketime.is_some(), ..Outcome::default() });
+        let known = self.known.iter().map(|seed| (*seed, Files::MayBeEmptied));
+        let new = new.take(most).take_while(in_time).map(|seed| (seed, self.files));
+        let seeds = Mutex::new(known.chain(new));
+        let outcome = Mutex::new(Outcome {
+            first: self.first,
+            has_clock: self.faketime.is_some(),
+            empties_files: self.files == Files::MayBeEmptied,
+            ..Outcome::default()
+        });
         panic::set_hook(Box::new(remember));
         thread::scope(|scope| {
             for _ in 0..self.beside {
                 let episodes = || {
                     loop {
-                        let Some(seed) = seeds.lock().unwrap().next() else { break };
+                        let Some((seed, files)) = seeds.lock().unwrap().next() else { break };
                         let began = Instant::now();
-                        let came = self.one(seed);
+                        let came = self.one(seed, files);
                         outcome.lock().unwrap().add(seed, began.elapsed(), came);
                     }
                 };
@@ -113,8 +122,8 @@ impl Run {
         outcome
     }
 
-    fn one(&self, seed: u64) -> Result<Learnt, Failure> {
-        let plan = Plan::of(seed);
+    fn one(&self, seed: u64, files: Files) -> Result<Learnt, Failure> {
+        let plan = Plan::of(seed, files);
         let begun = panic::catch_unwind(|| Episode::begin(&plan, self.faketime.as_deref()));
         let mut episode = match begun {
             Ok(episode) => episode,
@@ -159,6 +168,7 @@ impl Outcome {
         }
         let mut toothless = self.tally.toothless();
         toothless.retain(|name| *name != "clock step" || self.has_clock);
+        toothless.retain(|name| !name.ends_with("truncate") || self.empties_files);
         toothless
     }
 

@@ -4,7 +4,7 @@ mod accounts;
 mod passing;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io,
     sync::{
         Arc, Weak,
@@ -50,6 +50,8 @@ pub struct Stage {
     queue: Queue,
     ledger: Arc<Ledger>,
     streams: HashMap<u64, Stream>,
+    /// Streams whose begun line is held under another name now.
+    moved: HashSet<u64>,
     /// When pieces that wait are looked for.
     next_flush: Instant,
     zone: LocalZone,
@@ -101,6 +103,7 @@ impl Stage {
             queue,
             ledger,
             streams: HashMap::new(),
+            moved: HashSet::new(),
             next_flush: Instant::now() + PIECE_PATIENCE,
             zone: LocalZone::system(),
             tags: Tags::default(),
@@ -161,8 +164,18 @@ impl Stage {
 
     fn chunk(&mut self, chunk: &Chunk) -> io::Result<()> {
         let (origin, now) = (&chunk.origin, Instant::now());
-        let names = [Some(origin.id), origin.left.formerly];
-        let known = names.into_iter().flatten().find_map(|id| self.streams.remove(&id));
+        if chunk.ending == Ending::Closed && chunk.data.is_empty() && self.moved.remove(&origin.id) {
+            // What it held back of a line is given out under another name, so it ends before that line.
+            return Ok(());
+        }
+        let held = origin.left.formerly.and_then(|former| Some((former, self.streams.remove(&former)?)));
+        let known = match held {
+            Some((former, stream)) => {
+                self.moved.insert(former);
+                Some(stream)
+            }
+            None => self.streams.remove(&origin.id),
+        };
         let mut stream = known.unwrap_or_else(|| Stream {
             origin: Weak::new(),
             waiting: None,
@@ -450,3 +463,6 @@ fn note(origin: &Origin, account: Account) -> Account {
     let (lines_lost, bytes_lost) = origin.tally.newly_lost();
     Account { lines_lost, bytes_lost, ..account }
 }
+
+#[cfg(test)]
+mod tests;
