@@ -173,11 +173,15 @@ pub struct Serving {
     pub address: String,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
+    announcing: JoinHandle<()>,
 }
 
 impl Serving {
     /// Ends it, and takes its address back.
     pub async fn stop(self, state: &State) {
+        self.announcing.abort();
+        // It ended by being aborted.
+        let _ = self.announcing.await;
         state.withdraw(&self.address);
         // It has ended by itself if nobody listens.
         let _ = self.stop.send(());
@@ -196,11 +200,13 @@ pub async fn serve(settings: &Settings, state: &State, parts: Parts) -> Result<O
         Failure::new(Exit::Settings, anyhow!("serve.listen={listen} cannot be used: {cause}\n{remedy}"))
     })?;
     let address = format!("http://{}", server.address());
-    state.announce(&address);
+    let (own, told) = (state.clone(), address.clone());
+    // Ended by `Serving::stop`.
+    let announcing = tokio::spawn(async move { own.announce(&told).await });
     let (stop, stopped) = oneshot::channel();
     let task = tokio::spawn(server.run(async {
         // A dropped sender is a stop as well.
         let _ = stopped.await;
     }));
-    Ok(Some(Serving { address, stop, task }))
+    Ok(Some(Serving { address, stop, task, announcing }))
 }

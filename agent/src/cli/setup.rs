@@ -43,6 +43,9 @@ const HANDOVER: Duration = Duration::from_secs(10);
 /// How often it is tried.
 const HANDOVER_LOOK: Duration = Duration::from_millis(100);
 
+/// How often it is looked whether the address stands there.
+const ANNOUNCE_LOOK: Duration = Duration::from_secs(2);
+
 /// Folders in the state directory.
 #[derive(Debug, Clone)]
 pub struct State(PathBuf);
@@ -159,12 +162,28 @@ impl State {
         fs::read_to_string(self.0.join(ADDRESS)).ok().map(|text| text.trim().to_owned())
     }
 
-    /// Tells other commands where this process serves. They do without if it fails.
-    pub fn announce(&self, address: &str) {
+    /// Tells other commands where this process serves, and again whenever nobody does: for want of room, or since the
+    /// state directory was removed. Never ends.
+    pub async fn announce(&self, address: &str) {
         let path = self.0.join(ADDRESS);
         let draft = self.0.join(format!("{ADDRESS}.{}", std::process::id()));
-        if let Err(error) = fs::write(&draft, format!("{address}\n")).and_then(|()| fs::rename(&draft, &path)) {
-            warn!(path = %path.display(), error = %error, "cannot write down the address, `runlog status` will not find it");
+        let write = || fs::write(&draft, format!("{address}\n")).and_then(|()| fs::rename(&draft, &path));
+        let mut has_failed = false;
+        loop {
+            match write() {
+                Err(error) if !has_failed => {
+                    warn!(path = %path.display(), error = %error, "cannot write down the address, `runlog status` does not find it; trying again");
+                    has_failed = true;
+                }
+                Err(_) => {}
+                Ok(()) => has_failed = false,
+            }
+            loop {
+                sleep(ANNOUNCE_LOOK).await;
+                if self.address().is_none() {
+                    break;
+                }
+            }
         }
     }
 

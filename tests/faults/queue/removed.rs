@@ -45,6 +45,8 @@ fn q14_an_embedded_store_that_is_removed_begins_again() {
     agent.eventually_stored("r", 1_000);
     Found::in_store(&agent, "r").accounts_for(&[later.finish()]);
     agent.is_live("r");
+    eventually("other commands find the agent again", || agent.state().join("address").exists().then_some(()));
+    let _ = agent.status();
     assert_eq!(trainer.finish().lines, 1_000);
     assert_eq!(agent.terminate().status.code(), Some(0));
 }
