@@ -246,15 +246,12 @@ impl FileBookmark {
         Self { id, path, stream, handle, head: Mutex::new(None) }
     }
 
-    /// Remembers how the file began, from its bytes as they were read at that offset.
-    pub fn was_read(&self, at: u64, data: &[u8]) {
+    /// Remembers how the file begins, if that is more than is known.
+    pub fn begins_with(&self, bytes: &[u8]) {
+        let bytes = &bytes[..bytes.len().min(COMPARED_BYTES)];
         let mut known = self.head.lock().unwrap_or_else(PoisonError::into_inner);
-        if at == 0 {
-            let begin = &data[..data.len().min(COMPARED_BYTES)];
-            *known = Some(Head { bytes: begin.len(), hash: xxh3_64(begin) });
-        } else if known.is_none_or(|head| !head.is_whole() && head.is_of(self.handle.as_ref())) {
-            let longer = Head::of(self.handle.as_ref(), at + data.len() as u64).ok().flatten();
-            *known = longer.or(*known);
+        if known.is_none_or(|head| head.bytes < bytes.len()) {
+            *known = Some(Head { bytes: bytes.len(), hash: xxh3_64(bytes) });
         }
     }
 
@@ -396,7 +393,7 @@ mod tests {
         let path = folder.path().join("a.log");
         fs::write(&path, "first 1\nfirst 2\n").unwrap();
         let bookmark = bookmark(&path);
-        bookmark.was_read(0, b"first 1\nfirst 2\n");
+        bookmark.begins_with(b"first 1\nfirst 2\n");
         // Only asked for while nothing was given out, and then with more bytes than before.
         assert!(bookmark.at(ReadTo::whole(0)).is_some());
         fs::write(&path, "other 1\nother 2\nother 3\n").unwrap();

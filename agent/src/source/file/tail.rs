@@ -147,6 +147,12 @@ impl Tail {
         {
             return Turn::Failed(error);
         }
+        // While a file is short, all of it tells it from others. Read before it is known that what was read is of it.
+        let mut begin = Vec::new();
+        if (1..bookmark::COMPARED_BYTES as u64).contains(&self.offset) && !data.is_empty() {
+            // What cannot be read now is read with the next bytes.
+            let _ = handle.read_at(0, bookmark::COMPARED_BYTES, &mut begin);
+        }
         // Also at the same size: a file that was cut may have grown to where it was. And after the read: it may have
         // been cut since its size was asked for.
         let is_touched = size > self.offset || self.known_modified != Some(modified);
@@ -192,8 +198,11 @@ impl Tail {
         if at == 0 && [b"\xff\xfe", b"\xfe\xff"].iter().any(|mark| data.starts_with(*mark)) {
             warn!(path = %self.path.display(), "file is UTF-16, which is not decoded");
         }
-        if at < bookmark::COMPARED_BYTES as u64 {
-            bookmark.was_read(at, &data);
+        if at == 0 {
+            bookmark.begins_with(&data);
+        } else if !begin.is_empty() {
+            begin.truncate(usize::try_from(at).unwrap_or(usize::MAX).saturating_add(data.len()));
+            bookmark.begins_with(&begin);
         }
         self.offset += data.len() as u64;
         self.last_bytes.follow(&data);

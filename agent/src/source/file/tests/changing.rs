@@ -2,9 +2,39 @@
 
 use std::os::unix::fs::{MetadataExt, symlink};
 
-use super::*;
+use super::{tail::Turn, *};
+use crate::record::{Tally, origin};
 
 const EIO: i32 = 5;
+
+#[test]
+fn f5_what_is_remembered_of_a_short_file_grows_with_what_is_read_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path: Arc<Path> = Arc::from(folder.path().join("a.log"));
+    fs::write(&path, "first\n").unwrap();
+    let (handle, id) = RealDisk.open(&path).unwrap().unwrap();
+    let handle: Arc<dyn Handle> = Arc::from(handle);
+    let mut tail = Tail::new(handle.as_ref(), Arc::clone(&path), Arc::clone(&path), &FilePosition::start(id, &path, 7));
+    let stream = bookmark::Stream { id, generation: 7, is_packed: false };
+    let bookmark = Arc::new(FileBookmark::new(id, Arc::clone(&path), stream, Arc::clone(&handle)));
+    let origin = Origin::new(origin::Stream {
+        key: id.key(),
+        kind: SourceKind::File,
+        identity: &[],
+        resource: Arc::new(Resource { run_id: "run".into(), encoded: Vec::new() }),
+        attributes: Vec::new(),
+        level: Severity::TRACE,
+        tally: Tally::detached(SourceKind::File, "a.log"),
+        bookmark: Arc::clone(&bookmark) as _,
+    });
+    tail.wake(Awake { origin, bookmark: Arc::clone(&bookmark), handle });
+    assert!(matches!(tail.read(1), Turn::Read(_)));
+    assert!(!bookmark.head().unwrap().is_whole());
+    fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(&[b'x'; 2_000]).unwrap();
+    assert!(matches!(tail.read(1), Turn::Read(_)));
+    // Nobody has asked for a position, and by then the file may be emptied.
+    assert!(bookmark.head().unwrap().is_whole());
+}
 
 #[test]
 fn f6_a_file_that_is_emptied_and_regrown_between_a_look_and_the_read_is_read_from_its_start() {

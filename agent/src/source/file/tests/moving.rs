@@ -358,7 +358,7 @@ fn f6_a_position_in_a_short_file_that_was_truncated_since_leads_to_the_copy() {
     let (handle, id) = RealDisk.open(&path).unwrap().unwrap();
     let stream = bookmark::Stream { id, generation: 7, is_packed: false };
     let bookmark = bookmark::FileBookmark::new(id, Arc::from(path.as_path()), stream, Arc::from(handle));
-    bookmark.was_read(0, old.as_bytes());
+    bookmark.begins_with(old.as_bytes());
     fs::copy(&path, &copy).unwrap();
     fs::write(&path, lines(500, 900)).unwrap();
     let position = bookmark.position(ReadTo::whole(100)).unwrap();
