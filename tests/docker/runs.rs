@@ -35,7 +35,7 @@ fn the_receipt_of_a_containers_run_comes_with_its_end() {
     let run = eventually("the run has a receipt", || {
         let shown = agent.run(&["runs", "show", "ended", "--json"]);
         let run: Value = serde_json::from_slice(&shown.stdout).ok()?;
-        (run["complete"] == true).then_some(run)
+        (run["complete"] == true && run["status"] == "completed").then_some(run)
     });
     let sources = run["receipts"][0]["sources"].as_array().unwrap();
     let counts = sources.iter().map(|source| {
@@ -44,6 +44,7 @@ fn the_receipt_of_a_containers_run_comes_with_its_end() {
     });
     assert_eq!(counts.collect::<Vec<_>>(), [("stderr".to_owned(), 1, 0), ("stdout".to_owned(), 2, 1)]);
     assert_eq!(sources[0]["first_error"]["body"], "ERROR:a:bad");
+    assert_eq!(run["exit_code"], 0);
 }
 
 #[test]

@@ -334,10 +334,11 @@ impl Agent {
         fs::read_to_string(self.state().join("address")).unwrap().trim().to_owned()
     }
 
-    /// The lines of a run, read straight from the store.
+    /// The lines of a run and its gaps, but not its starts and ends, read straight from the store.
     #[must_use]
     pub fn lines(&self, run: &str) -> Vec<Line> {
-        self.try_lines(run).unwrap_or_default()
+        let is_no_end = |line: &Line| !line.text("event_name").starts_with("ml.run.");
+        self.try_lines(run).unwrap_or_default().into_iter().filter(is_no_end).collect()
     }
 
     /// The lines of a run, or `None` if it is not known yet.
