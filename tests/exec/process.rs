@@ -62,7 +62,7 @@ fn s20_as_the_first_process_of_a_container_it_lays_orphans_to_rest() {
         .args(["--pid", "--fork", "--mount-proc", "--map-root-user"])
         .arg(inner.get_program())
         .args(inner.get_args());
-    command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.env_clear().envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
     let output = command.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(String::from_utf8(output.stdout).unwrap(), "zombies: 0\nfirst: runlog\n");
