@@ -11,7 +11,7 @@ use std::{
 
 use crate::{
     plan::Aside,
-    writer::{Fate, Generation, MARK_END},
+    writer::{Fate, Generation, MARK_END, letter_of},
 };
 
 /// A write becomes visible page by page.
@@ -264,7 +264,9 @@ fn split(uid: &str) -> Option<(&str, u64)> {
 fn number_of(body: &str) -> Option<(usize, u64)> {
     let (number, rest) = body.get(1..)?.split_once('s')?;
     let (stream, _) = rest.split_once(MARK_END)?;
-    Some((stream.parse().ok()?, number.parse().ok()?))
+    let (stream, number) = (stream.parse().ok()?, number.parse().ok()?);
+    // The rest of a torn line may begin with a shorter number.
+    body.starts_with(letter_of(number)).then_some((stream, number))
 }
 
 /// What stands at a byte, from the character that it is in.

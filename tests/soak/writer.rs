@@ -277,7 +277,7 @@ impl Writer {
     fn numbered(&mut self, text: &str) -> Vec<u8> {
         self.now.numbers.push((self.next, self.now.bytes.len() as u64));
         // Neighbours differ from their first byte on, so that a file that was emptied is not its own new beginning.
-        let letter = char::from(b'a' + u8::try_from(self.next % 26).expect("below 26"));
+        let letter = letter_of(self.next);
         let line = format!("{letter}{}s{}{MARK_END}{text}\n", self.next, self.stream);
         self.next += 1;
         line.into_bytes()
@@ -286,4 +286,9 @@ impl Writer {
 
 fn append_to(path: &Path) -> File {
     OpenOptions::new().create(true).append(true).open(path).unwrap()
+}
+
+/// What a line of that number begins with, so that two lines differ from their first byte on.
+pub fn letter_of(number: u64) -> char {
+    char::from(b'a' + u8::try_from(number % 26).expect("below 26"))
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::writer::letter_of;
 
 /// Of a line of one character.
 const LINE_BYTES: u64 = 4 + MARK_END.len() as u64 + 2;
@@ -18,7 +19,9 @@ fn printed(lines: &[&[u8]]) -> Generation {
     };
     for (number, line) in (0..).zip(lines) {
         generation.numbers.push((number, generation.bytes.len() as u64));
-        generation.bytes.extend_from_slice(&[format!("x{number}s0{MARK_END}").as_bytes(), line, b"\n"].concat());
+        generation.bytes.extend_from_slice(
+            &[format!("{}{number}s0{MARK_END}", letter_of(number)).as_bytes(), line, b"\n"].concat(),
+        );
     }
     generation
 }
@@ -189,4 +192,17 @@ fn the_last_line_before_what_was_destroyed_may_be_torn_inside_of_a_character() {
     assert!(torn.ends_with(char::REPLACEMENT_CHARACTER));
     let account = judge(&[generation.clone()], &[taken(0, torn)], &TELLING);
     assert_eq!((account.violations, account.destroyed_bytes), (vec![], LINE_BYTES + 2));
+}
+
+#[test]
+fn the_rest_of_a_torn_line_is_not_taken_for_one_with_a_shorter_number() {
+    let mut generation = printed(&vec![b"loss".as_slice(); 234]);
+    let torn_at = generation.numbers[233].1 + 1;
+    generation.torn = vec![torn_at];
+    // Of line z233 the first byte came alone, and "233s0" could be line 33.
+    let mut records = all_of(&generation);
+    let last = records.pop().unwrap();
+    records.push(taken(torn_at - 1, &last.body[..1]));
+    records.push(taken(torn_at, &last.body[1..]));
+    assert_eq!(violations(&generation, &records[233..]).len(), 1, "all others are lost, and nothing else is wrong");
 }
