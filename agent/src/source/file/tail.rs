@@ -365,6 +365,7 @@ impl Tail {
 
     /// The file is open from now on.
     pub fn wake(&mut self, awake: Awake) {
+        self.remember_begin(&awake);
         self.awake = Some(awake);
         self.left = None;
     }
@@ -431,6 +432,20 @@ impl Tail {
     #[must_use]
     pub const fn offset(&self) -> u64 {
         self.offset
+    }
+
+    /// Remembers how a file begins that is read on. Asked for later, it may be emptied and hold others at the position.
+    fn remember_begin(&self, awake: &Awake) {
+        let is_packed = self.moved.as_deref().is_some_and(|stream| stream.is_packed);
+        let length = usize::try_from(self.offset).unwrap_or(usize::MAX).min(bookmark::COMPARED_BYTES);
+        let mut begin = Vec::new();
+        if is_packed || length == 0 || awake.handle.read_at(0, length, &mut begin).is_err() {
+            return;
+        }
+        // What stands before the position now was read first, so the begin is of the same bytes if that is still there.
+        if LastBytes::before(self.offset, awake.handle.as_ref()) == Some(self.last_bytes) {
+            awake.bookmark.begins_with(&begin[..length.min(begin.len())]);
+        }
     }
 
     /// Truncated and grown to the position or past it: the size looks like an append, the bytes do not. `data` is what

@@ -7,16 +7,14 @@ use crate::record::{Tally, origin};
 
 const EIO: i32 = 5;
 
-#[test]
-fn f5_what_is_remembered_of_a_short_file_grows_with_what_is_read_of_it() {
-    let folder = tempfile::tempdir().unwrap();
-    let path: Arc<Path> = Arc::from(folder.path().join("a.log"));
-    fs::write(&path, "first\n").unwrap();
-    let (handle, id) = RealDisk.open(&path).unwrap().unwrap();
+/// A file that was read up to there, and what describes its positions, before it is opened again.
+fn left_at(path: &Arc<Path>, offset: u64) -> (Tail, Awake) {
+    let (handle, id) = RealDisk.open(path).unwrap().unwrap();
     let handle: Arc<dyn Handle> = Arc::from(handle);
-    let mut tail = Tail::new(handle.as_ref(), Arc::clone(&path), Arc::clone(&path), &FilePosition::start(id, &path, 7));
     let stream = bookmark::Stream { id, generation: 7, is_packed: false };
-    let bookmark = Arc::new(FileBookmark::new(id, Arc::clone(&path), stream, Arc::clone(&handle)));
+    let position = FilePosition::moved(id, path, stream, ReadTo::whole(offset));
+    let tail = Tail::new(handle.as_ref(), Arc::clone(path), Arc::clone(path), &position);
+    let bookmark = Arc::new(FileBookmark::new(id, Arc::clone(path), stream, Arc::clone(&handle)));
     let origin = Origin::new(origin::Stream {
         key: id.key(),
         kind: SourceKind::File,
@@ -27,13 +25,46 @@ fn f5_what_is_remembered_of_a_short_file_grows_with_what_is_read_of_it() {
         tally: Tally::detached(SourceKind::File, "a.log"),
         bookmark: Arc::clone(&bookmark) as _,
     });
-    tail.wake(Awake { origin, bookmark: Arc::clone(&bookmark), handle });
+    (tail, Awake { origin, bookmark, handle })
+}
+
+#[test]
+fn f5_what_is_remembered_of_a_short_file_grows_with_what_is_read_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path: Arc<Path> = Arc::from(folder.path().join("a.log"));
+    fs::write(&path, "first\n").unwrap();
+    let (mut tail, awake) = left_at(&path, 0);
+    let bookmark = Arc::clone(&awake.bookmark);
+    tail.wake(awake);
     assert!(matches!(tail.read(1), Turn::Read(_)));
     assert!(!bookmark.head().unwrap().is_whole());
     fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(&[b'x'; 2_000]).unwrap();
     assert!(matches!(tail.read(1), Turn::Read(_)));
     // Nobody has asked for a position, and by then the file may be emptied.
     assert!(bookmark.head().unwrap().is_whole());
+}
+
+#[test]
+fn f6_how_a_file_begins_that_is_read_on_is_known_before_anybody_asks_for_a_position() {
+    let folder = tempfile::tempdir().unwrap();
+    let path: Arc<Path> = Arc::from(folder.path().join("a.log"));
+    let old: String = (0..1_000).map(|number| format!("old {number}\n")).collect();
+    let new = old.replace("old", "new");
+    for is_rewritten_before in [false, true] {
+        fs::write(&path, &old).unwrap();
+        let (mut tail, awake) = left_at(&path, 2_000);
+        let bookmark = Arc::clone(&awake.bookmark);
+        if is_rewritten_before {
+            fs::write(&path, &new).unwrap();
+        }
+        tail.wake(awake);
+        assert_eq!(bookmark.head().is_some(), !is_rewritten_before);
+        // The first batch closes when the file holds other bytes there.
+        fs::write(&path, &new).unwrap();
+        let position = bookmark.position(ReadTo::whole(3_000)).unwrap();
+        let leads_there = position.matches(&*RealDisk.open(&path).unwrap().unwrap().0);
+        assert!(is_rewritten_before || !leads_there, "a restart would read on in other bytes");
+    }
 }
 
 #[test]
