@@ -156,7 +156,7 @@ impl Tail {
         // Also at the same size: a file that was cut may have grown to where it was. And after the read: it may have
         // been cut since its size was asked for.
         let is_touched = size > self.offset || self.known_modified != Some(modified);
-        if is_touched && self.was_rewritten(handle.as_ref(), &data) {
+        if is_touched && self.was_rewritten(bookmark, handle.as_ref(), &data) {
             return Turn::Replaced(Evidence::Bytes);
         }
         if self.blank_to > size {
@@ -450,7 +450,7 @@ impl Tail {
 
     /// Truncated and grown to the position or past it: the size looks like an append, the bytes do not. `data` is what
     /// was just read.
-    fn was_rewritten(&self, handle: &dyn Handle, data: &[u8]) -> bool {
+    fn was_rewritten(&self, bookmark: &FileBookmark, handle: &dyn Handle, data: &[u8]) -> bool {
         if self.moved.as_deref().is_some_and(|stream| stream.is_packed) {
             return false;
         }
@@ -461,6 +461,8 @@ impl Tail {
                 && handle.read_at(0, begin.len(), &mut bytes).is_ok()
                 && !begin.starts_with(&bytes);
         }
+        // Lines that repeat themselves may be the same before the position, so the begin is looked at as well.
         LastBytes::before(self.offset, handle).is_some_and(|bytes| bytes != self.last_bytes)
+            || bookmark.head().is_some_and(|head| !head.is_of(handle))
     }
 }

@@ -81,6 +81,18 @@ fn f6_a_file_that_is_emptied_and_regrown_between_a_look_and_the_read_is_read_fro
 }
 
 #[test]
+fn f6_a_file_that_is_emptied_and_regrown_with_the_same_bytes_before_the_position_is_read_from_its_start() {
+    let mut reading = Reading::new();
+    let filler = "loss 0.3141 ".repeat(20);
+    let (old, new) = (format!("a {filler}\n"), format!("b {filler}\nc {filler}\n"));
+    reading.append("a.log", &old);
+    reading.until_read(&[&old]);
+    fs::write(reading.path("a.log"), &new).unwrap();
+    reading.until_read(&[&old, &new]);
+    reading.stop();
+}
+
+#[test]
 fn f9_another_file_with_the_inode_of_a_known_one_is_read_from_its_start() {
     let mut reading = Reading::new();
     reading.append("a.log", "first\n");
