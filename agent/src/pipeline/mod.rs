@@ -147,7 +147,9 @@ impl Pipeline {
         let gave_up = Arc::new(AtomicBool::new(false));
         let (awaited, awaiting) = mpsc::channel(receipts::MAX_AWAITED);
         let batcher = Batcher::new(plan.batch)?;
-        let stage = Stage::new(plan.parse, batcher, queue.clone(), Arc::clone(&ledger), awaited, Arc::clone(&gave_up));
+        let positions = Arc::new(queue.positions());
+        let (counted, may_end) = (Arc::clone(&ledger), Arc::clone(&gave_up));
+        let stage = Stage::new(plan.parse, batcher, queue.clone(), &positions, counted, awaited, may_end);
         // Joined by `drain`.
         let pulse = stage.pulse().clone();
         let (alive, stage_ended) = oneshot::channel();
@@ -159,13 +161,7 @@ impl Pipeline {
         let answers = tokio::spawn(receipts::answer(queue.clone(), awaiting));
         let restarts = Arc::<Restarts>::default();
         let destinations = destinations.start(&queue, &restarts)?;
-        let context = Context {
-            intake,
-            stop,
-            ledger: Arc::clone(&ledger),
-            positions: Arc::new(queue.positions()),
-            clock: Arc::new(SystemClock),
-        };
+        let context = Context { intake, stop, ledger: Arc::clone(&ledger), positions, clock: Arc::new(SystemClock) };
         Ok(Self { queue, ledger, context, switch, stage, stage_ended, pulse, gave_up, answers, destinations, restarts })
     }
 

@@ -4,7 +4,7 @@ mod accounts;
 mod passing;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     io,
     sync::{
         Arc, Weak,
@@ -92,11 +92,12 @@ impl Stage {
         parse: parse::Config,
         batcher: Batcher,
         queue: Queue,
+        positions: &BTreeMap<String, Vec<u8>>,
         ledger: Arc<Ledger>,
         awaited: mpsc::Sender<Awaited>,
         gave_up: Arc<AtomicBool>,
     ) -> Self {
-        let accounts = Accounts::resume(&queue.positions());
+        let accounts = Accounts::resume(positions);
         Self {
             parse,
             batcher,

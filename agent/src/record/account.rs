@@ -7,8 +7,9 @@ const MAX_ERROR_BYTES: usize = 400;
 
 /// What one stream gave to one batch, or one source to a run.
 ///
-/// A line that was split for its length counts once. A protobuf message of our own; fields are only ever added.
-#[derive(Clone, PartialEq, Eq, prost::Message)]
+/// A line that was split for its length counts once. A protobuf message of our own; fields are only ever added. In the
+/// receipt it is JSON with the same names.
+#[derive(Clone, PartialEq, Eq, prost::Message, serde::Serialize)]
 pub struct Account {
     /// Lines that came in.
     #[prost(uint64, tag = "1")]
@@ -33,9 +34,11 @@ pub struct Account {
     pub gaps: u64,
     /// The first line of level error or above.
     #[prost(message, optional, tag = "8")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub first_error: Option<FirstError>,
     /// The source's `ml.rank`, if all of its lines have one.
     #[prost(int64, optional, tag = "9")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub rank: Option<i64>,
     /// Records that the lines kept became: a long line is several.
     #[prost(uint64, tag = "10")]
@@ -43,7 +46,7 @@ pub struct Account {
 }
 
 /// A source's first error.
-#[derive(Clone, PartialEq, Eq, prost::Message)]
+#[derive(Clone, PartialEq, Eq, prost::Message, serde::Serialize)]
 pub struct FirstError {
     /// When it was printed or, where that is not known, read.
     #[prost(fixed64, tag = "1")]

@@ -77,27 +77,22 @@ impl Chunk {
     /// so that no batch with it is closed before theirs, nor behind that of a stream which has the key from now on.
     #[must_use]
     pub fn forgetting_behind(last: &Origin, observed: UnixNanos) -> Self {
-        let origin = Origin::new(Stream {
-            key: last.key.clone(),
-            kind: last.kind,
-            identity: &[],
-            resource: Arc::clone(&last.resource),
-            attributes: Vec::new(),
-            level: last.level,
-            tally: Tally::detached(last.kind, ""),
-            bookmark: Arc::new(Forgotten),
-        });
-        Self::closing(origin, 0, observed)
+        Self::forgetting_under(Arc::clone(&last.resource), last.key.clone(), last.kind, observed)
     }
 
     /// Lets the queue drop the position of a stream that is gone and was not read by this process.
     #[must_use]
     pub fn forgetting(key: String, kind: SourceKind, observed: UnixNanos) -> Self {
+        let of_no_run = Arc::new(Resource { run_id: String::new(), encoded: Vec::new() });
+        Self::forgetting_under(of_no_run, key, kind, observed)
+    }
+
+    fn forgetting_under(resource: Arc<Resource>, key: String, kind: SourceKind, observed: UnixNanos) -> Self {
         let origin = Origin::new(Stream {
             key,
             kind,
             identity: &[],
-            resource: Arc::new(Resource { run_id: String::new(), encoded: Vec::new() }),
+            resource,
             attributes: Vec::new(),
             level: Severity::UNSPECIFIED,
             tally: Tally::detached(kind, ""),

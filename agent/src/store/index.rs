@@ -12,13 +12,16 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use rustix::fs::{FlockOperation, flock};
 
 /// Grows with each change that an older runlog could not read.
-const SCHEMA_VERSION: i64 = 2;
+const SCHEMA_VERSION: i64 = SCHEMA_STEPS.len() as i64;
 
 /// How long a connection waits for another process's transaction.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// What makes each version of the one before it, the first of nothing.
+const SCHEMA_STEPS: [&str; 2] = [VERSION_1, VERSION_2];
+
 // The level columns bear the names of `Severity::RANGE_NAMES`, in their order.
-const SCHEMA: &str = "
+const VERSION_1: &str = "
 CREATE TABLE runs (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   run_id TEXT NOT NULL UNIQUE,
@@ -36,8 +39,7 @@ CREATE TABLE runs (
   info INTEGER NOT NULL DEFAULT 0,
   warn INTEGER NOT NULL DEFAULT 0,
   error INTEGER NOT NULL DEFAULT 0,
-  fatal INTEGER NOT NULL DEFAULT 0,
-  events INTEGER NOT NULL DEFAULT 0
+  fatal INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
 CREATE TABLE writers (
@@ -73,23 +75,12 @@ CREATE TABLE blocks (
 ) STRICT;
 
 CREATE INDEX blocks_of_run ON blocks (run, id);
-
--- A `v1::Receipt` each, as JSON.
-CREATE TABLE receipts (
-  id INTEGER PRIMARY KEY,
-  run INTEGER NOT NULL REFERENCES runs (id),
-  complete INTEGER NOT NULL,
-  records_kept INTEGER NOT NULL,
-  receipt TEXT NOT NULL
-) STRICT;
-
-CREATE INDEX receipts_of_run ON receipts (run, id);
 ";
 
-/// Makes version 2 of version 1.
-const FROM_VERSION_1: &str = "
+const VERSION_2: &str = "
 ALTER TABLE runs ADD COLUMN events INTEGER NOT NULL DEFAULT 0;
 
+-- A `v1::Receipt` each, as JSON.
 CREATE TABLE receipts (
   id INTEGER PRIMARY KEY,
   run INTEGER NOT NULL REFERENCES runs (id),
@@ -208,10 +199,8 @@ pub(super) fn open_to_write(path: &Path) -> Result<Connection, OpenError> {
     }
     index.pragma_update(None, "journal_mode", "wal").map_err(fault)?;
     index.pragma_update(None, "synchronous", "full").map_err(fault)?;
-    match found {
-        0 => change_schema(&mut index, SCHEMA).map_err(fault)?,
-        1 => change_schema(&mut index, FROM_VERSION_1).map_err(fault)?,
-        _ => {}
+    if found < SCHEMA_VERSION {
+        bring_up_to_date(&mut index, found).map_err(fault)?;
     }
     Ok(index)
 }
@@ -257,9 +246,11 @@ fn version(index: &Connection) -> rusqlite::Result<i64> {
     index.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
-fn change_schema(index: &mut Connection, statements: &str) -> rusqlite::Result<()> {
+fn bring_up_to_date(index: &mut Connection, version: i64) -> rusqlite::Result<()> {
     let change = index.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    change.execute_batch(statements)?;
+    for (_, step) in (0..).zip(SCHEMA_STEPS).filter(|(made, _)| *made >= version) {
+        change.execute_batch(step)?;
+    }
     change.pragma_update(None, "user_version", SCHEMA_VERSION)?;
     change.commit()
 }

@@ -244,24 +244,8 @@ fn sentence(sum: &Account, sources: usize) -> String {
 struct Line<'a> {
     kind: &'a str,
     name: &'a str,
-    lines_read: u64,
-    bytes_read: u64,
-    lines_kept: u64,
-    records_kept: u64,
-    lines_filtered: u64,
-    lines_lost: u64,
-    bytes_lost: u64,
-    gaps: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    rank: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    first_error: Option<Error<'a>>,
-}
-
-#[derive(serde::Serialize)]
-struct Error<'a> {
-    time_unix_nano: UnixNanos,
-    body: &'a str,
+    #[serde(flatten)]
+    account: &'a Account,
 }
 
 fn attributes(sum: &Account, run: &Run) -> Vec<u8> {
@@ -277,31 +261,12 @@ fn attributes(sum: &Account, run: &Run) -> Vec<u8> {
     ] {
         record_attribute(&mut bytes, key, Value::Int(i64::try_from(count).unwrap_or(i64::MAX)));
     }
-    let lines: Vec<Line<'_>> = run.sources.iter().map(|(source, account)| line(source, account)).collect();
+    let lines: Vec<_> = run.sources.iter().map(|((kind, name), account)| Line { kind, name, account }).collect();
     match serde_json::to_string(&lines) {
         Ok(text) => record_attribute(&mut bytes, "runlog.receipt.sources", Value::String(&text)),
         Err(error) => warn!(%error, "the sources of a receipt cannot be written as JSON"),
     }
     bytes
-}
-
-fn line<'a>((kind, name): &'a Source, account: &'a Account) -> Line<'a> {
-    let error =
-        |error: &'a crate::record::FirstError| Error { time_unix_nano: error.time_unix_nano, body: &error.body };
-    Line {
-        kind,
-        name,
-        lines_read: account.lines_read,
-        bytes_read: account.bytes_read,
-        lines_kept: account.lines_kept,
-        records_kept: account.records_kept,
-        lines_filtered: account.lines_filtered,
-        lines_lost: account.lines_lost,
-        bytes_lost: account.bytes_lost,
-        gaps: account.gaps,
-        rank: account.rank,
-        first_error: account.first_error.as_ref().map(error),
-    }
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use crate::{
     batch::{Due, Slot},
     enrich::{adopt, is_kept},
     record::{
-        Account, Pushed, Severity,
+        Account, Origin, Pushed, Severity,
         wire::{Above, Malformed, Unfit, check_record},
     },
 };
@@ -93,12 +93,9 @@ impl Stage {
                     self.pass_record(pushed, run_and_above, record, &mut slot, count)?;
                 }
             }
-            self.account_passed(
-                pushed,
-                adopted.as_ref().map_or("", |adopted| &adopted.run_id),
-                slot,
-                count.since(before),
-            );
+            // A resource that cannot be adopted has its records rejected, which counts for the agent's own run.
+            let run_id = adopted.as_ref().map_or(&pushed.origin.resource.run_id[..], |adopted| &adopted.run_id);
+            self.account_passed(&pushed.origin, run_id, slot, count.since(before));
             if self.batcher.is_crowded() {
                 self.close_batches(Due::All)?;
                 self.batcher.forget_idle();
@@ -108,13 +105,11 @@ impl Stage {
     }
 
     /// Counts what one resource of a request held.
-    fn account_passed(&mut self, pushed: &Pushed, run_id: &str, slot: Option<Slot>, account: Account) {
-        let origin = &pushed.origin;
+    fn account_passed(&mut self, origin: &Arc<Origin>, run_id: &str, slot: Option<Slot>, account: Account) {
         match slot {
             Some(slot) => self.batcher.account_passed(slot, origin, &account),
             // The last record has filled its batch, or none was kept.
             None => {
-                let run_id = if run_id.is_empty() { &origin.resource.run_id } else { run_id };
                 let change = self.accounts.with(run_id, &[(Arc::clone(origin), account)]);
                 self.accounts.commit(change);
             }

@@ -125,44 +125,42 @@ fn q4_a_failing_operation_loses_nothing_that_was_durable() {
     }
 }
 
+/// A day on which nothing happens any more from an operation on, for each operation that there is. `after` is given the
+/// disk, what was called durable, and the operation.
+fn end_at_each_operation(sync: SyncPolicy, after: impl Fn(&Sim, u64, u64)) {
+    for at in 0.. {
+        let sim = disk();
+        sim.fail(Fault { at, times: u64::MAX, kind: FaultKind::Broken });
+        let mut durable = 0;
+        let outcome = day(&sim, sync, &mut durable);
+        let operations = sim.heal();
+        after(&sim, durable, at);
+        if operations <= at {
+            assert!(outcome.is_ok());
+            break;
+        }
+    }
+}
+
 #[test]
 fn q2_a_power_cut_at_any_operation_takes_nothing_that_the_policy_calls_durable() {
     for sync in [SyncPolicy::Group, SyncPolicy::Batch] {
-        for at in 0.. {
-            let sim = disk();
-            // Nothing happens any more from there on.
-            sim.fail(Fault { at, times: u64::MAX, kind: FaultKind::Broken });
-            let mut durable = 0;
-            let outcome = day(&sim, sync, &mut durable);
-            let operations = sim.heal();
+        end_at_each_operation(sync, |sim, durable, at| {
             for seed in 0..3 {
                 let mut random = fastrand::Rng::with_seed(seed);
                 let cut = sim.without_power(|below| random.usize(..below));
                 assert_nothing_is_lost(&cut, durable, &format!("{sync:?}, cut at operation {at}, seed {seed}"));
             }
-            if operations <= at {
-                assert!(outcome.is_ok());
-                break;
-            }
-        }
+        });
     }
 }
 
 #[test]
 fn q1_a_kill_at_any_operation_takes_nothing_whatever_the_policy() {
     for sync in [SyncPolicy::Group, SyncPolicy::Batch, SyncPolicy::Never] {
-        for at in 0.. {
-            let sim = disk();
-            sim.fail(Fault { at, times: u64::MAX, kind: FaultKind::Broken });
-            let mut durable = 0;
-            let outcome = day(&sim, sync, &mut durable);
-            let operations = sim.heal();
+        end_at_each_operation(sync, |sim, durable, at| {
             assert_nothing_is_lost(&sim.killed(), durable, &format!("{sync:?}, killed at operation {at}"));
-            if operations <= at {
-                assert!(outcome.is_ok());
-                break;
-            }
-        }
+        });
     }
 }
 

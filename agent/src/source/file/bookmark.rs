@@ -215,6 +215,11 @@ impl Head {
         Ok(hash(handle, 0, bytes)?.map(|hash| Self { bytes, hash }))
     }
 
+    /// Whether it is as long as that of a file that was given out up to there.
+    fn covers(&self, furthest: u64) -> bool {
+        self.bytes as u64 == furthest.min(COMPARED_BYTES as u64)
+    }
+
     /// Whether the file begins so.
     #[must_use]
     pub fn is_of(&self, handle: &dyn Handle) -> bool {
@@ -235,7 +240,7 @@ pub struct FileBookmark {
     path: Arc<Path>,
     stream: Stream,
     handle: Arc<dyn Handle>,
-    /// As the file began when it was last asked for a position.
+    /// How the file began, as far as it was read.
     head: Mutex<Option<Head>>,
 }
 
@@ -255,7 +260,7 @@ impl FileBookmark {
         }
     }
 
-    /// How the file began, if a position was asked for since it was opened.
+    /// How the file began, as far as that is known.
     #[must_use]
     pub fn head(&self) -> Option<Head> {
         *self.head.lock().unwrap_or_else(PoisonError::into_inner)
@@ -273,7 +278,11 @@ impl FileBookmark {
             Ok(_) | Err(_) => (0, 0),
         };
         let mut known = self.head.lock().unwrap_or_else(PoisonError::into_inner);
-        let head = Head::of(handle, read_to.furthest())?;
+        let head = match *known {
+            // Whether it is so still is looked at below.
+            Some(head) if head.covers(read_to.furthest()) => Some(head),
+            _ => Head::of(handle, read_to.furthest())?,
+        };
         let anchor_hash = match self.stream.is_packed {
             true => Some(0),
             false => anchor(handle, read_to.furthest())?,

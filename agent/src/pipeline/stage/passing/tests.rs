@@ -1,5 +1,5 @@
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, atomic::AtomicBool},
     thread,
 };
@@ -59,7 +59,7 @@ async fn pass(level: Severity, max_bytes: usize, requests: &[Vec<u8>]) -> Passed
     let (awaited, awaiting) = mpsc::channel(1);
     let (ledger, gave_up) = (Arc::new(Ledger::default()), Arc::new(AtomicBool::new(false)));
     let parse = parse::Config { max_line_bytes: 1 << 20 };
-    let stage = Stage::new(parse, batcher, queue.clone(), Arc::clone(&ledger), awaited, gave_up);
+    let stage = Stage::new(parse, batcher, queue.clone(), &BTreeMap::new(), Arc::clone(&ledger), awaited, gave_up);
     let (door, outlet) = intake(16 << 20);
     let stage = thread::spawn(move || stage.run(&outlet));
     tokio::spawn(answer(queue.clone(), awaiting));
