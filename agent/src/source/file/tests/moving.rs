@@ -327,6 +327,45 @@ fn f7_a_copy_that_the_globs_lead_to_is_not_read_again() {
 }
 
 #[test]
+fn f7_a_copy_of_a_file_that_was_not_read_yet_is_read_only_if_that_one_is_cut() {
+    for is_cut in [false, true] {
+        let mut reading = Reading::prepare();
+        let text = lines(0, 5_000);
+        reading.append("a.log", &text);
+        fs::copy(reading.path("a.log"), reading.path("a-1.log")).unwrap();
+        if is_cut {
+            reading.disk.faults().rewritten = Some((0, reading.path("a.log"), "new\n"));
+        }
+        reading.start();
+        let read = if is_cut { vec![&*text, "new\n"] } else { vec![&*text] };
+        reading.until(|reading| reading.sorted().iter().eq(&read));
+        reading.stop();
+        assert_eq!(reading.texts().len(), read.len());
+        assert!(reading.disk.faults().rewritten.is_none());
+    }
+}
+
+#[test]
+fn f7_a_copy_that_is_seen_empty_while_nothing_of_its_file_is_read_yet_is_not_read_again() {
+    let mut reading = Reading::by_hints();
+    reading.append("a.log", "");
+    reading.append("b.log", "b\n");
+    reading.until_read(&["b\n"]);
+    reading.disk.faults().failing_reads = Some((1, rustix::io::Errno::IO.raw_os_error()));
+    reading.append("a.log", "a\n");
+    while reading.disk.faults().failed == 0 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let mut copy = fs::File::create(reading.path("a-1.log")).unwrap();
+    reading.until_read(&["b\n", "a\n"]);
+    copy.write_all(b"a\n").unwrap();
+    reading.append("b.log", "bb\n");
+    reading.until_read(&["b\nbb\n", "a\n"]);
+    reading.stop();
+    assert_eq!(reading.texts().len(), 2);
+}
+
+#[test]
 fn f7_a_copy_that_becomes_another_file_is_read_from_its_start() {
     let mut reading = Reading::new();
     reading.append("a.log", "banner\n");
