@@ -208,6 +208,10 @@ impl Reader {
         }
         let now = self.shared.context.clock.now();
         log.outgoing().extend(life.seen(&container, self.shared.fates.exit(&self.id), now));
+        // Its first line may be long in coming.
+        if hand_over(log, &self.shared.context).await.is_err() {
+            return Ok(Step::Leave(Outcome::Stopped));
+        }
         let follow = container.running && !last_chance;
         let ending = self.connection(&container, log, follow).await;
         log.flush();
