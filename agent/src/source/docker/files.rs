@@ -112,7 +112,7 @@ impl Files {
             let now = self.context.clock.now();
             let left = life::left_behind(&self.context.positions)
                 .filter(|(id, _)| !there.contains(*id) && !self.begun.contains(*id));
-            self.news = left.flat_map(|(_, mut life)| life.gone(None, now)).collect();
+            self.news = left.flat_map(|(_, life)| life.vanished(None, now)).collect();
         }
         self.ended_before.retain(|id| there.contains(id));
         for (id, known) in &mut self.known {

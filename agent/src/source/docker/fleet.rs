@@ -214,6 +214,8 @@ impl Fleet {
 
     /// Gives a container its reader.
     fn read(&mut self, engine: &Engine, id: &str, ended: Ended) {
+        // Whether it is there its reader sees.
+        self.unseen.remove(id);
         let before = match self.vessels.insert(id.to_owned(), Vessel::Read { again: false }) {
             Some(Vessel::Done(remains)) => Some(remains),
             _ => None,
@@ -269,9 +271,9 @@ impl Fleet {
         }
         // It was removed while no agent looked, so nobody has told its end.
         if self.unseen.remove(id)
-            && let Some(mut life) = self.shared.left_behind(id)
+            && let Some(life) = self.shared.left_behind(id)
         {
-            for input in life.gone(self.shared.fates.exit(id).as_ref(), context.clock.now()) {
+            for input in life.vanished(self.shared.fates.exit(id).as_ref(), context.clock.now()) {
                 let _ = context.intake.send(input).await;
             }
         }

@@ -96,11 +96,6 @@ impl Life {
         !self.told.started_at.is_empty() && !self.told.has_ended
     }
 
-    /// What its events are tagged with.
-    pub(super) const fn tags(&self) -> &Tags {
-        &self.tags
-    }
-
     /// Tells what is new when the container is seen like that. `last` is how it ended before, if that is known.
     pub(super) fn seen(&mut self, container: &Container, last: Option<Exit>, now: UnixNanos) -> Vec<Input> {
         if !self.has_own_run || container.started_at.is_empty() {
@@ -168,6 +163,12 @@ impl Life {
             told.push(Input::Chunk(Chunk::forgetting_behind(&last, now)));
         }
         told
+    }
+
+    /// Tells of a container that was removed while nobody looked, and forgets it. What it printed last nobody has read.
+    pub(super) fn vanished(mut self, exit: Option<&Exit>, now: UnixNanos) -> Vec<Input> {
+        let gap = self.is_open().then(|| cut_short(&self.tags, exit, now));
+        gap.into_iter().flatten().chain(self.gone(exit, now)).collect()
     }
 
     /// An event, and behind it in the same batch that it was told.

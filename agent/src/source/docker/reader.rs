@@ -283,16 +283,20 @@ impl Reader {
             return;
         }
         let now = context.clock.now();
-        let left = self.shared.left_behind(&self.id);
-        let seen = fates.container(&self.id).filter(|container| container.is_wanted(config, own));
-        let Some(tags) = left.as_ref().map(Life::tags).cloned().or_else(|| seen.as_ref().map(tagger)) else {
+        let told = if let Some(life) = self.shared.left_behind(&self.id) {
+            life.vanished(exit.as_ref(), now)
+        } else if let Some(container) = fates.container(&self.id) {
+            if !container.is_wanted(config, own) {
+                return;
+            }
+            warn!(container = %container.name, "container was removed before it was read");
+            life::cut_short(&tagger(&container), exit.as_ref(), now).into()
+        } else {
             // Whether its lines were wanted nobody can tell any more.
             info!(container = %self.id, "container was removed before it was read");
             return;
         };
-        warn!(container = %tags.name, "container was removed before it was read");
-        let told = left.map_or_else(Vec::new, |mut life| life.gone(exit.as_ref(), now));
-        for input in life::cut_short(&tags, exit.as_ref(), now).into_iter().chain(told) {
+        for input in told {
             if context.intake.send(input).await.is_err() {
                 return;
             }

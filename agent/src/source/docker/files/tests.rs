@@ -179,5 +179,5 @@ fn a_container_that_is_removed_is_ended_and_forgotten() {
     let stored = position.origin.bookmark.at(crate::record::ReadTo::whole(0)).unwrap();
     let mut files = super::tests::files(&config, &BTreeMap::from([(life::key("a"), stored)]));
     files.look();
-    assert_eq!(names(&files.news()), ["ml.run.end"]);
+    assert_eq!(names(&files.news()), ["runlog.gap", "ml.run.end"]);
 }

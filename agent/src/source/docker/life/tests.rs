@@ -126,8 +126,10 @@ fn a_container_that_is_gone_is_ended_by_what_the_queue_knows_of_it() {
         BTreeMap::from([("docker/abc/life".to_owned(), stored.unwrap()), ("docker/x/stdout".into(), vec![1])]);
     let mut left: Vec<_> = left_behind(&positions).collect();
     assert_eq!(left.len(), 1);
-    let (id, life) = &mut left[0];
-    assert_eq!((*id, life.tags().resource.as_ref()), ("abc", tags("r").resource.as_ref()));
+    let (id, mut life) = left.remove(0);
+    assert_eq!((id, life.tags.resource.as_ref()), ("abc", tags("r").resource.as_ref()));
     let (names, position) = told(life.gone(None, NOW));
     assert_eq!((names, position), (vec!["ml.run.end"], Some(Vec::new())), "and its position is forgotten");
+    let told = left_behind(&positions).flat_map(|(_, life)| life.vanished(None, NOW)).collect::<Vec<_>>();
+    assert!(matches!(&told[0], Input::Event(gap) if gap.name == "runlog.gap"), "{told:?}");
 }

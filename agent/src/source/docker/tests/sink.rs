@@ -74,6 +74,11 @@ impl Sink {
         self.until("an event", |seen| names_of(seen) == names).await;
     }
 
+    /// Waits until so many events have come.
+    pub(super) async fn count_events(&mut self, count: usize) {
+        self.until("an event", |seen| seen.events.len() == count).await;
+    }
+
     /// Waits until an event has come that says exactly this.
     pub(super) async fn has_said(&mut self, name: &str, text: &str) {
         self.until(text, |seen| seen.events.iter().any(|(named, body)| *named == name && body == text)).await;
