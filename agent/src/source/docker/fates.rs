@@ -40,6 +40,7 @@ struct Fate {
     /// Whether memory was short since it was started.
     is_out_of_memory: bool,
     is_read_from_files: bool,
+    is_told: bool,
 }
 
 impl Fates {
@@ -56,6 +57,13 @@ impl Fates {
     /// Whether the file source has, or had, the log of that container.
     pub(super) fn is_read_from_files(&self, id: &str) -> bool {
         self.0.borrow().by_id.get(id).is_some_and(|fate| fate.is_read_from_files)
+    }
+
+    /// Whether it is for the caller to tell that the container is gone: events may speak of one that a list had missed.
+    pub(super) fn is_mine_to_tell(&self, id: &str) -> bool {
+        let mut is_first = false;
+        self.0.send_modify(|known| is_first = !std::mem::replace(&mut known.fate(id).is_told, true));
+        is_first
     }
 
     /// How the container's last life that has ended did so.
@@ -132,6 +140,12 @@ mod tests {
         }
         assert_eq!(fates.exit("a"), Some(Exit { code: 137, is_oom_killed: false, finished: Some(5) }));
         assert_eq!(fates.exit("b"), None);
+    }
+
+    #[test]
+    fn that_a_container_is_gone_is_told_by_the_first_who_notices() {
+        let fates = Fates::default();
+        assert_eq!(["a", "a", "b"].map(|id| fates.is_mine_to_tell(id)), [true, false, true]);
     }
 
     #[tokio::test(start_paused = true)]

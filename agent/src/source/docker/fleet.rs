@@ -272,6 +272,7 @@ impl Fleet {
         // It was removed while no agent looked, so nobody has told its end.
         if self.unseen.remove(id)
             && let Some(life) = self.shared.left_behind(id)
+            && self.shared.fates.is_mine_to_tell(id)
         {
             for input in life.vanished(self.shared.fates.exit(id).as_ref(), context.clock.now()) {
                 let _ = context.intake.send(input).await;

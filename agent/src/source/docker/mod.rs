@@ -63,12 +63,14 @@ pub async fn collect(
     }
     let run_id = tagging.run_id.clone();
     let tagger = Box::new(move |container: &tagging::Container| tagging.tags(container));
+    let began = context.clock.now();
     let shared = Shared {
         config,
         context,
         tagger,
         own: OwnContainer::find(),
         run_id,
+        began,
         fates,
         silence: SILENCE,
         list_every: LIST_EVERY,

@@ -19,6 +19,7 @@ use super::{
     tagging::{Container, Tags},
 };
 use crate::{
+    record::UnixNanos,
     run::RunId,
     source::{Closed, Context},
 };
@@ -47,6 +48,8 @@ pub(super) struct Shared {
     pub own: OwnContainer,
     /// The agent's own run, which no container begins or ends.
     pub run_id: RunId,
+    /// When it was begun to look for containers.
+    pub began: UnixNanos,
     /// What became of containers that are not there any more.
     pub fates: Arc<Fates>,
     /// See [`SILENCE`].
@@ -277,16 +280,18 @@ impl Reader {
 
     /// Tells that a container was removed before anything of it could be read, by what is known of it all the same.
     async fn missed(&self) {
-        let Shared { config, context, tagger, own, fates, .. } = &*self.shared;
+        let Shared { config, context, tagger, own, began, fates, .. } = &*self.shared;
         let exit = fates.last_exit(&self.id, 0).await;
-        if fates.is_read_from_files(&self.id) {
+        if fates.is_read_from_files(&self.id) || !fates.is_mine_to_tell(&self.id) {
             return;
         }
         let now = context.clock.now();
         let told = if let Some(life) = self.shared.left_behind(&self.id) {
             life.vanished(exit.as_ref(), now)
         } else if let Some(container) = fates.container(&self.id) {
-            if !container.is_wanted(config, own) {
+            // One that ended before may have been read by the agent before.
+            let is_old = exit.as_ref().and_then(|exit| exit.finished).is_some_and(|finished| finished < *began);
+            if is_old || !container.is_wanted(config, own) {
                 return;
             }
             warn!(container = %container.name, "container was removed before it was read");

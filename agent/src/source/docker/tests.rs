@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use super::{fleet::Fleet, own::OwnContainer, reader::Shared, tagging::Tags, *};
 use crate::{
     config::Switch,
-    record::{Resource, Severity, SystemClock},
+    record::{Clock, Resource, Severity, SystemClock},
     run::RunId,
     source::{StopSwitch, intake, stop_switch},
 };
@@ -56,6 +56,7 @@ impl Source {
             tagger,
             own: OwnContainer::default(),
             run_id,
+            began: SystemClock.now(),
             fates: Arc::default(),
             silence: Duration::from_millis(100),
             list_every: Duration::from_millis(100),
