@@ -91,7 +91,7 @@ pub(super) struct Reader {
 /// Kept after the end, in case the container is started again.
 pub(super) struct Remains {
     log: Box<Log>,
-    life: Life,
+    life: Box<Life>,
     started_at: String,
     progress: Progress,
 }
@@ -326,7 +326,7 @@ impl Reader {
         }
         let log = Log::new(&self.id, container.framing, tags, Arc::clone(&context.ledger), stored);
         let started_at = container.started_at.clone();
-        Ok(Remains { log: Box::new(log), life, started_at, progress: Progress::Reading })
+        Ok(Remains { log: Box::new(log), life: Box::new(life), started_at, progress: Progress::Reading })
     }
 
     async fn connection(&self, container: &Container, log: &mut Log, follow: bool) -> Ending {
