@@ -154,6 +154,9 @@ impl FileSource {
     }
 
     fn see_to_file(&mut self, change: &Move) {
+        if let (Some(to), Some(containers)) = (&change.to, &mut self.containers) {
+            containers.written(to);
+        }
         let leads_to = |path: &Path| path.file_name().is_some_and(|name| self.globs.lead_to(folder_of(path), name));
         match &change.to {
             Some(to) if leads_to(to) => {
