@@ -8,12 +8,15 @@ use tracing::{debug, info, warn};
 use super::{
     Config,
     backoff::Backoff,
-    engine::{Body, Engine, Failure},
+    body::Body,
+    engine::{Engine, Failure},
     files::are_read,
     frame::{DecodeError, Decoder, Stdio},
+    keeping::Keeping,
     life,
     log::{Log, Taken, key},
     own::OwnContainer,
+    pace::Pace,
     tagging::{Container, Tags},
 };
 use crate::{
@@ -31,9 +34,6 @@ pub(super) const SILENCE: Duration = Duration::from_secs(30);
 
 /// How long what the engine has just written may be on its way.
 const LAST_CHANCE: Duration = Duration::from_millis(500);
-
-/// Bytes after which the pipeline is given what was read, although more is there.
-const MUCH: usize = 64 * 1024;
 
 /// Gives a container its tags.
 pub(super) type Tagger = dyn Fn(&Container) -> Tags + Send + Sync;
@@ -175,10 +175,12 @@ impl Reader {
 
     /// One look at the container and one connection to its logs.
     async fn step(&self, current: &mut Option<Remains>, last_chance: bool) -> Result<Step, Trouble> {
-        let Some(container) = self.engine.inspect(&self.id).await? else { return Ok(Step::Leave(Outcome::Removed)) };
+        let Some((container, keeping)) = self.engine.inspect(&self.id).await? else {
+            return Ok(Step::Leave(Outcome::Removed));
+        };
         let Remains { log, started_at, progress, is_alive } = match current {
             Some(remains) => remains,
-            None => match self.first_seen(&container) {
+            None => match self.first_seen(&container, &keeping) {
                 Ok(remains) => current.insert(remains),
                 Err(outcome) => return Ok(Step::Leave(outcome)),
             },
@@ -205,6 +207,9 @@ impl Reader {
         match ending {
             Ending::Stopped => Ok(Step::Again),
             Ending::Stalled => {
+                if log.sent() == sent {
+                    log.mistrust_times();
+                }
                 warn!(container = %container.name, "the engine has stopped to send the container's lines, asking again");
                 Ok(Step::Again)
             }
@@ -214,8 +219,8 @@ impl Reader {
                 Ok(Step::Again)
             }
             Ending::Broken(Trouble::Failure(Failure::Gone)) => Ok(Step::Leave(Outcome::Removed)),
-            Ending::Broken(Trouble::Failure(error @ Failure::Unreadable)) => {
-                warn!(container = %container.name, error = error.to_string(), "container is left out");
+            Ending::Broken(Trouble::Failure(Failure::Unreadable)) => {
+                tell_unreadable(&container, &keeping);
                 Ok(Step::Leave(Outcome::LeftOut))
             }
             Ending::Broken(trouble) => Err(trouble),
@@ -252,7 +257,7 @@ impl Reader {
         let _ = remains.forget(&self.shared.context).await;
     }
 
-    fn first_seen(&self, container: &Container) -> Result<Remains, Outcome> {
+    fn first_seen(&self, container: &Container, keeping: &Keeping) -> Result<Remains, Outcome> {
         let Shared { config, context, tagger, own, .. } = &*self.shared;
         if !container.is_wanted(&config.labels, own) {
             return Err(Outcome::LeftOut);
@@ -265,7 +270,13 @@ impl Reader {
         if !begun && !container.running && (self.ended == Ended::Leave || container.started_at.is_empty()) {
             return Err(Outcome::Skipped);
         }
-        let log = Log::new(&self.id, container.framing, tagger(container), Arc::clone(&context.ledger), stored);
+        if keeping.is_nothing() {
+            tell_unreadable(container, keeping);
+            return Err(Outcome::LeftOut);
+        }
+        let mut tags = tagger(container);
+        keeping.tell(container, &mut tags);
+        let log = Log::new(&self.id, self.engine.make(), container.framing, tags, Arc::clone(&context.ledger), stored);
         let mut log = Box::new(log);
         let is_alive = !begun && container.running && self.tell_start(container, &mut log);
         let started_at = container.started_at.clone();
@@ -301,6 +312,7 @@ impl Reader {
             Err(error) => return Ending::Broken(error.into()),
         };
         let mut decoder = Decoder::new(container.framing, request.seams);
+        let mut pace = Pace::new();
         loop {
             let silence = if !may_stop || log.is_seeking() { PATIENCE } else { self.shared.silence };
             let received = tokio::select! {
@@ -310,9 +322,10 @@ impl Reader {
             };
             let taken = match received {
                 Ok(Ok(Some(bytes))) => {
-                    decoder.feed(&bytes);
+                    pace.read(bytes.len());
+                    decoder.feed(bytes);
                     log.received(context.clock.now());
-                    take_ready(&mut body, &mut decoder, log, bytes.len())
+                    take(&mut decoder, log)
                 }
                 Ok(Ok(None)) => {
                     decoder.end();
@@ -322,7 +335,7 @@ impl Reader {
                         Err(error) => Ending::Broken(error.into()),
                     };
                 }
-                Ok(Err(error)) => return Ending::Broken(Failure::Http(error).into()),
+                Ok(Err(broken)) => return Ending::Broken(Failure::Answer(broken).into()),
                 Err(_elapsed) if may_stop && log.is_seeking() => return Ending::Lost,
                 Err(_elapsed) if may_stop => match self.has_unsent(container, log, &mut body).await {
                     Ok(true) => return Ending::Stalled,
@@ -334,12 +347,13 @@ impl Reader {
             match taken {
                 Ok(Taken::Fine) => {}
                 Ok(Taken::Lost) => return Ending::Lost,
-                Err(error) => return Ending::Broken(error),
+                Err(error) => return Ending::Broken(error.into()),
             }
             log.flush();
             if hand_over(log, &self.shared.context).await.is_err() {
                 return Ending::Closed;
             }
+            pace.pause().await;
         }
     }
 
@@ -348,9 +362,9 @@ impl Reader {
         let mut newest = self.engine.newest(&self.id).await?;
         let mut decoder = Decoder::new(container.framing, Vec::new());
         while let Some(bytes) =
-            timeout(PATIENCE, newest.next()).await.map_err(|_| Failure::Silent)?.map_err(Failure::Http)?
+            timeout(PATIENCE, newest.next()).await.map_err(|_| Failure::Silent)?.map_err(Failure::Answer)?
         {
-            decoder.feed(&bytes);
+            decoder.feed(bytes);
         }
         decoder.end();
         let mut has_unsent = false;
@@ -368,7 +382,7 @@ impl Reader {
             // Where the engine is gone, it is so for all containers, and said once by the fleet. A removal that
             // comes too early is said when it is done.
             Trouble::Failure(
-                Failure::Leaving | Failure::Silent | Failure::Io(_) | Failure::Http(_) | Failure::Engine(_),
+                Failure::Leaving | Failure::Silent | Failure::Io(_) | Failure::Answer(_) | Failure::Engine(_),
             ) => {
                 debug!(container = %self.id, error = text, "connection to the container's logs was lost");
             }
@@ -391,6 +405,14 @@ enum Step {
     Leave(Outcome),
 }
 
+fn tell_unreadable(container: &Container, keeping: &Keeping) {
+    warn!(
+        container = %container.name,
+        driver = keeping.driver,
+        "container is left out: its log driver keeps nothing that can be read; json-file, local and journald do"
+    );
+}
+
 async fn hand_over(log: &mut Log, context: &Context) -> Result<(), Closed> {
     for input in log.outgoing().drain(..) {
         context.intake.send(input).await?;
@@ -398,23 +420,7 @@ async fn hand_over(log: &mut Log, context: &Context) -> Result<(), Closed> {
     Ok(())
 }
 
-/// Takes the complete entries that have arrived, and what is there without waiting.
-///
-/// The engine sends each entry by itself; without this each would become a chunk.
-fn take_ready(body: &mut Body, decoder: &mut Decoder, log: &mut Log, mut received: usize) -> Result<Taken, Trouble> {
-    loop {
-        if take(decoder, log)? == Taken::Lost {
-            return Ok(Taken::Lost);
-        }
-        if received >= MUCH {
-            return Ok(Taken::Fine);
-        }
-        let Some(bytes) = body.ready() else { return Ok(Taken::Fine) };
-        received += bytes.len();
-        decoder.feed(&bytes);
-    }
-}
-
+/// Takes the complete entries that have arrived.
 fn take(decoder: &mut Decoder, log: &mut Log) -> Result<Taken, DecodeError> {
     while let Some(entry) = decoder.next()? {
         if log.entry(entry) == Taken::Lost {
