@@ -4,8 +4,10 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests speak by panicking")]
 
+mod engine;
 mod faults;
 mod files;
 mod lines;
+mod podman;
 mod restart;
 mod runs;
