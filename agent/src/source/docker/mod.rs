@@ -26,7 +26,7 @@ mod tests;
 pub use config::{Config, Label};
 pub use files::Files;
 pub use health::{Health, State, health};
-pub use tagging::{Tagging, Tags};
+pub use tagging::Tagging;
 
 use tokio::sync::watch;
 

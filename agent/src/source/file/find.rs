@@ -11,7 +11,7 @@ use std::{
 use tracing::{debug, info, warn};
 
 use super::{
-    FileSource,
+    Claim, FileSource,
     bookmark::FilePosition,
     disk::{Extent, Handle, folder_of, path_in},
     globs::{Interest, Visit},
@@ -27,6 +27,9 @@ use super::{
 
 /// The globs are walked through this seldom where the kernel tells of changes.
 const IDLE_WALK: Duration = Duration::from_secs(60);
+
+/// How soon it is asked again whether a log is read.
+const UNDECIDED_LOOK: Duration = Duration::from_millis(200);
 
 /// Whether a file can be read now.
 #[derive(Debug)]
@@ -66,9 +69,7 @@ impl FileSource {
     /// Walks through the globs: finds new files, and files that are no longer where they were.
     pub fn walk(&mut self) {
         self.walks = self.walks.wrapping_add(1);
-        if let Some(containers) = &mut self.containers {
-            containers.look();
-        }
+        self.owners.iter_mut().for_each(|owners| owners.look());
         let (globs, disk) = (Arc::clone(&self.globs), Arc::clone(&self.disk));
         self.watch.begin();
         self.is_walking = true;
@@ -80,9 +81,8 @@ impl FileSource {
         for slot in missed {
             self.tails.set_present(slot, false);
         }
-        if let Some(containers) = &mut self.containers {
-            containers.looked();
-        }
+        self.owners.iter_mut().for_each(|owners| owners.looked());
+        self.tag_anew();
         self.roots = self.roots_now();
         // From the end on, so that a slow walk leaves time for reading.
         self.next_check = Instant::now() + self.config.scan;
@@ -219,6 +219,17 @@ impl FileSource {
         }
     }
 
+    /// Asks again of which logs it was not known whether they are read.
+    pub fn try_undecided(&mut self) {
+        if self.undecided.is_empty() || self.next_decision > Instant::now() {
+            return;
+        }
+        self.next_decision = Instant::now() + UNDECIDED_LOOK;
+        for path in std::mem::take(&mut self.undecided) {
+            self.find(&path, &path);
+        }
+    }
+
     fn look_at(&mut self, path: &Path, named: &Path) -> io::Result<Option<Slot>> {
         let Some((id, extent)) = self.disk.look(path)? else { return Ok(None) };
         if let Some(slot) = self.tails.by_id(id) {
@@ -228,10 +239,17 @@ impl FileSource {
         if self.own_output.contains(&id) || self.copies.is_as_seen(id, extent) {
             return Ok(None);
         }
-        if self.is_left_out(path) {
-            // What the engine knows of a container may be written after its log was made.
-            self.walk_soon();
-            return Ok(None);
+        match self.claim(path) {
+            Claim::Wanted => {}
+            Claim::Unwanted => return Ok(None),
+            Claim::NotNow => {
+                self.walk_soon();
+                return Ok(None);
+            }
+            Claim::Undecided => {
+                self.undecided.insert(path.to_owned());
+                return Ok(None);
+            }
         }
         let Some((handle, id)) = self.disk.open(path)? else { return Ok(None) };
         if let Some(slot) = self.tails.by_id(id) {
