@@ -55,7 +55,13 @@ pub fn start(
     };
     let collects = settings.docker.collect != Switch::Off;
     let resource = run::resource(&run.id, &run.identity, &run.facts);
-    let pods = kubernetes::Tagging { facts: run.facts.clone(), own: run.pod.clone(), level: settings.level };
+    let pods = kubernetes::Tagging {
+        run_id: run.id.clone(),
+        identity: run.identity.clone(),
+        facts: run.facts.clone(),
+        own: run.pod.clone(),
+        level: settings.level,
+    };
     let known = settings.kubernetes.metadata.as_ref().map(|_| kubernetes::Metadata::default());
     if has_files || collects && settings.docker.files.is_some() {
         let tagging = file::Tagging {

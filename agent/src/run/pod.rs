@@ -81,7 +81,7 @@ impl Pod {
                 identity.platform = Some(PLATFORM);
                 identity.name = Some(self.run_name().to_owned());
             }
-            Some(id) if *id == own => {}
+            Some(id) if *id == own || identity.aliases.iter().any(|(name, _)| *name == PLATFORM) => {}
             Some(_) => identity.aliases.push((PLATFORM, own.as_str().to_owned())),
         }
     }

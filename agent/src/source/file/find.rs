@@ -82,7 +82,6 @@ impl FileSource {
             self.tails.set_present(slot, false);
         }
         self.owners.iter_mut().for_each(|owners| owners.looked());
-        self.tag_anew();
         self.roots = self.roots_now();
         // From the end on, so that a slow walk leaves time for reading.
         self.next_check = Instant::now() + self.config.scan;
@@ -96,6 +95,7 @@ impl FileSource {
         let now = Instant::now();
         if self.next_walk > now && self.next_check <= now {
             self.next_check = now + self.config.scan;
+            self.tag_anew();
             if self.roots != self.roots_now() {
                 self.next_walk = now;
             }
@@ -132,15 +132,23 @@ impl FileSource {
         }
     }
 
-    /// A file came to a path and was gone before it was opened. Elsewhere than where a file is followed it was no
-    /// generation of a log.
+    /// A file came to a path and was gone before it was opened. Elsewhere than where a file is followed, or each name is
+    /// a container's log, it was no generation of a log.
     fn came_and_went(&mut self, path: &Path) {
         let tail = self.tails.by_path(PathKey::of(path)).and_then(|slot| self.tails.get(slot));
-        let Some(tail) = tail.filter(|tail| tail.path().as_ref() == path) else { return };
-        if tail.is_at_its_path(self.disk.as_ref()) {
-            let now_there = Missing::of_tail(tail);
-            self.tell_unseen(&now_there);
+        if let Some(tail) = tail.filter(|tail| tail.path().as_ref() == path) {
+            if tail.is_at_its_path(self.disk.as_ref()) {
+                let now_there = Missing::of_tail(tail);
+                self.tell_unseen(&now_there);
+            }
+        } else if self.leads_to(path) && self.is_owned(path) {
+            let never_there = FileId { device: 0, inode: 0, birth: 0 };
+            self.tell_unseen(&Missing::of_position(&FilePosition::start(never_there, path, 0)));
         }
+    }
+
+    fn leads_to(&self, path: &Path) -> bool {
+        path.file_name().is_some_and(|name| self.globs.lead_to(folder_of(path), name))
     }
 
     fn see_to_folder(&mut self, change: &Move) {
@@ -154,14 +162,13 @@ impl FileSource {
     }
 
     fn see_to_file(&mut self, change: &Move) {
-        let leads_to = |path: &Path| path.file_name().is_some_and(|name| self.globs.lead_to(folder_of(path), name));
         match &change.to {
-            Some(to) if leads_to(to) => {
+            Some(to) if self.leads_to(to) => {
                 self.find(to, to);
             }
             // It has been rotated out of the globs, perhaps before anybody looked.
             Some(to) => {
-                let is_wanted = leads_to(&change.first);
+                let is_wanted = self.leads_to(&change.first);
                 let known = self.disk.look(to).ok().flatten().and_then(|(id, _)| self.tails.by_id(id));
                 if known.is_some() || is_wanted {
                     let found = self.find(to, &change.first);

@@ -62,6 +62,12 @@ impl FileSource {
         if is_second_name { Claim::Unwanted } else { Claim::Wanted }
     }
 
+    /// Whether it is a path of somebody's log that is read, or may be.
+    pub fn is_owned(&mut self, path: &Path) -> bool {
+        let owners = self.owners.iter_mut().find(|owners| owners.has(path));
+        owners.is_some_and(|owners| matches!(owners.claim(path), Claim::Wanted | Claim::Undecided))
+    }
+
     /// What a tail needs to read from an open file.
     pub fn awake(&mut self, known: &Known, handle: Arc<dyn Handle>) -> Awake {
         let Known { id, stream, path, named, left } = known;
@@ -98,6 +104,9 @@ impl FileSource {
     /// Closes files that would be tagged otherwise now. Nothing of them is on its way, so that the next lines can go
     /// into a batch of another run without overtaking any.
     pub fn tag_anew(&mut self) {
+        if self.owners.is_empty() {
+            return;
+        }
         let has_news = |tail: &Tail| self.owners.iter().any(|owners| owners.has_news(tail.named()));
         let is_due = |(_, tail): &(Slot, &Tail)| tail.is_open() && tail.is_idle() && has_news(tail);
         let due: Vec<Slot> = self.tails.iter().filter(is_due).map(|(slot, _)| slot).collect();

@@ -77,6 +77,8 @@ pub async fn keep_asking(config: Config, metadata: Metadata, mut stop: Stop) {
                 if !std::mem::replace(&mut has_failed, true) {
                     warn!(%url, %error, "what pods say of themselves is not known, their logs are tagged by their paths");
                 }
+                // Until it is known again, whoever misses what.
+                metadata.miss();
                 pause = (pause * 2).min(longest);
             }
         }

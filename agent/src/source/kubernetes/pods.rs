@@ -31,6 +31,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// What lines are tagged with whose pod does not say otherwise.
 #[derive(Debug, Clone)]
 pub struct Tagging {
+    /// The agent's own run.
+    pub run_id: RunId,
+    /// What the agent's own environment says about it.
+    pub identity: Identity,
     /// What is known about the agent's host.
     pub facts: Facts,
     /// The pod that the agent runs in.
@@ -128,20 +132,29 @@ impl Pods {
         }
     }
 
+    /// The agent's pod, if the log is of one beside it.
+    fn neighbour(&self, log: &PodLog<'_>) -> Option<&Pod> {
+        self.tagging.own.as_ref().filter(|_| self.own.uid() == Some(log.uid))
+    }
+
     fn pod(&self, log: &PodLog<'_>, described: Option<&Described>) -> Pod {
-        let node = || self.tagging.own.as_ref().map(|own| own.node.clone()).unwrap_or_default();
-        let mut pod = described.map_or_else(Pod::default, |described| described.pod.clone());
+        let found = described.map(|described| &described.pod).or_else(|| self.neighbour(log));
+        let mut pod = found.cloned().unwrap_or_default();
         (pod.namespace, pod.name, pod.uid) = (log.namespace.to_owned(), log.name.to_owned(), log.uid.to_owned());
-        if pod.node.is_empty() {
-            pod.node = node();
+        if let Some(own) = self.tagging.own.as_ref().filter(|_| pod.node.is_empty()) {
+            pod.node.clone_from(&own.node);
         }
         pod
     }
 
-    /// The run of a container: what its pod says, else its environment, else the pod itself.
+    /// The run of a container: what its pod says, else its environment, else the agent's if that is beside it, else the
+    /// pod itself.
     fn identity(&self, log: &PodLog<'_>, described: Option<&Described>) -> (RunId, Identity) {
         let found = described.and_then(|described| described.identities.get(log.container));
         let mut identity = found.cloned().unwrap_or_default();
+        if self.neighbour(log).is_some() && identity.run_id.is_none() {
+            identity = Identity { run_id: Some(self.tagging.run_id.clone()), ..self.tagging.identity.clone() };
+        }
         let said = described.and_then(|described| described.run_id.as_deref());
         let run_id = said.and_then(|text| {
             RunId::new(text).inspect_err(|error| warn!(pod = log.name, %error, "run id cannot be used")).ok()

@@ -12,7 +12,7 @@ use crate::{
         Severity,
         wire::{Value, attributes},
     },
-    run::{Facts, Pod},
+    run::{Facts, Identity, Pod, RunId},
     source::file::{Claim, Owners},
 };
 
@@ -37,7 +37,8 @@ fn pods(config: &Config, metadata: Option<Metadata>) -> Pods {
     let own = Pod { namespace: "ops".into(), name: "runlog-abcde".into(), node: "n1".into(), ..Pod::default() };
     let mut facts = Facts(vec![("k8s.cluster.name".into(), "c".into())]);
     own.tell(&mut facts);
-    Pods::new(config, Tagging { facts, own: Some(own), level: Severity::INFO }, metadata).unwrap()
+    let (run_id, identity) = (RunId::new("agent-run").unwrap(), Identity::default());
+    Pods::new(config, Tagging { run_id, identity, facts, own: Some(own), level: Severity::INFO }, metadata).unwrap()
 }
 
 fn path(namespace: &str, name: &str, file: &str) -> PathBuf {

@@ -2,7 +2,7 @@
 
 use super::{moving::compress, *};
 use crate::{
-    run::Facts,
+    run::{Facts, Identity, RunId},
     source::kubernetes::{self, Pods},
 };
 
@@ -18,7 +18,13 @@ fn pods(folder: &Path) -> Box<dyn Owners> {
         metadata: None,
         credentials: PathBuf::new(),
     };
-    let tagging = kubernetes::Tagging { facts: Facts::default(), own: None, level: Severity::TRACE };
+    let tagging = kubernetes::Tagging {
+        run_id: RunId::new("agent-run").unwrap(),
+        identity: Identity::default(),
+        facts: Facts::default(),
+        own: None,
+        level: Severity::TRACE,
+    };
     Box::new(Pods::new(&config, tagging, None).unwrap())
 }
 
