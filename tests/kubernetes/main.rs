@@ -1,6 +1,4 @@
 //! Logs of pods: a node's folder as the kubelet and a container runtime keep it, read by a real agent.
-//!
-//! `real.sh` beside this does the same on a cluster.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests speak by panicking")]
 

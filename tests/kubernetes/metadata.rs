@@ -7,7 +7,7 @@ use std::{
     thread,
 };
 
-use runlog_tests::Line;
+use runlog_tests::eventually;
 use serde_json::json;
 
 use crate::node::{Container, Node, uid};
@@ -77,17 +77,16 @@ fn c10_lines_of_a_pod_come_in_time_and_under_its_run_as_soon_as_that_is_known() 
 
     server.know(&[(1, "known")]);
     // Which lines are the first ones under the right name depends on when the pods are asked for again.
-    let mut printed = 10;
+    let all = || [agent.lines("ml/train"), agent.lines("known")].concat();
     while agent.lines("known").is_empty() {
         trainer.print(1);
-        printed += 1;
-        let _ = agent.eventually_lines("ml/train", printed - agent.lines("known").len());
+        eventually("the line is stored", || (all().len() as u64 == trainer.printed()).then_some(()));
     }
     trainer.print(10);
-    let _ = agent.eventually_lines("known", 10);
+    let known = agent.eventually_lines("known", 11);
+    assert_eq!(known.last().unwrap().body(), format!("line {}", trainer.printed() - 1));
+    trainer.is_told_once(&all());
     assert!(agent.terminate().status.success());
-    let all: Vec<Line> = [agent.lines("ml/train"), agent.lines("known")].concat();
-    trainer.is_told_once(&all);
 }
 
 #[test]

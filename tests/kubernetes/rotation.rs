@@ -12,6 +12,9 @@ fn c1_c3_c4_lines_are_whole_through_rotations_and_kills() {
     let mut agent = node.agent().start();
     let mut trainer = Container::start(&node.pod("train-x7k2p", 1), "trainer");
     let long = "€".repeat(20_000);
+    // No container prints so much at once that its first log is an archive before anybody can look.
+    trainer.print(1);
+    let _ = agent.eventually_lines("ml/train", 1);
     for rotation in 1..=ROTATIONS {
         trainer.print(190);
         trainer.rotate(10);
