@@ -162,6 +162,9 @@ impl FileSource {
     }
 
     fn see_to_file(&mut self, change: &Move) {
+        if let Some(to) = &change.to {
+            self.owners.iter_mut().for_each(|owners| owners.written(to));
+        }
         match &change.to {
             Some(to) if self.leads_to(to) => {
                 self.find(to, to);
@@ -270,7 +273,10 @@ impl FileSource {
             }
             info!(path = %path.display(), "file is not the one read before, reading it from its start");
             let missing = Missing::of_position(&position);
-            if !self.read_rest(&missing) && position.offset > 0 {
+            let is_elsewhere = self.goes_on_elsewhere(&position) || self.read_rest(&missing);
+            if is_elsewhere || position.offset == 0 {
+                self.forget_moved(&missing);
+            } else {
                 // Nobody has looked since it was read.
                 self.lose_known(&missing);
             }

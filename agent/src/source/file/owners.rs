@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::{
-    record::{Format, SourceKind},
+    record::{Format, Input, SourceKind},
     source::{Tags, docker},
 };
 
@@ -38,6 +38,28 @@ pub trait Owners: Send {
     fn is_removed(&self, path: &Path) -> bool;
     /// Notes that the log at that path was read before this process.
     fn was_read(&mut self, _: &Path) {}
+    /// What stands at that path, which may be what is known of one of them, has been written.
+    fn written(&mut self, _: &Path) {}
+    /// What is to be told of them.
+    fn news(&mut self) -> Vec<Input> {
+        Vec::new()
+    }
+    /// The ids of those that have ended and of which that was not told yet.
+    fn ending(&self) -> Vec<String> {
+        Vec::new()
+    }
+    /// Whether the one of that id was removed.
+    fn is_gone(&self, _: &str) -> bool {
+        false
+    }
+    /// Whether it is a path of a log of the one of that id.
+    fn is_of(&self, _: &Path, _: &str) -> bool {
+        false
+    }
+    /// All that the one of that id has printed was handed over: what is told then.
+    fn ended(&mut self, _: &str) -> Vec<Input> {
+        Vec::new()
+    }
     /// Whether the log at that path is read.
     fn claim(&mut self, path: &Path) -> Claim;
     /// What the lines of the log at that path are tagged with. `None` if that is not known.
@@ -83,6 +105,30 @@ impl Owners for docker::Files {
 
     fn was_read(&mut self, path: &Path) {
         Self::was_read(self, path);
+    }
+
+    fn written(&mut self, path: &Path) {
+        Self::written(self, path);
+    }
+
+    fn news(&mut self) -> Vec<Input> {
+        Self::news(self)
+    }
+
+    fn ending(&self) -> Vec<String> {
+        Self::ending(self)
+    }
+
+    fn is_gone(&self, id: &str) -> bool {
+        Self::is_gone(self, id)
+    }
+
+    fn is_of(&self, path: &Path, id: &str) -> bool {
+        Self::is_of(self, path, id)
+    }
+
+    fn ended(&mut self, id: &str) -> Vec<Input> {
+        Self::ended(self, id)
     }
 
     /// What the engine knows of a container may be written after its log was made.

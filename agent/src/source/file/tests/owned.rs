@@ -9,11 +9,15 @@ use crate::{
 const POD: &str = "ml_train-x7k2p_12345678-1234-1234-1234-123456789abc";
 
 fn pods(folder: &Path) -> Box<dyn Owners> {
+    all_but(folder, Vec::new())
+}
+
+fn all_but(folder: &Path, exclude: Vec<kubernetes::Choice>) -> Box<dyn Owners> {
     let config = kubernetes::Config {
         logs: Some(folder.join("pods")),
         scope: kubernetes::Scope::Node,
         include: Vec::new(),
-        exclude: Vec::new(),
+        exclude,
         only_enabled: false,
         metadata: None,
         credentials: PathBuf::new(),
@@ -159,14 +163,21 @@ fn c4_generations_that_were_compressed_while_the_agent_was_away_are_read_once() 
 
 #[test]
 fn a_second_name_of_a_log_does_not_lead_past_its_owner() {
-    let mut reading = Reading::prepare();
-    reading.owners = Some(pods);
-    fs::create_dir_all(reading.path(&log(""))).unwrap();
-    reading.append(&log("0.log"), &line("one"));
-    std::os::unix::fs::symlink(reading.path(&log("0.log")), reading.path("train_ml_trainer.log")).unwrap();
-    reading.start();
-    reading.until_read(&[&line("one")]);
-    reading.stop();
-    assert!(reading.ledger.sums().contains_key(&SourceKind::Kubernetes));
-    assert!(!reading.ledger.sums().contains_key(&SourceKind::File));
+    let without_ml: MakeOwners = |folder| all_but(folder, vec![kubernetes::Choice::new("ml").unwrap()]);
+    for (owners, texts) in
+        [(pods as MakeOwners, vec![line("one"), "a file\n".to_owned()]), (without_ml, vec!["a file\n".to_owned()])]
+    {
+        let mut reading = Reading::prepare();
+        reading.owners = Some(owners);
+        fs::create_dir_all(reading.path(&log(""))).unwrap();
+        reading.append(&log("0.log"), &line("one"));
+        std::os::unix::fs::symlink(reading.path(&log("0.log")), reading.path("a.log")).unwrap();
+        reading.append("b.log", "a file\n");
+        reading.start();
+        reading.until(|reading| reading.texts().contains(&"a file\n".to_owned()));
+        reading.stop();
+        assert_eq!(reading.sorted(), texts);
+        let of_pods = reading.ledger.sums().get(&SourceKind::Kubernetes).map_or(0, |sums| sums.bytes_read);
+        assert_eq!(of_pods > 0, texts.len() == 2);
+    }
 }
