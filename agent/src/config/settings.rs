@@ -17,7 +17,7 @@ use crate::{
     record::{Format, Severity},
     run::RunId,
     serve,
-    source::{docker, file, otlp, process},
+    source::{docker, file, kubernetes, otlp, process},
     telemetry,
 };
 
@@ -37,6 +37,8 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
+/// Where Kubernetes mounts the credentials of a pod.
+const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
 /// Reads every option. What cannot be used is in the reader's faults afterwards; then the settings are not valid.
 pub(super) fn compose(reader: &mut Reader, standard: &Standard) -> Settings {
@@ -55,6 +57,7 @@ pub(super) fn compose(reader: &mut Reader, standard: &Standard) -> Settings {
         max_open: reader.read("file.max_open", |v| values::count(v, &(1..=1_000_000))),
     };
     let docker = docker(reader);
+    let kubernetes = kubernetes(reader);
     let otlp = otlp::Config {
         listen: reader.read("otlp.listen", receivers),
         max_request_bytes: bytes(reader, "otlp.max_request_bytes", 64 * KIB, 64 * MIB),
@@ -87,6 +90,7 @@ pub(super) fn compose(reader: &mut Reader, standard: &Standard) -> Settings {
         log,
         file,
         docker,
+        kubernetes,
         otlp,
         process,
         parse,
@@ -173,6 +177,41 @@ fn socket(value: &Value, is_tolerated: bool) -> Result<Option<PathBuf>, Rejected
 fn filters(value: &Value) -> Result<Vec<docker::Filter>, Rejected> {
     let rejected = |error: docker::UnusableFilter| Rejected::new(format!("holds {error}"), docker::Filter::ACCEPTED);
     values::list(value)?.iter().map(|text| text.parse().map_err(rejected)).collect()
+}
+
+fn kubernetes(reader: &mut Reader) -> kubernetes::Config {
+    let scopes = [("node", kubernetes::Scope::Node), ("pod", kubernetes::Scope::Pod)];
+    let logs = reader.read("kubernetes.logs", values::path);
+    let scope = reader.read("kubernetes.scope", |value| values::choice(value, "a scope", &scopes));
+    let include = reader.read("kubernetes.include", pods);
+    let exclude = reader.read("kubernetes.exclude", pods);
+    let only_enabled = reader.read("kubernetes.only_enabled", values::truth);
+    let metadata = reader.read("kubernetes.metadata", list_of_pods);
+    let credentials = reader.read("kubernetes.credentials", values::path).unwrap_or_else(|| SERVICE_ACCOUNT.into());
+    if only_enabled && metadata.is_none() {
+        let remedy = "set kubernetes.metadata, or choose pods by kubernetes.include";
+        reader.reject("kubernetes.only_enabled", Rejected::new("cannot be known without metadata", remedy));
+    }
+    kubernetes::Config { logs, scope, include, exclude, only_enabled, metadata, credentials }
+}
+
+fn pods(value: &Value) -> Result<Vec<kubernetes::Choice>, Rejected> {
+    let choice = |text: String| {
+        let rejected = |error: glob::PatternError| {
+            let problem = format!("holds {text}, which names no containers: {}", error.msg);
+            Rejected::new(problem, "write each as namespace/pod/container, with *, ? and [a-z]")
+        };
+        kubernetes::Choice::new(&text).map_err(rejected)
+    };
+    values::list(value)?.into_iter().map(choice).collect()
+}
+
+fn list_of_pods(value: &Value) -> Result<Option<url::Url>, Rejected> {
+    let Some(text) = values::optional(value)? else { return Ok(None) };
+    let url = text.parse().ok().filter(|url: &url::Url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    let remedy =
+        "write https://kubernetes.default.svc/api/v1/pods?fieldSelector=spec.nodeName=NAME or https://IP:10250/pods";
+    url.map(Some).ok_or_else(|| Rejected::new("is not a URL", remedy))
 }
 
 fn queue(reader: &mut Reader) -> queue::Config {

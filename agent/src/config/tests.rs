@@ -3,7 +3,11 @@ use std::{fs, net::SocketAddr, path::Path};
 use insta::assert_snapshot;
 
 use super::*;
-use crate::{queue::SyncPolicy, record::Format};
+use crate::{
+    queue::SyncPolicy,
+    record::Format,
+    source::kubernetes::{PodLog, Scope},
+};
 
 mod faulty;
 mod standard;
@@ -293,4 +297,35 @@ fn a_list_is_written_with_commas_or_as_an_array() {
     let loaded = load(&Input { flags, ..input(&[]) }).unwrap();
     assert_eq!(loaded.settings.file.paths, ["/a.log", "/b.log"]);
     assert_eq!(loaded.settings.level, Severity::DEBUG);
+}
+
+#[test]
+fn pods_are_chosen_by_globs_of_their_names() {
+    let kubernetes = from(&[
+        ("RUNLOG_KUBERNETES_LOGS", "/var/log/pods"),
+        ("RUNLOG_KUBERNETES_INCLUDE", "ml,research/train-*/trainer"),
+        ("RUNLOG_KUBERNETES_METADATA", "https://10.0.0.1:10250/pods"),
+        ("RUNLOG_KUBERNETES_ONLY_ENABLED", "true"),
+        ("RUNLOG_KUBERNETES_SCOPE", "pod"),
+    ])
+    .settings
+    .kubernetes;
+    let log = |namespace, name, container| PodLog { namespace, name, uid: "u", container, restarts: 0 };
+    let is_included = |log| kubernetes.include.iter().any(|choice| choice.has(&log));
+    assert!(is_included(log("ml", "any", "any")) && is_included(log("research", "train-1", "trainer")));
+    assert!(!is_included(log("research", "train-1", "proxy")) && !is_included(log("mlx", "any", "any")));
+    assert!(kubernetes.exclude.iter().any(|choice| choice.has(&log("kube-system", "a", "b"))));
+    assert_eq!((kubernetes.scope, kubernetes.only_enabled), (Scope::Pod, true));
+    assert_eq!(kubernetes.metadata.unwrap().port(), Some(10250));
+
+    for (variable, value) in [
+        ("RUNLOG_KUBERNETES_INCLUDE", "a/b/c/d"),
+        ("RUNLOG_KUBERNETES_EXCLUDE", "[a"),
+        ("RUNLOG_KUBERNETES_METADATA", "10.0.0.1:10250"),
+        ("RUNLOG_KUBERNETES_SCOPE", "cluster"),
+        ("RUNLOG_KUBERNETES_ONLY_ENABLED", "true"),
+    ] {
+        let Faults(found) = faults(&[(variable, value)]);
+        assert_eq!(found.len(), 1, "{variable}={value}: {found:?}");
+    }
 }

@@ -7,11 +7,14 @@ pub mod docker;
 pub mod file;
 mod gap;
 mod intake;
+pub mod kubernetes;
 pub mod otlp;
 pub mod process;
+mod tags;
 mod turns;
 
 pub use intake::{Closed, HeldUp, Intake, Offer, Outlet, Received, Room, Stop, StopSwitch, intake, stop_switch};
+pub use tags::Tags;
 
 use std::{collections::BTreeMap, sync::Arc};
 

@@ -130,6 +130,13 @@ fn the_settings_are_shown_with_their_origin() {
     docker.exclude                                  default
     docker.read_exited         true                 default
     docker.files                                    default
+    kubernetes.logs                                 default
+    kubernetes.scope           node                 default
+    kubernetes.include                              default
+    kubernetes.exclude         kube-system          default
+    kubernetes.only_enabled    false                default
+    kubernetes.metadata                             default
+    kubernetes.credentials                          default
     otlp.listen                                     default
     otlp.max_request_bytes     16MiB                default
     process.max_wait           5s                   default

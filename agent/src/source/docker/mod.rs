@@ -37,7 +37,7 @@ pub use fates::Fates;
 pub use files::Files;
 pub use filter::{Filter, UnusableFilter};
 pub use health::{Health, State, health};
-pub use tagging::{Tagging, Tags};
+pub use tagging::Tagging;
 
 use std::sync::Arc;
 

@@ -3,13 +3,15 @@
 #[cfg(test)]
 pub(super) mod tests;
 
-use std::{collections::HashMap, sync::Arc};
+use std::collections::HashMap;
 
 use super::{Config, filter::COMPOSE_LABELS, frame::Framing, life::Exit, own::OwnContainer};
 use crate::{
-    record::{Resource, Severity, severity::UnknownLevel},
+    record::{Severity, severity::UnknownLevel},
     run::{self, Facts, Identity, RunId},
 };
+
+pub(super) use crate::source::Tags;
 
 const RUN_ID: &str = "runlog.run-id";
 const EXPERIMENT: &str = "runlog.experiment";
@@ -49,19 +51,6 @@ pub(super) struct Container {
     pub started_at: String,
     /// How it ended. A container that has one and runs is about to be started again by its engine.
     pub exit: Option<Exit>,
-}
-
-/// What all lines of a container carry.
-#[derive(Debug, Clone)]
-pub struct Tags {
-    /// The container's name.
-    pub name: String,
-    /// Its run.
-    pub resource: Arc<Resource>,
-    /// Record attributes, encoded.
-    pub attributes: Vec<u8>,
-    /// The level asked for.
-    pub level: Severity,
 }
 
 impl Container {

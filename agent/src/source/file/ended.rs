@@ -1,14 +1,13 @@
 //! Containers that have ended: their logs are read to the end, and then their runs are told.
 
-use super::{FileSource, Rest, tails::Slot};
+use super::{FileSource, Rest, tail::Tail, tails::Slot};
 use crate::source::Closed;
 
 impl FileSource {
     /// Hands over what is new of the containers whose logs are read. Of one that has ended, once all of it is read.
     pub fn see_to_containers(&mut self) -> Result<(), Closed> {
-        let Some(containers) = &mut self.containers else { return self.hand_over() };
-        self.outgoing.append(&mut containers.news());
-        let ending = containers.ending();
+        self.outgoing.extend(self.owners.iter_mut().flat_map(|owners| owners.news()));
+        let ending: Vec<String> = self.owners.iter().flat_map(|owners| owners.ending()).collect();
         self.hand_over()?;
         for id in ending {
             self.end(&id)?;
@@ -17,7 +16,7 @@ impl FileSource {
     }
 
     fn end(&mut self, id: &str) -> Result<(), Closed> {
-        let is_removed = self.containers.as_ref().is_some_and(|containers| containers.is_gone(id));
+        let is_removed = self.owners.iter().any(|owners| owners.is_gone(id));
         let slots = self.logs_of(id);
         if is_removed && !slots.is_empty() {
             // They are read through open handles until they are given up, as those of other files that are gone.
@@ -36,14 +35,12 @@ impl FileSource {
                 self.tails.sleep(slot);
             }
         }
-        if let Some(containers) = &mut self.containers {
-            self.outgoing.append(&mut containers.ended(id));
-        }
+        self.outgoing.extend(self.owners.iter_mut().flat_map(|owners| owners.ended(id)));
         Ok(())
     }
 
     fn logs_of(&self, id: &str) -> Vec<Slot> {
-        let Some(containers) = &self.containers else { return Vec::new() };
-        self.tails.iter().filter(|(_, tail)| containers.is_of(tail.named(), id)).map(|(slot, _)| slot).collect()
+        let is_of = |tail: &Tail| self.owners.iter().any(|owners| owners.is_of(tail.named(), id));
+        self.tails.iter().filter(|(_, tail)| is_of(tail)).map(|(slot, _)| slot).collect()
     }
 }

@@ -11,7 +11,7 @@ use std::{
 use tracing::{debug, info, warn};
 
 use super::{
-    FileSource,
+    Claim, FileSource,
     bookmark::FilePosition,
     disk::{Extent, Handle, folder_of, path_in},
     globs::{Interest, Visit},
@@ -27,6 +27,9 @@ use super::{
 
 /// The globs are walked through this seldom where the kernel tells of changes.
 const IDLE_WALK: Duration = Duration::from_secs(60);
+
+/// How soon it is asked again whether a log is read.
+const UNDECIDED_LOOK: Duration = Duration::from_millis(200);
 
 /// Whether a file can be read now.
 #[derive(Debug)]
@@ -66,9 +69,7 @@ impl FileSource {
     /// Walks through the globs: finds new files, and files that are no longer where they were.
     pub fn walk(&mut self) {
         self.walks = self.walks.wrapping_add(1);
-        if let Some(containers) = &mut self.containers {
-            containers.look();
-        }
+        self.owners.iter_mut().for_each(|owners| owners.look());
         let (globs, disk) = (Arc::clone(&self.globs), Arc::clone(&self.disk));
         self.watch.begin();
         self.is_walking = true;
@@ -80,9 +81,7 @@ impl FileSource {
         for slot in missed {
             self.tails.set_present(slot, false);
         }
-        if let Some(containers) = &mut self.containers {
-            containers.looked();
-        }
+        self.owners.iter_mut().for_each(|owners| owners.looked());
         self.roots = self.roots_now();
         // From the end on, so that a slow walk leaves time for reading.
         self.next_check = Instant::now() + self.config.scan;
@@ -96,6 +95,7 @@ impl FileSource {
         let now = Instant::now();
         if self.next_walk > now && self.next_check <= now {
             self.next_check = now + self.config.scan;
+            self.tag_anew();
             if self.roots != self.roots_now() {
                 self.next_walk = now;
             }
@@ -132,15 +132,23 @@ impl FileSource {
         }
     }
 
-    /// A file came to a path and was gone before it was opened. Elsewhere than where a file is followed it was no
-    /// generation of a log.
+    /// A file came to a path and was gone before it was opened. Elsewhere than where a file is followed, or each name is
+    /// a container's log, it was no generation of a log.
     fn came_and_went(&mut self, path: &Path) {
         let tail = self.tails.by_path(PathKey::of(path)).and_then(|slot| self.tails.get(slot));
-        let Some(tail) = tail.filter(|tail| tail.path().as_ref() == path) else { return };
-        if tail.is_at_its_path(self.disk.as_ref()) {
-            let now_there = Missing::of_tail(tail);
-            self.tell_unseen(&now_there);
+        if let Some(tail) = tail.filter(|tail| tail.path().as_ref() == path) {
+            if tail.is_at_its_path(self.disk.as_ref()) {
+                let now_there = Missing::of_tail(tail);
+                self.tell_unseen(&now_there);
+            }
+        } else if self.leads_to(path) && self.is_owned(path) {
+            let never_there = FileId { device: 0, inode: 0, birth: 0 };
+            self.tell_unseen(&Missing::of_position(&FilePosition::start(never_there, path, 0)));
         }
+    }
+
+    fn leads_to(&self, path: &Path) -> bool {
+        path.file_name().is_some_and(|name| self.globs.lead_to(folder_of(path), name))
     }
 
     fn see_to_folder(&mut self, change: &Move) {
@@ -154,17 +162,16 @@ impl FileSource {
     }
 
     fn see_to_file(&mut self, change: &Move) {
-        if let (Some(to), Some(containers)) = (&change.to, &mut self.containers) {
-            containers.written(to);
+        if let Some(to) = &change.to {
+            self.owners.iter_mut().for_each(|owners| owners.written(to));
         }
-        let leads_to = |path: &Path| path.file_name().is_some_and(|name| self.globs.lead_to(folder_of(path), name));
         match &change.to {
-            Some(to) if leads_to(to) => {
+            Some(to) if self.leads_to(to) => {
                 self.find(to, to);
             }
             // It has been rotated out of the globs, perhaps before anybody looked.
             Some(to) => {
-                let is_wanted = leads_to(&change.first);
+                let is_wanted = self.leads_to(&change.first);
                 let known = self.disk.look(to).ok().flatten().and_then(|(id, _)| self.tails.by_id(id));
                 if known.is_some() || is_wanted {
                     let found = self.find(to, &change.first);
@@ -222,6 +229,17 @@ impl FileSource {
         }
     }
 
+    /// Asks again of which logs it was not known whether they are read.
+    pub fn try_undecided(&mut self) {
+        if self.undecided.is_empty() || self.next_decision > Instant::now() {
+            return;
+        }
+        self.next_decision = Instant::now() + UNDECIDED_LOOK;
+        for path in std::mem::take(&mut self.undecided) {
+            self.find(&path, &path);
+        }
+    }
+
     fn look_at(&mut self, path: &Path, named: &Path) -> io::Result<Option<Slot>> {
         let Some((id, extent)) = self.disk.look(path)? else { return Ok(None) };
         if let Some(slot) = self.tails.by_id(id) {
@@ -231,10 +249,17 @@ impl FileSource {
         if self.own_output.contains(&id) || self.copies.is_as_seen(id, extent) {
             return Ok(None);
         }
-        if self.is_left_out(path) {
-            // What the engine knows of a container may be written after its log was made.
-            self.walk_soon();
-            return Ok(None);
+        match self.claim(path) {
+            Claim::Wanted => {}
+            Claim::Unwanted => return Ok(None),
+            Claim::NotNow => {
+                self.walk_soon();
+                return Ok(None);
+            }
+            Claim::Undecided => {
+                self.undecided.insert(path.to_owned());
+                return Ok(None);
+            }
         }
         let Some((handle, id)) = self.disk.open(path)? else { return Ok(None) };
         if let Some(slot) = self.tails.by_id(id) {

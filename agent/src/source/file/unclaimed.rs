@@ -10,7 +10,7 @@ use std::{
 use tracing::{debug, info, warn};
 
 use super::{
-    FileSource,
+    Claim, FileSource,
     bookmark::{self, FilePosition, Stream},
     disk::folder_of,
     identity::FileId,
@@ -21,6 +21,8 @@ use crate::record::ReadTo;
 
 /// How often files are looked for again that have left the globs, or were not found at the start.
 const SEARCH: Duration = Duration::from_secs(10 * 60);
+/// The same for files of which it is not known yet whether they are read.
+const UNDECIDED_SEARCH: Duration = Duration::from_secs(2);
 /// Positions in a folder that has been away for so long are forgotten. A volume that comes back later than this is
 /// read from its start.
 const LONGEST_AWAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -117,6 +119,11 @@ impl AllUnclaimed {
         self.by_key.values().map(|unclaimed| &unclaimed.position)
     }
 
+    /// Those of files that stood in that folder.
+    pub fn beside<'a>(&'a self, folder: &'a Path) -> impl Iterator<Item = &'a FilePosition> {
+        self.iter().filter(move |position| folder_of(&position.path()) == folder)
+    }
+
     /// Takes all of them.
     pub fn take(&mut self) -> impl Iterator<Item = Unclaimed> + use<> {
         std::mem::take(self).by_key.into_values()
@@ -148,8 +155,7 @@ impl FileSource {
     fn finish(&mut self, unclaimed: Unclaimed) {
         let position = &unclaimed.position;
         match self.search(position) {
-            // Its container is not known yet, or is not wanted any more.
-            Ok(Some(Opened { path, .. })) if self.is_left_out(&path) => self.unclaimed.insert(unclaimed),
+            Ok(Some(Opened { path, .. })) if !self.is_claimed(&path) => self.unclaimed.insert(unclaimed),
             Ok(Some(opened)) => {
                 let has_more = opened.handle.extent().is_ok_and(|extent| extent.size > position.offset);
                 if has_more {
@@ -171,8 +177,9 @@ impl FileSource {
                     self.forget_moved(&missing);
                 }
             }
-            Err(_) if self.containers.as_ref().is_some_and(|all| all.is_removed(&position.path())) => {
-                self.forget_moved(&Missing::of_position(position));
+            Err(_) if self.owners.iter().any(|owners| owners.is_removed(&position.path())) => {
+                let missing = Missing::of_position(position);
+                if position.unread_bytes() > 0 { self.lose_known(&missing) } else { self.forget_moved(&missing) }
             }
             Err(error) => {
                 debug!(path = %position.path().display(), error = %error, "cannot look for a file read before");
@@ -185,6 +192,16 @@ impl FileSource {
                 }
             }
         }
+    }
+
+    /// Whether the file at that path is read. One of which that is not known yet is looked for again soon, since it may
+    /// be compressed or removed before long.
+    fn is_claimed(&mut self, path: &Path) -> bool {
+        let claim = self.claim(path);
+        if claim == Claim::Undecided {
+            self.next_search = self.next_search.min(Instant::now() + UNDECIDED_SEARCH);
+        }
+        claim == Claim::Wanted
     }
 
     /// The file of a position, wherever it is in its folder, if it is still the same.

@@ -21,7 +21,7 @@ fn truncate(path: &Path) {
 }
 
 /// Compresses a file as logrotate does: in its place.
-fn compress(path: &Path, ending: &str) {
+pub(super) fn compress(path: &Path, ending: &str) {
     let tool = match ending {
         "gz" => Command::new("gzip").arg(path).status(),
         _ => {
@@ -36,7 +36,7 @@ fn compress(path: &Path, ending: &str) {
 
 impl Reading {
     /// What was read of each stream, in the order of the alphabet.
-    fn sorted(&self) -> Vec<String> {
+    pub(super) fn sorted(&self) -> Vec<String> {
         let mut texts = self.texts();
         texts.sort();
         texts
