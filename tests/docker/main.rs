@@ -8,6 +8,7 @@ mod engine;
 mod faults;
 mod files;
 mod lines;
+mod lives;
 mod podman;
 mod restart;
 mod runs;

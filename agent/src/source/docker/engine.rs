@@ -15,9 +15,7 @@ use std::{
 use bollard::{
     API_DEFAULT_VERSION, Docker,
     errors::Error as EngineError,
-    models::{
-        ContainerInspectResponse, ContainerSummaryStateEnum, EventMessage, SystemVersion, SystemVersionComponents,
-    },
+    models::{ContainerInspectResponse, ContainerSummaryStateEnum, SystemVersion, SystemVersionComponents},
     query_parameters::{EventsOptions, ListContainersOptions},
 };
 use futures_util::{Stream, StreamExt};
@@ -27,10 +25,12 @@ use tokio::{net::UnixStream, time::timeout};
 use super::{
     ask::{self, NotAsked},
     body::{Body, Broken},
+    change::{Change, WANTED},
     frame::Framing,
     keeping::Keeping,
     life::Exit,
     log::Request,
+    stamp,
     tagging::Container,
 };
 use crate::record::UnixNanos;
@@ -96,21 +96,6 @@ pub(super) enum Activity {
     None,
     Running,
     Ended,
-}
-
-/// A change of a container.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Change {
-    pub id: String,
-    pub kind: ChangeKind,
-    pub time: UnixNanos,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ChangeKind {
-    Started,
-    Ended,
-    Removed,
 }
 
 /// A connection to an engine. Each request opens a socket of its own, so it survives the engine's restart.
@@ -195,18 +180,16 @@ impl Engine {
         }
     }
 
-    /// Starts and ends of containers from `since` on. Ends with the connection.
+    /// What happens to containers, from `since` on. Ends with the connection.
     pub(super) fn changes(&self, since: UnixNanos) -> impl Stream<Item = Result<Change, Failure>> + use<> {
-        // Podman filters by its own names, the last two, and then tells of the end by Docker's.
-        let events = vec!["start", "die", "destroy", "died", "remove"];
-        let filters = [("type", vec!["container"]), ("event", events)];
+        let filters = [("type", vec!["container"]), ("event", WANTED.to_vec())];
         let owned = |words: Vec<&str>| words.into_iter().map(str::to_owned).collect();
         let filters: HashMap<String, Vec<String>> =
             filters.into_iter().map(|(key, words)| (key.to_owned(), owned(words))).collect();
         let options = EventsOptions { since: Some(seconds(since)), filters: Some(filters), ..EventsOptions::default() };
         self.docker
             .events(Some(options))
-            .filter_map(|message| async { message.map(change).map_err(Failure::from_engine).transpose() })
+            .filter_map(|message| async { message.map(Change::of).map_err(Failure::from_engine).transpose() })
     }
 
     /// The newest entry of a container's logs.
@@ -300,9 +283,13 @@ fn container(id: &str, response: ContainerInspectResponse) -> Container {
     let name = response.name.unwrap_or_default();
     let moment = |text: Option<String>| text.filter(|text| !text.starts_with("0001-")).unwrap_or_default();
     let (started_at, finished_at) = (moment(state.started_at), moment(state.finished_at));
-    let is_over = state.running != Some(true) && !finished_at.is_empty();
-    let exit =
-        Exit { code: state.exit_code.unwrap_or_default(), is_oom_killed: state.oom_killed == Some(true), finished_at };
+    // One that is about to be started again counts as running.
+    let is_over = (state.running != Some(true) || state.restarting == Some(true)) && !finished_at.is_empty();
+    let exit = Exit {
+        code: state.exit_code.unwrap_or_default(),
+        is_oom_killed: state.oom_killed == Some(true),
+        finished: stamp::parse(finished_at.as_bytes()),
+    };
     Container {
         id: response.id.unwrap_or_else(|| id.to_owned()),
         name: name.strip_prefix('/').unwrap_or(&name).to_owned(),
@@ -314,15 +301,4 @@ fn container(id: &str, response: ContainerInspectResponse) -> Container {
         started_at,
         exit: is_over.then_some(exit),
     }
-}
-
-fn change(message: EventMessage) -> Option<Change> {
-    let kind = match message.action.as_deref()? {
-        "start" => ChangeKind::Started,
-        "die" => ChangeKind::Ended,
-        "destroy" | "remove" => ChangeKind::Removed,
-        _ => return None,
-    };
-    let time = message.time_nano.and_then(|time| u64::try_from(time).ok()).unwrap_or(0);
-    Some(Change { id: message.actor?.id?, kind, time })
 }
