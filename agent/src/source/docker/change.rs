@@ -7,10 +7,10 @@ use bollard::models::EventMessage;
 use super::{frame::Framing, tagging::Container};
 use crate::record::UnixNanos;
 
-/// The events that are asked for. With `health_status` among them the engine compares beginnings. Podman filters by its
-/// own names, the last two, and then tells of the end by Docker's.
+/// The events that are asked for. With `health_status` among them the engine compares beginnings. Podman has other names
+/// for two of them in its filter, and tells of the first of those by Docker's.
 ///
-/// Source: moby `daemon/events/filter.go`.
+/// Source: moby `daemon/events/filter.go`; podman `libpod/events/config.go`.
 pub(super) const WANTED: [&str; 7] = ["start", "die", "destroy", "oom", "health_status", "died", "remove"];
 
 /// A change of a container.
@@ -96,6 +96,7 @@ mod tests {
             ("start", Some(ChangeKind::Started)),
             ("die", Some(ChangeKind::Ended { exit_code: Some(137) })),
             ("destroy", Some(ChangeKind::Removed)),
+            ("remove", Some(ChangeKind::Removed)),
             ("oom", Some(ChangeKind::OutOfMemory)),
             ("health_status: healthy", Some(ChangeKind::Health(Condition::Healthy))),
             ("health_status: unhealthy", Some(ChangeKind::Health(Condition::Unhealthy))),

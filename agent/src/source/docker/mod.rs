@@ -1,10 +1,10 @@
 //! Containers of a Docker engine.
 //!
 //! The [`fleet`] finds containers and gives each a [`reader`]. A reader asks the [`engine`] for the container's logs,
-//! whose [`body`] is read at a [`pace`]; [`frame`] decodes it into entries; [`log`] decides which of them are new and makes chunks of those. Where
-//! reading has to go on is a [`place`], found again by content through a [`ring`]. Where the engine's own [`files`] can
-//! be read, the file source follows those instead. A [`life`] tells a run of the starts and ends of its container, and
-//! [`fates`] are what is known of those that were removed.
+//! whose [`body`] is read at a [`pace`]; [`frame`] decodes it into entries; [`log`] decides which of them are new and
+//! makes chunks of those. Where reading has to go on is a [`place`], found again by content through a [`ring`]. Where the
+//! engine's own [`files`] can be read, the file source follows those instead. A [`life`] tells a run of the starts and
+//! ends of its container, and [`fates`] are what is known of those that were removed.
 
 mod ask;
 mod backoff;
