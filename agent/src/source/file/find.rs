@@ -126,8 +126,13 @@ impl FileSource {
             }
         }
         for change in &changes {
-            if change.from.is_none() && change.to.is_none() && !change.is_folder {
-                self.came_and_went(&change.first);
+            if change.from.is_some() || change.to.is_some() {
+                continue;
+            }
+            match &self.containers {
+                Some(containers) if change.is_folder => containers.came_and_went(&change.first),
+                _ if change.is_folder => {}
+                _ => self.came_and_went(&change.first),
             }
         }
     }

@@ -74,8 +74,12 @@ impl FileSource {
     /// What the lines of a file are tagged with, and what is wrapped around them.
     pub fn tagged(&mut self, path: &Path, named: &Path) -> (SourceKind, Format, docker::Tags) {
         let containers = self.containers.as_mut().filter(|containers| containers.has(named));
-        match containers.and_then(|containers| containers.tags(named)) {
-            Some(tags) => (SourceKind::Docker, Format::Docker, tags),
+        let container = containers.and_then(|containers| Some((containers.tags(named)?, containers)));
+        match container {
+            Some((tags, containers)) => {
+                containers.opened(named);
+                (SourceKind::Docker, Format::Docker, tags)
+            }
             None => (SourceKind::File, self.config.format, self.tags(path, named)),
         }
     }
