@@ -118,6 +118,13 @@ impl FilePosition {
         Self::decode(bytes)
     }
 
+    /// Says that the file of this place, of which nothing was given out, holds other bytes by now.
+    pub const fn leads_nowhere(&mut self) {
+        self.is_overwritten = true;
+        // What was seen of it was in the other file as well.
+        self.seen_size = 0;
+    }
+
     /// Which file it was.
     #[must_use]
     pub const fn id(&self) -> FileId {
@@ -129,6 +136,12 @@ impl FilePosition {
     pub fn stream(&self) -> Stream {
         let id = self.former.map_or(self.id(), |Former { device, inode, birth }| FileId { device, inode, birth });
         Stream { id, generation: self.generation, is_packed: self.is_packed }
+    }
+
+    /// Whether its bytes were those of another file.
+    #[must_use]
+    pub fn is_copy(&self) -> bool {
+        self.stream().id != self.id()
     }
 
     /// How many bytes were there and not given out.

@@ -253,7 +253,10 @@ impl FileSource {
             }
             info!(path = %path.display(), "file is not the one read before, reading it from its start");
             let missing = Missing::of_position(&position);
-            if !self.read_rest(&missing) && position.offset > 0 {
+            let is_elsewhere = self.goes_on_elsewhere(&position) || self.read_rest(&missing);
+            if is_elsewhere || position.offset == 0 {
+                self.forget_moved(&missing);
+            } else {
                 // Nobody has looked since it was read.
                 self.lose_known(&missing);
             }
