@@ -64,6 +64,8 @@ struct Known {
     exit: Option<Exit>,
     /// If it is wanted. Kept as they were first, whatever it is called since.
     read: Option<(Tags, Life)>,
+    /// Whether a log of it was opened.
+    is_opened: bool,
     is_removed: bool,
 }
 
@@ -157,6 +159,24 @@ impl Files {
         }
     }
 
+    /// A folder came to that path and was gone before anybody could look.
+    pub fn came_and_went(&self, path: &Path) {
+        if path.parent() == Some(&self.folder) {
+            // Where the engine can be asked, its events have told.
+            warn!(path = %path.display(), "a container came and went before its log could be opened");
+        }
+    }
+
+    /// The log at that path is open: all that it has will be read.
+    pub fn opened(&mut self, path: &Path) {
+        if let Some(id) = path.parent().and_then(name)
+            && let Some(known) = self.known.get_mut(id)
+        {
+            known.is_opened = true;
+            self.fates.read_from_files(id);
+        }
+    }
+
     /// What the lines of that log are tagged with. `None` if it is not wanted, or cannot be told yet.
     pub fn tags(&mut self, path: &Path) -> Option<Tags> {
         let id = name(path.parent()?)?;
@@ -199,11 +219,15 @@ impl Files {
         let now = self.context.clock.now();
         let Some(known) = self.known.get_mut(id) else { return Vec::new() };
         let exit = known.exit.clone().or_else(|| self.fates.exit(id));
-        let Some((_, life)) = &mut known.read else { return Vec::new() };
+        let Some((tags, life)) = &mut known.read else { return Vec::new() };
         if !known.is_removed {
             return life.ended(exit.as_ref(), now);
         }
-        let told = life.gone(exit.as_ref(), now);
+        let mut told = life.gone(exit.as_ref(), now);
+        // Of one that was not opened in time nothing was read. An engine that is heard is asked for it.
+        if !known.is_opened && self.fates.container(id).is_none() {
+            told.extend(life::cut_short(tags, exit.as_ref(), now));
+        }
         self.known.remove(id);
         told
     }
@@ -228,12 +252,13 @@ impl Files {
         } else if self.is_first_look && !self.config.read_exited && !self.read_before.contains(id) {
             self.ended_before.insert(id.to_owned());
         }
-        let mut read = self.known.remove(id).and_then(|known| known.read);
+        let former = self.known.remove(id);
+        let is_opened = former.as_ref().is_some_and(|known| known.is_opened);
+        let mut read = former.and_then(|known| known.read);
         if read.is_none() && container.is_wanted(&self.config, &self.own) && !self.ended_before.contains(id) {
             let tags = self.tagging.tags(&container);
             let told = self.context.positions.get(&life::key(id)).map(Vec::as_slice);
             let life = Life::new(id, tags.clone(), &self.tagging.run_id, told);
-            self.fates.read_from_files(id);
             read = Some((tags, life));
         }
         if let Some((_, life)) = &mut read {
@@ -241,7 +266,7 @@ impl Files {
             self.news.extend(told);
         }
         let Container { running, exit, .. } = container;
-        self.known.insert(id.to_owned(), Known { written, running, exit, read, is_removed: false });
+        self.known.insert(id.to_owned(), Known { written, running, exit, read, is_opened, is_removed: false });
     }
 }
 

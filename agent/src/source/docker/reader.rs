@@ -94,6 +94,8 @@ pub(super) struct Remains {
     life: Box<Life>,
     started_at: String,
     progress: Progress,
+    /// When the engine began to answer the last connection.
+    opened: UnixNanos,
 }
 
 impl Remains {
@@ -194,7 +196,7 @@ impl Reader {
         let Some((container, keeping)) = self.engine.inspect(&self.id).await? else {
             return Ok(Step::Leave(Outcome::Removed));
         };
-        let Remains { log, life, started_at, progress } = match current {
+        let Remains { log, life, started_at, progress, opened } = match current {
             Some(remains) => remains,
             None => match self.first_seen(&container, &keeping) {
                 Ok(remains) => current.insert(remains),
@@ -219,7 +221,7 @@ impl Reader {
         }
         let follow = container.running && !last_chance;
         let sent = log.sent();
-        let ending = self.connection(&container, log, follow).await;
+        let ending = self.connection(&container, log, follow, opened).await;
         log.flush();
         if hand_over(log, &self.shared.context).await.is_err() {
             return Ok(Step::Leave(Outcome::Stopped));
@@ -273,7 +275,14 @@ impl Reader {
         let is_told = remains.progress == Progress::Complete && !remains.life.is_open();
         let exit = if is_told { None } else { fates.last_exit(&self.id, started).await };
         let now = context.clock.now();
-        if remains.progress == Progress::Reading {
+        // Of a container that is being removed the engine may send nothing, as if there were nothing.
+        let was_followed = exit.as_ref().and_then(|exit| exit.finished).is_some_and(|ended| ended > remains.opened);
+        let is_read = match remains.progress {
+            Progress::Reading => false,
+            Progress::CaughtUp => was_followed,
+            Progress::Complete => true,
+        };
+        if !is_read {
             warn!(container = %self.id, "container was removed before its logs were read to the end");
             let gap = life::cut_short(remains.log.tags(), exit.as_ref(), now);
             remains.log.outgoing().extend(gap);
@@ -337,10 +346,10 @@ impl Reader {
         }
         let log = Log::new(&self.id, self.engine.make(), container.framing, tags, Arc::clone(&context.ledger), stored);
         let started_at = container.started_at.clone();
-        Ok(Remains { log: Box::new(log), life: Box::new(life), started_at, progress: Progress::Reading })
+        Ok(Remains { log: Box::new(log), life: Box::new(life), started_at, progress: Progress::Reading, opened: 0 })
     }
 
-    async fn connection(&self, container: &Container, log: &mut Log, follow: bool) -> Ending {
+    async fn connection(&self, container: &Container, log: &mut Log, follow: bool, opened: &mut UnixNanos) -> Ending {
         let context = &self.shared.context;
         let mut stop = context.stop.clone();
         let request = log.begin(follow, context.clock.now());
@@ -349,6 +358,7 @@ impl Reader {
             Ok(body) => body,
             Err(error) => return Ending::Broken(error.into()),
         };
+        *opened = context.clock.now();
         let mut decoder = Decoder::new(container.framing, request.seams);
         let mut pace = Pace::new();
         loop {

@@ -126,7 +126,12 @@ impl FileSource {
             }
         }
         for change in &changes {
-            if change.from.is_none() && change.to.is_none() && !change.is_folder {
+            if change.from.is_some() || change.to.is_some() {
+                continue;
+            }
+            if change.is_folder {
+                self.owners.iter().for_each(|owners| owners.came_and_went(&change.first));
+            } else {
                 self.came_and_went(&change.first);
             }
         }

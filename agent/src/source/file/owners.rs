@@ -38,6 +38,10 @@ pub trait Owners: Send {
     fn is_removed(&self, path: &Path) -> bool;
     /// Notes that the log at that path was read before this process.
     fn was_read(&mut self, _: &Path) {}
+    /// The log at that path is open: all that it has will be read.
+    fn opened(&mut self, _: &Path) {}
+    /// A folder came to that path and was gone before anybody could look.
+    fn came_and_went(&self, _: &Path) {}
     /// What stands at that path, which may be what is known of one of them, has been written.
     fn written(&mut self, _: &Path) {}
     /// What is to be told of them.
@@ -105,6 +109,14 @@ impl Owners for docker::Files {
 
     fn was_read(&mut self, path: &Path) {
         Self::was_read(self, path);
+    }
+
+    fn opened(&mut self, path: &Path) {
+        Self::opened(self, path);
+    }
+
+    fn came_and_went(&self, path: &Path) {
+        Self::came_and_went(self, path);
     }
 
     fn written(&mut self, path: &Path) {

@@ -90,8 +90,11 @@ impl FileSource {
     /// What the lines of a file are tagged with, and what is wrapped around them.
     pub fn tagged(&mut self, path: &Path, named: &Path) -> (SourceKind, Format, Tags) {
         let owners = self.owners.iter_mut().find(|owners| owners.has(named));
-        match owners.and_then(|owners| Some((owners.kind(), owners.format(), owners.tags(named)?))) {
-            Some(tagged) => tagged,
+        match owners.and_then(|owners| Some((owners.tags(named)?, owners))) {
+            Some((tags, owners)) => {
+                owners.opened(named);
+                (owners.kind(), owners.format(), tags)
+            }
             None => (SourceKind::File, self.config.format, self.tags(path, named)),
         }
     }

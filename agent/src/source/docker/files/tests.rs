@@ -167,6 +167,7 @@ fn a_container_that_is_removed_is_ended_and_forgotten() {
     let mut files = files(&config, &BTreeMap::new());
     let log = write(folder.path(), "a", true, &json!({"runlog.run-id": "r"}));
     assert!(files.tags(&log).is_some());
+    files.opened(&log);
     let started = files.news();
     fs::remove_dir_all(log.parent().unwrap()).unwrap();
     files.look();
@@ -180,4 +181,17 @@ fn a_container_that_is_removed_is_ended_and_forgotten() {
     let mut files = super::tests::files(&config, &BTreeMap::from([(life::key("a"), stored)]));
     files.look();
     assert_eq!(names(&files.news()), ["runlog.gap", "ml.run.end"]);
+}
+
+#[test]
+fn d12_a_container_whose_log_is_gone_before_it_is_opened_is_a_gap() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(folder.path(), true);
+    let mut files = files(&config, &BTreeMap::new());
+    let log = write(folder.path(), "a", true, &json!({"runlog.run-id": "r"}));
+    assert!(files.tags(&log).is_some());
+    fs::remove_dir_all(log.parent().unwrap()).unwrap();
+    files.look();
+    assert_eq!(names(&files.ended("a")), ["ml.run.end", "runlog.gap"]);
+    assert!(!files.fates.is_read_from_files("a"), "so that who can ask the engine tells of it");
 }
