@@ -27,7 +27,7 @@ use crate::{
     record::Severity,
     run::RunId,
     serve,
-    source::{docker, file, otlp, process},
+    source::{docker, file, journal, otlp, process},
     telemetry,
 };
 
@@ -56,6 +56,8 @@ pub struct Settings {
     pub docker: docker::Config,
     /// Programs that send OTLP.
     pub otlp: otlp::Config,
+    /// The journal of systemd.
+    pub journal: journal::Config,
     /// The process that `runlog exec` wraps.
     pub process: process::Config,
     /// How lines are cut.

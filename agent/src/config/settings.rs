@@ -17,7 +17,7 @@ use crate::{
     record::{Format, Severity},
     run::RunId,
     serve,
-    source::{docker, file, otlp, process},
+    source::{docker, file, journal, otlp, process},
     telemetry,
 };
 
@@ -59,6 +59,10 @@ pub(super) fn compose(reader: &mut Reader, standard: &Standard) -> Settings {
         listen: reader.read("otlp.listen", receivers),
         max_request_bytes: bytes(reader, "otlp.max_request_bytes", 64 * KIB, 64 * MIB),
     };
+    let journal = journal::Config {
+        units: reader.read("journal.units", units),
+        directory: reader.read("journal.directory", values::path),
+    };
     let process = process::Config {
         max_wait: reader.read("process.max_wait", |v| values::duration(v, &(Duration::ZERO..=HOUR))),
     };
@@ -88,6 +92,7 @@ pub(super) fn compose(reader: &mut Reader, standard: &Standard) -> Settings {
         file,
         docker,
         otlp,
+        journal,
         process,
         parse,
         batch,
@@ -181,6 +186,16 @@ fn labels(value: &Value) -> Result<Vec<docker::Label>, Rejected> {
         Ok(docker::Label { key, value })
     };
     values::list(value)?.into_iter().map(label).collect()
+}
+
+fn units(value: &Value) -> Result<Vec<journal::Unit>, Rejected> {
+    let unit = |name: String| {
+        let rejected = |error| {
+            Rejected::new(format!("holds {name}, which is not a glob: {error}"), "use names with *, ? and [a-z]")
+        };
+        journal::Unit::named(&name).map_err(rejected)
+    };
+    values::list(value)?.into_iter().map(unit).collect()
 }
 
 fn queue(reader: &mut Reader) -> queue::Config {

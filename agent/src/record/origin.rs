@@ -21,6 +21,8 @@ pub enum SourceKind {
     Process,
     /// A program that sends OTLP.
     Otlp,
+    /// The journal of systemd.
+    Journal,
 }
 
 impl SourceKind {
@@ -32,6 +34,7 @@ impl SourceKind {
             Self::Docker => "docker",
             Self::Process => "process",
             Self::Otlp => "otlp",
+            Self::Journal => "journal",
         }
     }
 }

@@ -5,7 +5,6 @@
 //! reading has to go on is a [`place`], found again by content through a [`ring`]. Where the engine's own [`files`] can
 //! be read, the file source follows those instead.
 
-mod backoff;
 mod config;
 mod engine;
 mod files;
@@ -30,7 +29,10 @@ pub use tagging::{Tagging, Tags};
 
 use tokio::sync::watch;
 
-use crate::{config::Switch, source::Context};
+use crate::{
+    config::Switch,
+    source::{Context, backoff},
+};
 
 use self::{
     fleet::Fleet,
