@@ -1,4 +1,4 @@
-//! One of the two outputs: shown as it comes, and collected.
+//! One stream that cannot be read again, such as an output of the process: shown as it comes, and collected.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -33,13 +33,15 @@ const PIPE_BYTES: usize = 1 << 20;
 /// When the process ended; `None` as long as it runs.
 pub type Exited = watch::Receiver<Option<Instant>>;
 
-/// Which output.
+/// Which stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Name {
     /// Standard output.
     Stdout,
     /// Standard error.
     Stderr,
+    /// Somebody's output that comes in as our standard input.
+    Stdin,
 }
 
 impl Name {
@@ -47,6 +49,7 @@ impl Name {
         match self {
             Self::Stdout => "stdout",
             Self::Stderr => "stderr",
+            Self::Stdin => "stdin",
         }
     }
 }
@@ -72,7 +75,10 @@ impl Output {
     pub fn new(name: Name, tagging: &Tagging, context: &Context, max_wait: Duration) -> Self {
         let tally = context.ledger.open(SourceKind::Process, name.as_str());
         let mut attributes = tagging.attributes.clone();
-        record_attribute(&mut attributes, "log.iostream", Value::String(name.as_str()));
+        // What was whose output before a pipe nobody tells.
+        if name != Name::Stdin {
+            record_attribute(&mut attributes, "log.iostream", Value::String(name.as_str()));
+        }
         let origin = origin(tagging, attributes.clone(), name.as_str(), Arc::clone(&tally));
         Self {
             name,
@@ -136,7 +142,13 @@ impl Output {
     }
 
     fn leave(&self) {
-        warn!(output = self.name.as_str(), "a child of the process still holds its output open, not waiting for it");
+        match self.name {
+            Name::Stdin => warn!("standard input is still open, not waiting for its end"),
+            Name::Stdout | Name::Stderr => {
+                let output = self.name.as_str();
+                warn!(output, "a child of the process still holds its output open, not waiting for it");
+            }
+        }
     }
 
     async fn collect(&mut self, bytes: &[u8]) {
