@@ -66,6 +66,8 @@ pub struct Output {
     at: u64,
     /// A stream that ended in a loss and has not been closed for want of room.
     torn: Option<Arc<Origin>>,
+    /// Whether what was dropped last broke off inside a line, whose rest is no line either.
+    is_inside_lost_line: bool,
     /// Whether the pipeline has ended before the process.
     is_deserted: bool,
 }
@@ -90,6 +92,7 @@ impl Output {
             origin,
             at: 0,
             torn: None,
+            is_inside_lost_line: false,
             is_deserted: false,
         }
     }
@@ -137,6 +140,7 @@ impl Output {
                 }
             }
         }
+        self.end_loss();
         self.close(Arc::clone(&self.origin)).await;
         self.context.ledger.close(&self.tally);
     }
@@ -165,6 +169,7 @@ impl Output {
         match self.context.intake.offer(chunk, self.max_wait).await {
             Ok(Offer::Taken) => {
                 self.at += bytes.len() as u64;
+                self.end_loss();
                 if let Some(torn) = self.torn.take() {
                     self.close(torn).await;
                 }
@@ -181,9 +186,10 @@ impl Output {
 
     /// What follows a hole is another stream, so that no line is glued together across it.
     fn lose(&mut self, bytes: &[u8]) {
-        let lines = memchr::memchr_iter(b'\n', bytes).count().max(1);
-        let before = self.tally.lines_lost.fetch_add(lines as u64, Ordering::Relaxed);
-        self.tally.bytes_lost.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        let lines = memchr::memchr_iter(b'\n', bytes).count();
+        self.is_inside_lost_line = !bytes.ends_with(b"\n");
+        self.tally.lines_lost.fetch_add(lines as u64, Ordering::Relaxed);
+        let before = self.tally.bytes_lost.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         if before == 0 {
             warn!(
                 output = self.name.as_str(),
@@ -195,6 +201,12 @@ impl Output {
             self.torn = Some(std::mem::replace(&mut self.origin, next));
             self.at = 0;
         }
+    }
+
+    /// Counts the line in whose midst a loss has ended.
+    fn end_loss(&mut self) {
+        let lines = u64::from(std::mem::take(&mut self.is_inside_lost_line));
+        self.tally.lines_lost.fetch_add(lines, Ordering::Relaxed);
     }
 
     async fn close(&self, origin: Arc<Origin>) {
