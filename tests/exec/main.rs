@@ -3,8 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests speak by panicking")]
 
 mod destination;
+mod memory;
 mod output;
 mod process;
+mod stdin;
+mod stopping;
+mod terminal;
 
 use runlog_tests::State;
 

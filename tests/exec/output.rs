@@ -34,7 +34,7 @@ fn binary_output_is_kept_readable_and_stops_nothing() {
 }
 
 #[test]
-fn two_big_outputs_at_once_are_shown_and_kept_whole() {
+fn p4_two_big_outputs_at_once_are_shown_and_kept_whole_each_in_its_order() {
     const COUNT: usize = 100_000;
     let state = State::new();
     let expected = |word: &str| (1..=COUNT).map(|i| format!("{word} {i}")).collect::<Vec<_>>();

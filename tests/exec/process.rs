@@ -17,7 +17,7 @@ fn code(state: &State, command: &[&str]) -> Option<i32> {
 }
 
 #[test]
-fn the_exit_code_is_the_programs() {
+fn p5_the_exit_code_is_the_programs() {
     let state = State::new();
     let plain = state.path("not-executable");
     fs::write(&plain, "#!/bin/sh\n").unwrap();
@@ -48,7 +48,7 @@ fn s5_what_a_killed_program_printed_is_kept_and_how_it_ended_recorded() {
     assert!(printed(&state, "r", "stdout") == lines);
     assert_eq!(printed(&state, "r", "stderr"), ["last words"]);
     let end = state.lines("r").into_iter().find(|line| line.text("event_name") == "ml.run.end").unwrap();
-    assert_eq!((end.body(), end.attribute("process.exit.code")), ("run r ended by signal 9", "137"));
+    assert_eq!((end.body(), end.attribute("process.exit.code")), ("run r was ended by SIGKILL", "137"));
 }
 
 #[test]
@@ -80,7 +80,8 @@ fn how_the_run_ended_is_recorded() {
     assert_eq!(told("fine"), ("success".to_owned(), "0".to_owned()));
     assert_eq!(told("failed"), ("failure".to_owned(), "3".to_owned()));
     assert_eq!(told("killed"), ("failure".to_owned(), "137".to_owned()));
-    assert_eq!(end("killed").body(), "run killed ended by signal 9");
+    assert_eq!(end("killed").attribute("runlog.exit.signal"), "SIGKILL");
+    assert_eq!(end("killed").body(), "run killed was ended by SIGKILL");
 }
 
 #[test]
@@ -93,7 +94,7 @@ fn a_program_that_cannot_be_started_leaves_one_clear_message() {
 }
 
 #[test]
-fn s2_signals_reach_the_program() {
+fn p5_s2_signals_reach_the_program() {
     let state = State::new();
     for signal in ["TERM", "INT", "HUP", "QUIT", "USR1", "USR2"] {
         // `wait` is what a trap interrupts at once.
@@ -149,7 +150,7 @@ fn stdin_is_the_programs_own() {
 }
 
 #[test]
-fn a_grandchild_that_keeps_the_output_open_does_not_hold_the_end() {
+fn p3_a_grandchild_that_keeps_the_output_open_does_not_hold_the_end() {
     let state = State::new();
     let script = "sleep 300 & echo $!; printf begun; exit 4";
     let output = state.run(&["exec", "--run-id", "r", "--", "sh", "-c", script]);
@@ -186,12 +187,12 @@ fn two_programs_at_once_share_a_state_directory() {
     assert_eq!(fs::read_dir(state.dir().join("exec")).unwrap().count(), 0, "a queue is left behind");
 }
 
-fn started(mut command: Command) -> (Child, Lines) {
+pub fn started(mut command: Command) -> (Child, Lines) {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let lines = Lines::of(child.stdout.take().unwrap());
     (child, lines)
 }
 
-fn send(signal: &str, pid: u32) {
+pub fn send(signal: &str, pid: u32) {
     assert!(Command::new("kill").args([&format!("-{signal}"), &pid.to_string()]).status().unwrap().success());
 }

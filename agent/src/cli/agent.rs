@@ -65,7 +65,9 @@ pub async fn run(settings: &Settings, input: &Input) -> Result<Exit, Failure> {
     let vitals = AgentVitals::new(started, &pipeline, Some(health), Some(trouble), watchdog.verdict().clone());
     let server = serve(settings, &state, Parts { store: reader, vitals: Arc::new(vitals), receiver: None }).await?;
     let page = server.as_ref().map(|server| server.address.clone());
-    let sources = sources::start(settings, &state, &run, &pipeline, health_sender, trouble_sender);
+    // What systemd calls this start of its unit, if it has started us.
+    let invocation_id = input.environment.get("INVOCATION_ID").cloned();
+    let sources = sources::start(settings, &state, &run, &pipeline, health_sender, trouble_sender, invocation_id);
     let (queue, linger, exec_dir) = (settings.queue.clone(), settings.batch.linger, state.exec_dir());
     let adopting = tokio::spawn(async move { adopt_left_behind(&exec_dir, &queue, &left_behind, linger, None).await });
 

@@ -4,7 +4,7 @@ use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::Flag;
+use crate::{config::Flag, source::process::SESSION};
 
 use super::{logs::LogsArgs, runs::RunsArgs, status::StatusArgs};
 
@@ -24,7 +24,16 @@ Exit codes: 0 all delivered, 1 the command failed, 64 settings, 70 a bug, 74 the
 const EXEC_EXAMPLES: &str = "\
 Examples:
   runlog exec -- python train.py --lr 0.1
-  runlog exec --run-id ridge-1 --experiment diabetes --level debug -- python train.py";
+  runlog exec --run-id ridge-1 --experiment diabetes --level debug -- python train.py
+  runlog exec --pty -- python train.py     with the progress bars and colours of a terminal";
+
+const STDIN_EXAMPLES: &str = "\
+Examples:
+  python train.py 2>&1 | runlog stdin
+  zcat old.log.gz | runlog stdin --quiet --run-id ridge-0
+
+The exit code of what writes is not seen here, and what is in the pipe when runlog is killed is lost:
+`runlog exec -- python train.py` has neither flaw.";
 
 const LOGS_EXAMPLES: &str = "\
 Examples:
@@ -130,6 +139,16 @@ pub enum Command {
     /// Run a program and collect what it prints; ends with its exit code
     #[command(after_help = EXEC_EXAMPLES)]
     Exec(ExecArgs),
+    /// Collect what is piped in until its end, and show it
+    #[command(after_help = STDIN_EXAMPLES)]
+    Stdin(StdinArgs),
+    /// Become a program that leads the session of a terminal, for `exec --pty`
+    #[command(name = SESSION, hide = true)]
+    LeadSession {
+        /// The program and its arguments
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<OsString>,
+    },
     /// Serve the embedded store alone: page, API, and OTLP/HTTP logs from other agents
     Serve(SettingsArgs),
     /// Try the settings, the rights and the destination
@@ -154,9 +173,23 @@ pub struct ExecArgs {
     /// Do not tell about the run at its end
     #[arg(long, short)]
     pub quiet: bool,
+    /// Give the program a terminal, on which stdout and stderr are one, in place of a pipe for each
+    #[arg(long, short = 't')]
+    pub pty: bool,
     /// The program and its arguments
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
+    // Last, because its heading goes on to what follows.
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+}
+
+/// `runlog stdin`
+#[derive(Debug, Args)]
+pub struct StdinArgs {
+    /// Show nothing: neither the lines nor what came of the run
+    #[arg(long, short)]
+    pub quiet: bool,
     // Last, because its heading goes on to what follows.
     #[command(flatten)]
     pub settings: SettingsArgs,

@@ -12,8 +12,10 @@ pub mod runs;
 mod serve;
 mod setup;
 mod signals;
+mod single;
 mod sources;
 pub mod status;
+mod stdin;
 mod table;
 mod terminal;
 #[cfg(test)]
@@ -84,6 +86,12 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
             let settings = setup::begin(&input)?;
             in_runtime(exec::run(&settings, &input, &exec))
         }
+        Command::Stdin(stdin) => {
+            let input = setup::input(&[&before, &stdin.settings])?;
+            let settings = setup::begin(&input)?;
+            in_runtime(stdin::run(&settings, &input, &stdin))
+        }
+        Command::LeadSession { command } => Err(exec::lead_session(&command)),
         Command::Serve(settings) => {
             let settings = setup::begin(&setup::input(&[&before, &settings])?)?;
             in_runtime(serve::run(&settings))

@@ -13,7 +13,7 @@ use crate::{
     config::{Settings, Switch},
     pipeline::Pipeline,
     run,
-    source::{docker, file, kubernetes, otlp},
+    source::{docker, file, journal, kubernetes, otlp},
 };
 
 use super::setup::{Run, State};
@@ -40,11 +40,13 @@ pub fn start(
     pipeline: &Pipeline,
     health: watch::Sender<docker::Health>,
     trouble: watch::Sender<otlp::Trouble>,
+    invocation_id: Option<String>,
 ) -> Sources {
     let mut sources = Vec::new();
     let is_receiving = !settings.otlp.listen.is_empty();
     let has_files = !settings.file.paths.is_empty() || settings.kubernetes.logs.is_some();
-    if !has_files && settings.docker.collect == Switch::Off && !is_receiving {
+    let has_journal = !settings.journal.units.is_empty();
+    if !has_files && settings.docker.collect == Switch::Off && !is_receiving && !has_journal {
         warn!("there is nothing to collect; set RUNLOG_FILES to paths or globs, or RUNLOG_DOCKER_COLLECT=auto");
     }
     let containers = docker::Tagging {
@@ -109,6 +111,19 @@ pub fn start(
         let tagging = otlp::Tagging { resource, level: settings.level };
         sources.push(tokio::spawn(pipeline.keeper().keep("source.otlp", move |context| {
             tokio::spawn(otlp::collect(config.clone(), context, tagging.clone(), trouble.clone()))
+        })));
+    }
+    if has_journal {
+        let config = settings.journal.clone();
+        let tagging = journal::Tagging {
+            run_id: run.id.clone(),
+            identity: run.identity.clone(),
+            facts: run.facts.clone(),
+            level: settings.level,
+        };
+        let others = journal::Others { invocation_id, are_containers_read: collects };
+        sources.push(tokio::spawn(pipeline.keeper().keep("source.journal", move |context| {
+            tokio::spawn(journal::collect(config.clone(), context, tagging.clone(), others.clone()))
         })));
     }
     Sources(sources)

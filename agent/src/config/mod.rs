@@ -27,7 +27,7 @@ use crate::{
     record::Severity,
     run::RunId,
     serve,
-    source::{docker, file, kubernetes, otlp, process},
+    source::{docker, file, journal, kubernetes, otlp, process},
     telemetry,
 };
 
@@ -58,6 +58,8 @@ pub struct Settings {
     pub kubernetes: kubernetes::Config,
     /// Programs that send OTLP.
     pub otlp: otlp::Config,
+    /// The journal of systemd.
+    pub journal: journal::Config,
     /// The process that `runlog exec` wraps.
     pub process: process::Config,
     /// How lines are cut.

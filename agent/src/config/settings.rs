@@ -17,7 +17,7 @@ use crate::{
     record::{Format, Severity},
     run::RunId,
     serve,
-    source::{docker, file, kubernetes, otlp, process},
+    source::{docker, file, journal, kubernetes, otlp, process},
     telemetry,
 };
 
@@ -62,6 +62,10 @@ pub(super) fn compose(reader: &mut Reader, standard: &Standard) -> Settings {
         listen: reader.read("otlp.listen", receivers),
         max_request_bytes: bytes(reader, "otlp.max_request_bytes", 64 * KIB, 64 * MIB),
     };
+    let journal = journal::Config {
+        units: reader.read("journal.units", units),
+        directory: reader.read("journal.directory", values::path),
+    };
     let process = process::Config {
         max_wait: reader.read("process.max_wait", |v| values::duration(v, &(Duration::ZERO..=HOUR))),
     };
@@ -92,6 +96,7 @@ pub(super) fn compose(reader: &mut Reader, standard: &Standard) -> Settings {
         docker,
         kubernetes,
         otlp,
+        journal,
         process,
         parse,
         batch,
@@ -212,6 +217,16 @@ fn list_of_pods(value: &Value) -> Result<Option<url::Url>, Rejected> {
     let remedy =
         "write https://kubernetes.default.svc/api/v1/pods?fieldSelector=spec.nodeName=NAME or https://IP:10250/pods";
     url.map(Some).ok_or_else(|| Rejected::new("is not a URL", remedy))
+}
+
+fn units(value: &Value) -> Result<Vec<journal::Unit>, Rejected> {
+    let unit = |name: String| {
+        let rejected = |error| {
+            Rejected::new(format!("holds {name}, which is not a glob: {error}"), "use names with *, ? and [a-z]")
+        };
+        journal::Unit::named(&name).map_err(rejected)
+    };
+    values::list(value)?.into_iter().map(unit).collect()
 }
 
 fn queue(reader: &mut Reader) -> queue::Config {

@@ -239,6 +239,16 @@ fn the_docker_host_is_a_unix_socket() {
 }
 
 #[test]
+fn the_journal_is_collected_of_the_units_that_are_named() {
+    assert_eq!(from(&[]).settings.journal, journal::Config { units: Vec::new(), directory: None });
+    let named = from(&[("RUNLOG_JOURNAL_UNITS", "train, gpu@*.service,all"), ("RUNLOG_JOURNAL_DIRECTORY", "/j")]);
+    let units = ["train.service", "gpu@*.service", "all"].map(|name| journal::Unit::named(name).unwrap()).to_vec();
+    assert_eq!(named.settings.journal, journal::Config { units, directory: Some("/j".into()) });
+    let told = faults(&[("RUNLOG_JOURNAL_UNITS", "a[")]).to_string();
+    assert!(told.contains("RUNLOG_JOURNAL_UNITS=a[ holds a[, which is not a glob"), "{told}");
+}
+
+#[test]
 fn the_engines_files_are_read_where_it_is_said_where_they_are() {
     assert_eq!(from(&[]).settings.docker.files, None);
     let folder = "/var/lib/docker/containers";

@@ -62,6 +62,8 @@ pub struct Shared {
 pub struct Destination<B, D> {
     backlog: B,
     way: Way<D>,
+    /// What waited before this process brought anything.
+    left_bytes: u64,
 }
 
 /// Why a destination's task ended.
@@ -76,7 +78,8 @@ pub enum Ended {
 impl<B: Backlog, D: Deliver> Destination<B, D> {
     /// Prepares a destination; nothing is sent before [`Destination::run`]. `random` spreads the pauses.
     pub fn new(route: Route, backlog: B, deliver: D, shared: Shared, random: fastrand::Rng) -> Self {
-        Self { backlog, way: Way::new(route, deliver, shared, random) }
+        let left_bytes = backlog.waiting_bytes();
+        Self { backlog, way: Way::new(route, deliver, shared, random), left_bytes }
     }
 
     /// Delivers until the backlog ends, or until the deadline that appears in `stop`.
@@ -84,10 +87,9 @@ impl<B: Backlog, D: Deliver> Destination<B, D> {
     /// A deadline says that runlog is stopping: pauses become short. A later deadline replaces an earlier one.
     /// At the deadline requests under way are abandoned and their batches not acknowledged.
     pub async fn run(mut self, stop: watch::Receiver<Option<Instant>>) -> Ended {
-        let waiting_bytes = self.backlog.waiting_bytes();
-        if waiting_bytes > 0 {
+        if self.left_bytes > 0 {
             // What waits follows the destination's name, so another endpoint gets what was meant for the one before.
-            let (waiting, address) = (size(waiting_bytes), self.way.deliver.address());
+            let (waiting, address) = (size(self.left_bytes), self.way.deliver.address());
             info!(destination = %self.way.route.name, "{waiting} waits in the queue and goes to {address}");
         }
         let deadline = passed(stop.clone());
@@ -100,7 +102,7 @@ impl<B: Backlog, D: Deliver> Destination<B, D> {
 
     /// Ends when the backlog ends.
     async fn deliver_all(&mut self, stop: &watch::Receiver<Option<Instant>>) {
-        let Self { backlog, way } = self;
+        let Self { backlog, way, .. } = self;
         let mut room_changes = way.gate.room_changes();
         // Gives back in the order in which batches were taken, so that no batch is acknowledged before those ahead.
         let mut under_way = FuturesOrdered::new();

@@ -242,7 +242,7 @@ pub(super) fn without_cr(line: &[u8]) -> &[u8] {
 }
 
 /// Where to cut so that no UTF-8 sequence is torn. Bytes that are not UTF-8 are cut where they end.
-fn floor_char_boundary(bytes: &[u8]) -> usize {
+pub(super) fn floor_char_boundary(bytes: &[u8]) -> usize {
     let length = bytes.len();
     for back in 1..=3.min(length.saturating_sub(1)) {
         let byte = bytes[length - back];

@@ -4,6 +4,7 @@
 
 mod frame;
 mod lines;
+mod parts;
 mod severity;
 mod text;
 mod time;
@@ -12,6 +13,7 @@ mod wrapped;
 
 pub use frame::{Framer, Line, Part};
 pub use lines::Lines;
+pub use parts::parts;
 pub use severity::{Found, detect};
 pub use text::{Readable, readable};
 pub use time::{LocalZone, timestamp};

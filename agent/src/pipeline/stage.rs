@@ -1,6 +1,7 @@
 //! Stages 2 to 5 on one thread: what comes through the door leaves as entries of the queue.
 
 mod accounts;
+mod entries;
 mod passing;
 
 use std::{
@@ -60,6 +61,7 @@ pub struct Stage {
     awaited: mpsc::Sender<Awaited>,
     held_up: HeldUp,
     passing: passing::Passing,
+    tracebacks: entries::Tracebacks,
     accounts: Accounts,
     /// Set when there is no more time to wait for room in the queue.
     gave_up: Arc<AtomicBool>,
@@ -84,6 +86,14 @@ struct Stream {
     /// When they came, by the clock and on the wall.
     since: Instant,
     observed: UnixNanos,
+}
+
+/// A line's level, the word for it, and who says so.
+#[derive(Clone, Copy)]
+struct Level<'a> {
+    severity: Severity,
+    text: Text<'a>,
+    logger: Text<'a>,
 }
 
 impl Stage {
@@ -111,6 +121,7 @@ impl Stage {
             awaited,
             held_up: HeldUp::default(),
             passing: passing::Passing::default(),
+            tracebacks: entries::Tracebacks::default(),
             accounts,
             gave_up,
             is_abandoned: false,
@@ -134,6 +145,7 @@ impl Stage {
             let deadline = self.batcher.next_due().unwrap_or_else(|| Instant::now() + IDLE);
             match outlet.receive(deadline) {
                 Received::Input(Input::Chunk(chunk)) => self.chunk(&chunk)?,
+                Received::Input(Input::Entries(entries)) => self.entries(&entries)?,
                 Received::Input(Input::Event(event)) => self.event(&event)?,
                 Received::Input(Input::Pushed(pushed)) => self.pushed(pushed)?,
                 Received::Input(Input::Settle(done)) => {
@@ -144,6 +156,7 @@ impl Stage {
                 Received::Nothing => {
                     self.batcher.forget_idle();
                     self.streams.retain(|_, stream| stream.origin.strong_count() > 0);
+                    self.tracebacks.forget_ended();
                 }
                 Received::Finished => break,
             }
@@ -266,7 +279,6 @@ impl Stage {
         severity: &mut Severity,
         slot: Slot,
     ) -> Option<Option<Slot>> {
-        let origin = &chunk.origin;
         let is_continued = line.part.is_some_and(|part| part.index > 0);
         let (found, severity_text, logger) = match detect(line.bytes) {
             _ if is_continued => (*severity, Text::EMPTY, Text::EMPTY),
@@ -278,7 +290,19 @@ impl Stage {
             None => (Severity::INFO, Text::EMPTY, Text::EMPTY),
         };
         *severity = found;
-        let severity = found;
+        self.write(&chunk.origin, chunk.observed, line, Level { severity: found, text: severity_text, logger }, slot)
+    }
+
+    /// The same for a line of which the level is known.
+    fn write(
+        &mut self,
+        origin: &Arc<Origin>,
+        observed: UnixNanos,
+        line: &Line<'_>,
+        level: Level<'_>,
+        slot: Slot,
+    ) -> Option<Option<Slot>> {
+        let Level { severity, text: severity_text, logger } = level;
         if !is_kept(severity, origin) {
             return None;
         }
@@ -288,11 +312,11 @@ impl Stage {
             _ if line.time != 0 => line.time,
             SourceKind::File | SourceKind::Kubernetes => timestamp(line.bytes, &mut self.zone).unwrap_or(0),
             // A pipe is read as it is written.
-            SourceKind::Docker | SourceKind::Process | SourceKind::Otlp => chunk.observed,
+            SourceKind::Docker | SourceKind::Process | SourceKind::Otlp | SourceKind::Journal => observed,
         };
         let fields = Fields {
             time,
-            observed: chunk.observed,
+            observed,
             severity,
             severity_text,
             body,
@@ -369,8 +393,10 @@ impl Stage {
             batch.positions.extend(further);
             match self.enqueue(&batch, receipts) {
                 Put::Queued => {}
-                // It will be counted when it is read again.
-                Put::Abandoned => return Ok(()),
+                Put::Abandoned => {
+                    abandon(&counted);
+                    return Ok(());
+                }
                 Put::Refused => {
                     counted.iter_mut().for_each(|(_, account)| account.lose_kept());
                     change = self.accounts.with(&run_id, &counted);
@@ -466,6 +492,13 @@ fn note(origin: &Origin, account: Account) -> Account {
     origin.tally.records_kept.fetch_add(account.records_kept, Ordering::Relaxed);
     let (lines_lost, bytes_lost) = origin.tally.newly_lost();
     Account { lines_lost, bytes_lost, ..account }
+}
+
+/// Counts what found no room at the stop as lost, where it cannot be read again.
+fn abandon(counted: &[(Arc<Origin>, Account)]) {
+    for (origin, account) in counted.iter().filter(|(origin, _)| origin.kind == SourceKind::Process) {
+        origin.tally.lines_lost.fetch_add(account.lines_kept, Ordering::Relaxed);
+    }
 }
 
 #[cfg(test)]

@@ -13,6 +13,8 @@ use super::{
 pub enum Input {
     /// The next bytes of a stream.
     Chunk(Chunk),
+    /// The next records of a stream whose source tells them apart itself.
+    Entries(Entries),
     /// Something that happened, to be recorded between the stream's lines.
     Event(Event),
     /// Records that are encoded already.
@@ -100,6 +102,54 @@ impl Chunk {
         });
         Self::closing(origin, 0, observed)
     }
+}
+
+/// Consecutive records of one stream, none of which goes on in the next.
+#[derive(Debug)]
+pub struct Entries {
+    /// The stream that they belong to.
+    pub origin: Arc<Origin>,
+    /// The records, by ascending numbers.
+    pub entries: Vec<Entry>,
+    /// The number up to which the stream is read with them.
+    pub read_to: u64,
+    /// When they were read.
+    pub observed: UnixNanos,
+    /// The share of the memory budget that they occupy; given back when they are dropped.
+    pub permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Entries {
+    /// The memory that they occupy.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.entries.iter().map(|entry| size_of::<Entry>() + entry.bytes.len() + entry.attributes.len()).sum()
+    }
+}
+
+/// One of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Which one it is of those that this process has read. What [`super::ReadTo`] counts.
+    pub number: u64,
+    /// Its place in the stream, the same each time that it is read: completes the uid. The lowest
+    /// [`Entry::PART_BITS`] bits are zero.
+    pub at: u64,
+    /// The text, of any number of lines.
+    pub bytes: Vec<u8>,
+    /// When it was written.
+    pub time: UnixNanos,
+    /// The level that stands beside the text, and its word. Without it the text may say one.
+    pub level: Option<(Severity, &'static str)>,
+    /// The logger's name that stands beside the text; empty if there is none.
+    pub logger: String,
+    /// Record attributes that stand beside the text, encoded.
+    pub attributes: Vec<u8>,
+}
+
+impl Entry {
+    /// Bits of [`Entry::at`] that tell the parts of a long text apart.
+    pub const PART_BITS: u32 = 20;
 }
 
 /// The time of a part of a chunk: of the bytes up to `end`, from the mark before.

@@ -23,6 +23,8 @@ pub enum SourceKind {
     Process,
     /// A program that sends OTLP.
     Otlp,
+    /// The journal of systemd.
+    Journal,
 }
 
 impl SourceKind {
@@ -35,6 +37,7 @@ impl SourceKind {
             Self::Kubernetes => "kubernetes",
             Self::Process => "process",
             Self::Otlp => "otlp",
+            Self::Journal => "journal",
         }
     }
 }

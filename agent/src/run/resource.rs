@@ -40,14 +40,17 @@ impl Facts {
 
 /// The resource of a run on this agent.
 ///
-/// `service.name` is never empty: what the facts say, else the experiment, else the container's name, else
-/// `runlog`. What begins with `ml.` comes from the identity alone, so that no fact can move lines to another run.
+/// `service.name` is never empty: what the facts say, else the experiment, else the container's or the unit's
+/// name, else `runlog`. What begins with `ml.` comes from the identity alone, so that no fact can move lines to another run.
 #[must_use]
 pub fn resource(run_id: &RunId, identity: &Identity, facts: &Facts) -> Arc<Resource> {
     let mut writer = ResourceWriter { encoded: Vec::with_capacity(512), written: Vec::new() };
     let experiment = identity.experiment.as_deref();
-    let container = facts.get("container.name").or_else(|| facts.get("k8s.container.name"));
-    let service = facts.get("service.name").or(experiment).or(container);
+    let own = || {
+        let names = ["container.name", "k8s.container.name", "systemd.unit.name"];
+        names.into_iter().find_map(|name| facts.get(name))
+    };
+    let service = facts.get("service.name").or(experiment).or_else(own);
     writer.text("service.name", service.or(Some(SERVICE_NAME)));
     writer.text("service.namespace", facts.get("service.namespace").or(identity.project.as_deref()));
     let instance = instance_id(run_id, identity, facts.get("host.name").unwrap_or_default());

@@ -15,7 +15,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::record::{Chunk, Input, Pushed};
+use crate::record::{Chunk, Entries, Input, Pushed};
 
 use super::turns::Turns;
 
@@ -97,12 +97,20 @@ impl Intake {
     /// # Errors
     /// [`Closed`] if the pipeline has ended.
     pub async fn send(&self, input: Input) -> Result<(), Closed> {
-        let Input::Chunk(mut chunk) = input else {
-            return self.sender.send(input).map_err(|_| Closed);
+        let share = match &input {
+            Input::Chunk(chunk) => self.share(chunk),
+            Input::Entries(entries) => self.share_of(entries.bytes()),
+            Input::Event(_) | Input::Pushed(_) | Input::Settle(_) => {
+                return self.sender.send(input).map_err(|_| Closed);
+            }
         };
-        let permit = Arc::clone(&self.budget).acquire_many_owned(self.share(&chunk)).await.map_err(|_| Closed)?;
-        chunk.permit = Some(permit);
-        self.sender.send(Input::Chunk(chunk)).map_err(|_| Closed)
+        let permit = Some(Arc::clone(&self.budget).acquire_many_owned(share).await.map_err(|_| Closed)?);
+        let input = match input {
+            Input::Chunk(chunk) => Input::Chunk(Chunk { permit, ..chunk }),
+            Input::Entries(entries) => Input::Entries(Entries { permit, ..entries }),
+            other => other,
+        };
+        self.sender.send(input).map_err(|_| Closed)
     }
 
     /// Hands over a chunk if there is room within `patience`: for sources that may not hold back their writer.

@@ -3,10 +3,12 @@
 //! A source finds its streams, reads them and hands over chunks through an [`Intake`], which holds it back
 //! while memory is short or the queue is full. It parses nothing and knows no other stage.
 
+mod backoff;
 pub mod docker;
 pub mod file;
 mod gap;
 mod intake;
+pub mod journal;
 pub mod kubernetes;
 pub mod otlp;
 pub mod process;

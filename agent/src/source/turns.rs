@@ -34,6 +34,7 @@ impl Turns {
                 return;
             }
             Input::Chunk(chunk) => &chunk.origin.key,
+            Input::Entries(entries) => &entries.origin.key,
             Input::Pushed(pushed) => &pushed.origin.key,
             Input::Event(_) | Input::Settle(_) => {
                 self.last = Some(input);

@@ -7,7 +7,6 @@
 //! ends of its container, and [`fates`] are what is known of those that were removed.
 
 mod ask;
-mod backoff;
 mod body;
 mod change;
 mod config;
@@ -43,7 +42,10 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::{config::Switch, source::Context};
+use crate::{
+    config::Switch,
+    source::{Context, backoff},
+};
 
 use self::{
     fleet::{Fleet, LIST_EVERY},

@@ -163,7 +163,7 @@ impl Reading {
         match self.outlet.receive(Instant::now() + Duration::from_secs(20)) {
             Received::Finished => false,
             Received::Nothing => panic!("nothing came for 20 s, so far: {:?}", self.texts()),
-            Received::Input(Input::Pushed(_) | Input::Settle(_)) => true,
+            Received::Input(Input::Pushed(_) | Input::Entries(_) | Input::Settle(_)) => true,
             Received::Input(Input::Event(Event { name, body, .. })) => {
                 assert_eq!(name, "runlog.gap");
                 self.gaps.push(body);

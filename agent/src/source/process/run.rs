@@ -1,13 +1,6 @@
 //! From start to exit.
 
-use std::{
-    ffi::OsString,
-    io,
-    os::unix::process::ExitStatusExt,
-    process::{ExitStatus, Stdio},
-    sync::Arc,
-    time::Duration,
-};
+use std::{ffi::OsString, future, io, process::Stdio, sync::Arc, time::Duration};
 
 use tokio::{
     io::{stderr, stdout},
@@ -28,8 +21,11 @@ use crate::{
 };
 
 use super::{
-    Config, Orphans, signals,
+    Config, Exit, Orphans,
+    memory::OomKills,
+    signals,
     stream::{Name, Output},
+    terminal::Terminal,
 };
 
 /// What to start.
@@ -41,6 +37,17 @@ pub struct Program {
     pub arguments: Vec<OsString>,
     /// Variables set beside the inherited ones.
     pub environment: Vec<(String, String)>,
+    /// What its outputs are.
+    pub prints_to: Prints,
+}
+
+/// What a process prints to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Prints {
+    /// A pipe for each output.
+    ToPipes,
+    /// A terminal, which makes one of both.
+    ToTerminal,
 }
 
 /// What each line is tagged with.
@@ -54,71 +61,92 @@ pub struct Tagging {
     pub level: Severity,
 }
 
-/// How a process ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Exit {
-    /// As a shell tells it: 128 and the signal's number if a signal ended it.
-    pub code: u8,
-    /// The signal that ended it.
-    pub signal: Option<i32>,
-}
-
 /// Starts the program, collects until it has ended and its output is read, and records start and end of the run.
 ///
 /// # Errors
 /// If the program cannot be started.
 pub async fn run(program: &Program, config: &Config, context: &Context, tagging: &Tagging) -> io::Result<Exit> {
     let events = origin(tagging, tagging.attributes.clone(), "events", Tally::detached(SourceKind::Process, "events"));
-    let mut command = Command::new(&program.name);
-    command.args(&program.arguments).envs(program.environment.iter().map(|(name, value)| (name, value)));
-    command.stdin(Stdio::inherit()).stdout(Stdio::piped()).stderr(Stdio::piped());
     // Signals are caught before the process exists, so that none is missed.
     let mut forwarder = signals::Forwarder::catch()?;
+    let memory = OomKills::watch();
+    let (mut command, terminal) = program.command()?;
+    command.envs(program.environment.iter().map(|(name, value)| (name, value)));
     let mut child = command.spawn()?;
+    // It has our copies of the terminal's other end, which nobody may have once the process has ended.
+    drop(command);
     let orphans = Orphans::of_container(child.id());
     if let Err(error) = &orphans {
         warn!(error = %error, "processes whose parents have ended stay as zombies");
     }
     let started = context.clock.now();
+    let run_id = &tagging.resource.run_id;
+    let event = |name, severity, body, attributes| Event {
+        origin: Arc::clone(&events),
+        name,
+        time: context.clock.now(),
+        severity,
+        body,
+        attributes,
+    };
     let name = program.name.to_string_lossy();
-    announce(
-        context,
-        &events,
-        "ml.run.start",
-        Severity::INFO,
-        format!("run {} started: {name}", tagging.resource.run_id),
-        Vec::new(),
-    )
-    .await;
+    let body = format!("run {run_id} started: {name}");
+    announce(context, event("ml.run.start", Severity::INFO, body, Vec::new())).await;
 
     let (exit_sender, exited) = watch::channel(None);
     let output = |name| Output::new(name, tagging, context, config.max_wait);
-    let copies = [
-        child.stdout.take().map(|pipe| tokio::spawn(output(Name::Stdout).copy(pipe, stdout(), exited.clone()))),
-        child.stderr.take().map(|pipe| tokio::spawn(output(Name::Stderr).copy(pipe, stderr(), exited.clone()))),
-    ];
+    let copies = match &terminal {
+        Some(terminal) => {
+            [Some(tokio::spawn(output(Name::Stdout).copy(terminal.printed(), stdout(), exited.clone()))), None]
+        }
+        None => [
+            child.stdout.take().map(|pipe| tokio::spawn(output(Name::Stdout).copy(pipe, stdout(), exited.clone()))),
+            child.stderr.take().map(|pipe| tokio::spawn(output(Name::Stderr).copy(pipe, stderr(), exited.clone()))),
+        ],
+    };
     let status = {
         let pid = child.id();
+        let passing_on = async {
+            if let Some(terminal) = &terminal {
+                terminal.pass_on().await;
+            }
+            future::pending::<()>().await;
+        };
         tokio::select! {
             status = child.wait() => status?,
-            () = forwarder.forward_to(pid) => child.wait().await?,
+            () = forwarder.forward_to(pid, terminal.as_ref()) => child.wait().await?,
+            () = passing_on => child.wait().await?,
         }
     };
     exit_sender.send_replace(Some(Instant::now()));
     copied(copies, &mut forwarder).await;
-    let exit = Exit::from(status);
-    let (severity, result) = if exit.code == 0 { (Severity::INFO, "success") } else { (Severity::FATAL, "failure") };
+    // Before anything is told on our terminal.
+    drop(terminal);
+    let exit = Exit::new(status, memory.is_some_and(|memory| memory.are_more()));
     let mut attributes = Vec::new();
-    record_attribute(&mut attributes, "ml.run.result", Value::String(result));
-    record_attribute(&mut attributes, "process.exit.code", Value::Int(exit.code.into()));
+    exit.describe(&mut attributes);
     let seconds = Duration::from_nanos(context.clock.now().saturating_sub(started)).as_secs_f64();
     record_attribute(&mut attributes, "ml.run.duration", Value::Double(seconds));
-    let body = match exit.signal {
-        Some(signal) => format!("run {} ended by signal {signal}", tagging.resource.run_id),
-        None => format!("run {} ended with exit code {}", tagging.resource.run_id, exit.code),
-    };
-    announce(context, &events, "ml.run.end", severity, body, attributes).await;
+    let severity = if exit.code == 0 { Severity::INFO } else { Severity::FATAL };
+    announce(context, event("ml.run.end", severity, format!("run {run_id} {}", exit.tell()), attributes)).await;
     Ok(exit)
+}
+
+impl Program {
+    /// How it is started, and its terminal if it has one of its own. Must be called inside the runtime.
+    fn command(&self) -> io::Result<(Command, Option<Terminal>)> {
+        match self.prints_to {
+            Prints::ToPipes => {
+                let mut command = Command::new(&self.name);
+                command.args(&self.arguments).stdin(Stdio::inherit()).stdout(Stdio::piped()).stderr(Stdio::piped());
+                Ok((command, None))
+            }
+            Prints::ToTerminal => {
+                let mut terminal = Terminal::open()?;
+                Ok((terminal.command(&self.name, &self.arguments)?, Some(terminal)))
+            }
+        }
+    }
 }
 
 /// Waits until both outputs are copied. Who reads them may take its time, unless we are told to end.
@@ -142,14 +170,6 @@ async fn copied(copies: [Option<JoinHandle<()>>; 2], forwarder: &mut signals::Fo
     }
 }
 
-impl From<ExitStatus> for Exit {
-    fn from(status: ExitStatus) -> Self {
-        let signal = status.signal();
-        let code = signal.map_or_else(|| status.code().unwrap_or(1), |signal| 128 + signal);
-        Self { code: u8::try_from(code & 0xff).unwrap_or(1), signal }
-    }
-}
-
 /// A stream of the process that starts at its first byte.
 pub(super) fn origin(tagging: &Tagging, attributes: Vec<u8>, name: &str, tally: Arc<Tally>) -> Arc<Origin> {
     // A pipe is read once, so its identity only has to be unlike any other.
@@ -166,15 +186,8 @@ pub(super) fn origin(tagging: &Tagging, attributes: Vec<u8>, name: &str, tally: 
     })
 }
 
-async fn announce(
-    context: &Context,
-    origin: &Arc<Origin>,
-    name: &'static str,
-    severity: Severity,
-    body: String,
-    attributes: Vec<u8>,
-) {
-    let event = Event { origin: Arc::clone(origin), name, time: context.clock.now(), severity, body, attributes };
+pub(super) async fn announce(context: &Context, event: Event) {
+    let name = event.name;
     if context.intake.send(Input::Event(event)).await.is_err() {
         warn!(event = name, "the pipeline has ended, the event is not recorded");
     }

@@ -2,45 +2,76 @@
 
 use std::io::{self, IsTerminal};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::{
+    io::Errno,
+    process::{Pid, Signal, getpid, kill_process, kill_process_group},
+};
 use tokio::signal::unix::{Signal as Caught, SignalKind, signal};
 use tracing::debug;
 
-/// Catches the signals that a process may be sent and passes them on. SIGUSR1 and SIGUSR2 belong to training.
+use super::terminal::Terminal;
+
+/// Signals that ask for an end.
+const END: [Signal; 4] = [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT];
+
+/// Signals of the training's own.
+const ITS_OWN: [Signal; 2] = [Signal::USR1, Signal::USR2];
+
+/// Signals that stop a process for a while and let it go on.
+const PAUSE: [Signal; 2] = [Signal::TSTP, Signal::CONT];
+
+/// Catches the signals that a process may be sent and passes them on.
 #[derive(Debug)]
 pub struct Forwarder {
     caught: Vec<(Signal, Caught)>,
 }
 
 impl Forwarder {
-    /// Catches from now on.
+    /// Catches from now on what a wrapped process may be sent.
     ///
     /// # Errors
     /// If the kernel refuses a signal's action.
     pub fn catch() -> io::Result<Self> {
-        let all = [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT, Signal::USR1, Signal::USR2];
-        let caught = all.into_iter().map(|number| Ok((number, signal(SignalKind::from_raw(number.as_raw()))?)));
+        Self::of(&[&END[..], &ITS_OWN, &PAUSE].concat())
+    }
+
+    /// Catches from now on what is sent to all processes of a pipeline, and may end none that reads from another.
+    ///
+    /// # Errors
+    /// If the kernel refuses a signal's action.
+    pub fn of_pipeline() -> io::Result<Self> {
+        Self::of(&[&END[..], &ITS_OWN].concat())
+    }
+
+    fn of(signals: &[Signal]) -> io::Result<Self> {
+        let caught = signals.iter().map(|number| Ok((*number, signal(SignalKind::from_raw(number.as_raw()))?)));
         Ok(Self { caught: caught.collect::<io::Result<_>>()? })
     }
 
-    /// Passes signals on for as long as it is polled.
-    pub async fn forward_to(&mut self, pid: Option<u32>) {
+    /// Passes signals on for as long as it is polled: to the process, or to all of its group if it has a terminal of
+    /// its own, as terminals do.
+    pub async fn forward_to(&mut self, pid: Option<u32>, terminal: Option<&Terminal>) {
         let pid = pid.and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
         loop {
             let number = self.next().await;
             // A terminal sends these to the whole foreground group itself, the process included.
-            let is_from_terminal = matches!(number, Signal::INT | Signal::QUIT) && io::stdin().is_terminal();
+            let is_from_terminal = terminal.is_none()
+                && matches!(number, Signal::INT | Signal::QUIT | Signal::TSTP)
+                && io::stdin().is_terminal();
             if let Some(pid) = pid.filter(|_| !is_from_terminal)
-                && let Err(error) = kill_process(pid, number)
+                && let Err(error) = send(pid, number, terminal.is_some())
             {
                 debug!(signal = number.as_raw(), error = %error, "cannot pass a signal on");
+            }
+            if number == Signal::TSTP {
+                stop_here(terminal);
             }
         }
     }
 
-    /// Waits for a signal that asks for an end. Once the process has ended, signals are for us.
+    /// Waits for a signal that asks for an end. Once the process has ended, signals are for us. Cancel safe.
     pub async fn told_to_end(&mut self) {
-        while matches!(self.next().await, Signal::USR1 | Signal::USR2) {}
+        while !END.contains(&self.next().await) {}
     }
 
     async fn next(&mut self) -> Signal {
@@ -54,4 +85,25 @@ impl Forwarder {
         })
         .await
     }
+}
+
+fn send(pid: Pid, number: Signal, is_leader: bool) -> rustix::io::Result<()> {
+    if is_leader {
+        match kill_process_group(pid, number) {
+            // It has not become the leader of its group yet.
+            Err(Errno::SRCH) => {}
+            sent => return sent,
+        }
+    }
+    kill_process(pid, number)
+}
+
+/// Stops as SIGTSTP does where nobody catches it, with our terminal as it was before.
+fn stop_here(terminal: Option<&Terminal>) {
+    terminal.inspect(|terminal| terminal.leave());
+    if let Err(error) = kill_process(getpid(), Signal::STOP) {
+        debug!(error = %error, "cannot stop");
+    }
+    // Here it goes on after SIGCONT.
+    terminal.inspect(|terminal| terminal.enter());
 }

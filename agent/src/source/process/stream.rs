@@ -1,4 +1,4 @@
-//! One of the two outputs: shown as it comes, and collected.
+//! One stream that cannot be read again, such as an output of the process: shown as it comes, and collected.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -33,13 +33,15 @@ const PIPE_BYTES: usize = 1 << 20;
 /// When the process ended; `None` as long as it runs.
 pub type Exited = watch::Receiver<Option<Instant>>;
 
-/// Which output.
+/// Which stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Name {
     /// Standard output.
     Stdout,
     /// Standard error.
     Stderr,
+    /// Somebody's output that comes in as our standard input.
+    Stdin,
 }
 
 impl Name {
@@ -47,6 +49,7 @@ impl Name {
         match self {
             Self::Stdout => "stdout",
             Self::Stderr => "stderr",
+            Self::Stdin => "stdin",
         }
     }
 }
@@ -63,6 +66,8 @@ pub struct Output {
     at: u64,
     /// A stream that ended in a loss and has not been closed for want of room.
     torn: Option<Arc<Origin>>,
+    /// Whether what was dropped last broke off inside a line, whose rest is no line either.
+    is_inside_lost_line: bool,
     /// Whether the pipeline has ended before the process.
     is_deserted: bool,
 }
@@ -72,7 +77,10 @@ impl Output {
     pub fn new(name: Name, tagging: &Tagging, context: &Context, max_wait: Duration) -> Self {
         let tally = context.ledger.open(SourceKind::Process, name.as_str());
         let mut attributes = tagging.attributes.clone();
-        record_attribute(&mut attributes, "log.iostream", Value::String(name.as_str()));
+        // What was whose output before a pipe nobody tells.
+        if name != Name::Stdin {
+            record_attribute(&mut attributes, "log.iostream", Value::String(name.as_str()));
+        }
         let origin = origin(tagging, attributes.clone(), name.as_str(), Arc::clone(&tally));
         Self {
             name,
@@ -84,6 +92,7 @@ impl Output {
             origin,
             at: 0,
             torn: None,
+            is_inside_lost_line: false,
             is_deserted: false,
         }
     }
@@ -131,12 +140,19 @@ impl Output {
                 }
             }
         }
+        self.end_loss();
         self.close(Arc::clone(&self.origin)).await;
         self.context.ledger.close(&self.tally);
     }
 
     fn leave(&self) {
-        warn!(output = self.name.as_str(), "a child of the process still holds its output open, not waiting for it");
+        match self.name {
+            Name::Stdin => warn!("standard input is still open, not waiting for its end"),
+            Name::Stdout | Name::Stderr => {
+                let output = self.name.as_str();
+                warn!(output, "a child of the process still holds its output open, not waiting for it");
+            }
+        }
     }
 
     async fn collect(&mut self, bytes: &[u8]) {
@@ -153,6 +169,7 @@ impl Output {
         match self.context.intake.offer(chunk, self.max_wait).await {
             Ok(Offer::Taken) => {
                 self.at += bytes.len() as u64;
+                self.end_loss();
                 if let Some(torn) = self.torn.take() {
                     self.close(torn).await;
                 }
@@ -169,9 +186,10 @@ impl Output {
 
     /// What follows a hole is another stream, so that no line is glued together across it.
     fn lose(&mut self, bytes: &[u8]) {
-        let lines = memchr::memchr_iter(b'\n', bytes).count().max(1);
-        let before = self.tally.lines_lost.fetch_add(lines as u64, Ordering::Relaxed);
-        self.tally.bytes_lost.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        let lines = memchr::memchr_iter(b'\n', bytes).count();
+        self.is_inside_lost_line = !bytes.ends_with(b"\n");
+        self.tally.lines_lost.fetch_add(lines as u64, Ordering::Relaxed);
+        let before = self.tally.bytes_lost.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         if before == 0 {
             warn!(
                 output = self.name.as_str(),
@@ -183,6 +201,12 @@ impl Output {
             self.torn = Some(std::mem::replace(&mut self.origin, next));
             self.at = 0;
         }
+    }
+
+    /// Counts the line in whose midst a loss has ended.
+    fn end_loss(&mut self) {
+        let lines = u64::from(std::mem::take(&mut self.is_inside_lost_line));
+        self.tally.lines_lost.fetch_add(lines, Ordering::Relaxed);
     }
 
     async fn close(&self, origin: Arc<Origin>) {

@@ -35,7 +35,7 @@ fn told(inputs: Vec<Input>) -> (Vec<&'static str>, Option<Vec<u8>>) {
                 assert_eq!(chunk.origin.key, "docker/abc/life");
                 position = chunk.origin.bookmark.at(ReadTo::whole(0));
             }
-            Input::Pushed(_) | Input::Settle(_) => panic!("a life pushes nothing"),
+            Input::Entries(_) | Input::Pushed(_) | Input::Settle(_) => panic!("a life pushes nothing"),
         }
     }
     (names, position)

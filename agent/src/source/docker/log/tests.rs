@@ -81,7 +81,7 @@ fn receive(log: &mut Log) -> BTreeMap<Stdio, Received> {
             received.origins.push(Arc::clone(origin));
         }
         match input {
-            Input::Pushed(_) | Input::Settle(_) => {}
+            Input::Pushed(_) | Input::Entries(_) | Input::Settle(_) => {}
             Input::Event(event) => received.events.push(event.name),
             Input::Chunk(chunk) => {
                 assert!(chunk.data.len() <= CHUNK);

@@ -123,3 +123,29 @@ async fn a_process_that_is_silent_for_long_is_waited_for() {
     site.copy.await.unwrap();
     assert_eq!(collected(&site.outlet), b"at last");
 }
+
+// The line that a loss had broken off was counted as none.
+#[tokio::test(start_paused = true)]
+async fn p1_each_line_that_is_not_there_whole_is_counted_as_lost() {
+    let (intake, outlet) = intake(2 * 4096);
+    let context = Context {
+        intake,
+        stop: stop_switch().1,
+        ledger: Arc::new(Ledger::default()),
+        positions: Arc::new(BTreeMap::new()),
+        clock: Arc::new(SystemClock),
+    };
+    let resource = Arc::new(Resource { run_id: "r".into(), encoded: Vec::new() });
+    let tagging = Tagging { resource, attributes: Vec::new(), level: Severity::TRACE };
+    let mut output = Output::new(Name::Stdout, &tagging, &context, Duration::ZERO);
+    for piece in ["a\nb\nto", "rn\nc\n", "lost\nthe be", "gin\nlost\nthe end "] {
+        output.collect(piece.as_bytes()).await;
+    }
+    let lost = |output: &Output| output.tally.lines_lost.load(Ordering::Relaxed);
+    assert_eq!(lost(&output), 3, "two pieces found room");
+    while let Received::Input(input) = outlet.receive(std::time::Instant::now()) {
+        drop(input);
+    }
+    output.collect(b"of a lost one\nd\n").await;
+    assert_eq!(lost(&output), 4);
+}

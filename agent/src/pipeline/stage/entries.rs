@@ -1,0 +1,97 @@
+//! Records that a source tells apart itself, and may state the level of.
+
+use std::{
+    collections::HashMap,
+    io,
+    sync::{Arc, Weak},
+    time::Instant,
+};
+
+use crate::{
+    parse::{Line, Traceback, detect, parts},
+    record::{Account, Entries, Entry, FirstError, Origin, ReadTo, Severity, wire::Text},
+};
+
+use super::{Level, Stage, note};
+
+/// Which streams of such records are inside a traceback.
+#[derive(Debug, Default)]
+pub(super) struct Tracebacks(HashMap<u64, (Weak<Origin>, Traceback)>);
+
+impl Tracebacks {
+    /// Forgets those of streams that are gone.
+    pub(super) fn forget_ended(&mut self) {
+        self.0.retain(|_, (origin, _)| origin.strong_count() > 0);
+    }
+
+    fn take(&mut self, origin: &Origin) -> Traceback {
+        self.0.remove(&origin.id).map(|(_, traceback)| traceback).unwrap_or_default()
+    }
+
+    fn keep(&mut self, origin: &Arc<Origin>, traceback: Traceback) {
+        if traceback != Traceback::None {
+            self.0.insert(origin.id, (Arc::downgrade(origin), traceback));
+        }
+    }
+}
+
+impl Stage {
+    /// Writes records into their batch, and notes how far their stream is read with them.
+    pub(super) fn entries(&mut self, entries: &Entries) -> io::Result<()> {
+        let (origin, now) = (&entries.origin, Instant::now());
+        if !entries.entries.is_empty() {
+            origin.tally.heard(entries.observed);
+        }
+        let mut traceback = self.tracebacks.take(origin);
+        let mut slot = self.batcher.slot(origin, now);
+        let mut account = Account::default();
+        for entry in &entries.entries {
+            account.lines_read += 1;
+            account.bytes_read += entry.bytes.len() as u64;
+            let level = level(entry, &mut traceback);
+            let (mut is_kept, mut full) = (false, None);
+            for line in parts(&entry.bytes, self.parse.max_line_bytes, entry.at) {
+                let read_to = ReadTo::whole(entry.number + 1);
+                let line = Line { read_to, time: entry.time, attributes: &entry.attributes, ..line };
+                let Some(closing) = self.write(origin, entries.observed, &line, level, slot) else { break };
+                (is_kept, full) = (true, closing.or(full));
+                account.records_kept += 1;
+            }
+            account.lines_kept += u64::from(is_kept);
+            account.lines_filtered += u64::from(!is_kept);
+            if is_kept && level.severity >= Severity::ERROR && account.first_error.is_none() {
+                account.first_error = Some(FirstError::new(entry.time, &entry.bytes));
+            }
+            // Not between the parts of a text, which a position does not tell apart.
+            if let Some(full) = full {
+                self.batcher.account(slot, &note(origin, std::mem::take(&mut account)));
+                self.close(full)?;
+                slot = self.batcher.slot(origin, now);
+            }
+        }
+        self.batcher.advance(slot, ReadTo::whole(entries.read_to));
+        self.batcher.account(slot, &note(origin, account));
+        self.tracebacks.keep(origin, traceback);
+        Ok(())
+    }
+}
+
+/// What stands beside the text counts, else what the text says.
+fn level<'a>(entry: &'a Entry, traceback: &mut Traceback) -> Level<'a> {
+    let beside = Text::new(&entry.logger);
+    if let Some((severity, word)) = entry.level {
+        return Level { severity, text: Text::new(word), logger: beside };
+    }
+    match detect(&entry.bytes) {
+        Some(found) => {
+            traceback.interrupt();
+            let logger = if entry.logger.is_empty() { Text::from_validated(found.logger) } else { beside };
+            Level { severity: found.severity, text: Text::from_validated(found.text), logger }
+        }
+        None => {
+            let is_traceback = traceback.covers(&entry.bytes);
+            let severity = if is_traceback { Severity::ERROR } else { Severity::INFO };
+            Level { severity, text: Text::EMPTY, logger: beside }
+        }
+    }
+}
