@@ -14,10 +14,10 @@ fn d6_d18_bytes_that_are_no_text_are_those_that_the_log_driver_gives() {
     let agent = containers.agent().start();
     // The second line has a character whose bytes lie in two of the engine's pieces.
     let script = r"printf 'a\xffb\n'; head -c 16383 /dev/zero | tr '\0' x; printf '\xc3\xa9\n'";
-    for driver in ["local", "json-file"] {
+    let _containers = ["local", "json-file"].map(|driver| {
         let label = format!("runlog.run-id={driver}");
-        let _container = containers.run_to_end(&["--log-driver", driver, "--label", &label], script);
-    }
+        containers.run(&["--log-driver", driver, "--label", &label], script)
+    });
     let whole = format!("{}\u{e9}", "x".repeat(16_383));
     let local = agent.eventually_lines("local", 2);
     assert!(bodies(&local) == ["a\u{fffd}b", &whole], "a whole character is kept");
