@@ -57,6 +57,7 @@ impl Stage {
         let tally = &pushed.origin.tally;
         let mut count = Count::default();
         let passed = self.pass_resources(&pushed, &mut count);
+        tally.heard(pushed.observed);
         tally.bytes_read.fetch_add(pushed.request.len() as u64, Ordering::Relaxed);
         if let Some(passed) = self.ledger.passed(pushed.signal) {
             passed.kept.fetch_add(count.kept, Ordering::Relaxed);
@@ -141,7 +142,7 @@ impl Stage {
             Err(unfit) => {
                 let items = match (pushed.signal, record) {
                     // One that cannot be counted counts, too.
-                    (Signal::Metrics, Ok(metric)) => points_of(metric).map_or(1, u64::from),
+                    (Signal::Metrics, Ok(metric)) => points_of(metric).map_or(1, |points| u64::from(points.max(1))),
                     _ => 1,
                 };
                 pushed.receipt.reject(items, &unfit);
