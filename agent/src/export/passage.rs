@@ -116,7 +116,8 @@ impl<D: Deliver> Way<D> {
         let turn = self.gate.enter(waiting.seq, run_id);
         async move {
             let (meta, unreadable) = match meta {
-                Ok(meta) => (meta, None),
+                Ok(meta) if Signal::try_from(meta.signal).is_ok() => (meta, None),
+                Ok(meta) => (meta, Some("it is of a signal that only a newer runlog knows".to_owned())),
                 Err(error) => (BatchMeta::default(), Some(format!("its description cannot be read: {error}"))),
             };
             let whole = Part { meta, body: waiting.body };

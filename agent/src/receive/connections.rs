@@ -238,6 +238,7 @@ mod tests {
         let displaced = AtomicUsize::new(0);
         let count = || _ = displaced.fetch_add(1, Ordering::Relaxed);
         let mut hall = Hall::new(3);
+        let soon = Duration::from_secs(60);
         let busy = hall.seat(count).await;
         let _request = busy.begin();
         let (idle, young) = (hall.seat(count).await, hall.seat(count).await);
@@ -246,14 +247,14 @@ mod tests {
         let (busy, idle, young) = (leaves(busy), leaves(idle), leaves(young));
 
         let began = Instant::now();
-        let next = hall.seat(count).await;
+        let next = timeout(soon, hall.seat(count)).await.unwrap();
         assert!(began.elapsed() >= MIN_IDLE, "whoever has just come has time to send a request");
-        idle.await.unwrap();
+        timeout(soon, idle).await.unwrap().unwrap();
         assert!(!busy.is_finished() && !young.is_finished());
 
         sleep(MIN_IDLE).await;
-        let _last = hall.seat(count).await;
-        young.await.unwrap();
+        let _last = timeout(soon, hall.seat(count)).await.unwrap();
+        timeout(soon, young).await.unwrap().unwrap();
         assert!(!busy.is_finished());
         assert_eq!(displaced.load(Ordering::Relaxed), 2);
         drop(next);
@@ -272,7 +273,7 @@ mod tests {
         assert!(!leaving.is_finished());
         let began = Instant::now();
         drop(request);
-        leaving.await.unwrap();
+        timeout(2 * MAX_IDLE, leaving).await.unwrap().unwrap();
         assert!(began.elapsed() >= MAX_IDLE - LOOK);
     }
 }

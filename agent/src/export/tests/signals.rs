@@ -115,3 +115,15 @@ async fn x7_x9_metrics_are_cut_to_single_ones_and_counted_by_their_points() {
     let why: serde_json::Value = serde_json::from_slice(&bench.letters(".json")[0]).unwrap();
     assert_eq!((why["signal"].as_str(), why["records"].as_u64()), (Some("metrics"), Some(2)));
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_a_newer_runlog_has_left_in_the_queue_is_set_aside_whole() {
+    let bench = Bench::new();
+    let (meta, body) = batch(&lines(1));
+    let meta = BatchMeta { signal: 7, ..meta };
+    let unknown = Waiting { seq: 1, meta: meta.encode_to_vec().into(), body: body.clone() };
+    let backend = Judge::new(|_, _: &[String]| accepted());
+    bench.deliver(backend.clone(), [unknown, waiting(2, &lines(2))]).await;
+    assert_eq!((backend.taken(), bench.acknowledged()), (lines(2), vec![1, 2]));
+    assert_eq!(bench.letters(".otlp.zst"), [body.to_vec()]);
+}
