@@ -73,6 +73,7 @@ pub async fn run(settings: &Settings, input: &Input) -> Result<Exit, Failure> {
         run_id = %run.id,
         collect_level = %settings.level,
         files = settings.file.paths.join(","),
+        pods = settings.kubernetes.logs.as_ref().map(|folder| folder.display().to_string()),
         destinations = pipeline.destinations().iter().map(|told| told.address.as_str()).collect::<Vec<_>>().join(","),
         page,
         "collecting"

@@ -64,7 +64,7 @@ impl Verdict {
 /// What was found out about one thing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// The thing: `settings`, `state`, `files`, `docker`, `export`.
+    /// The thing: `settings`, `state`, `files`, `pods`, `docker`, `export`.
     pub subject: &'static str,
     /// How well it works.
     pub verdict: Verdict,
@@ -169,6 +169,7 @@ pub fn attempt(loaded: &Loaded) -> Report {
     findings.push(probe::state(&settings.state_dir));
     findings.extend(probe::medium(&settings.state_dir, settings.queue.allow_network_fs));
     findings.extend(probe::files(&settings.file));
+    findings.extend(probe::pods(&settings.kubernetes));
     findings.push(probe::docker(&settings.docker));
     findings.extend(probe::certificates(settings.export.as_ref()));
     findings.push(probe::destination(settings.export.as_ref()));

@@ -16,7 +16,7 @@ use crate::{
     config::{self, Input, Loaded, Settings, Switch},
     pipeline::{Destinations, Pipeline, Plan, StartError},
     queue::{self, OpenError},
-    run::{self, Facts, Identity, RunId},
+    run::{self, Facts, Identity, Pod, RunId},
     store::Store,
     telemetry,
 };
@@ -61,6 +61,8 @@ pub struct Run {
     pub identity: Identity,
     /// What is known about this machine.
     pub facts: Facts,
+    /// The pod that this process runs in, if it runs in one.
+    pub pod: Option<Pod>,
 }
 
 /// Where settings come from: flags before and after the command.
@@ -210,16 +212,24 @@ impl State {
 impl Run {
     /// Finds the run in the settings and the environment, else names a new one.
     pub fn find(settings: &Settings, input: &Input) -> Self {
-        let mut identity = run::identify(&|name| input.environment.get(name).cloned());
+        let variable = |name: &str| input.environment.get(name).cloned();
+        let pod = Pod::of_environment(&variable);
+        let mut identity = run::identify(&variable);
         identity.choose(settings.run_id.clone(), settings.experiment.clone());
+        if let Some(pod) = &pod {
+            pod.complete(&mut identity);
+        }
         let is_generated = identity.run_id.is_none();
         let id = identity.run_id.clone().unwrap_or_else(RunId::generate);
         let mut facts = Facts::default();
         if let Some(name) = run::host_name() {
             facts.0.push(("host.name".to_owned(), name));
         }
+        if let Some(pod) = &pod {
+            pod.tell(&mut facts);
+        }
         facts.choose(&settings.resource_attributes, settings.service_name.as_deref());
-        Self { id, is_generated, identity, facts }
+        Self { id, is_generated, identity, facts, pod }
     }
 }
 

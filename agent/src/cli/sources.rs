@@ -13,7 +13,7 @@ use crate::{
     config::{Settings, Switch},
     pipeline::Pipeline,
     run,
-    source::{docker, file, otlp},
+    source::{docker, file, kubernetes, otlp},
 };
 
 use super::setup::{Run, State};
@@ -43,7 +43,8 @@ pub fn start(
 ) -> Sources {
     let mut sources = Vec::new();
     let is_receiving = !settings.otlp.listen.is_empty();
-    if settings.file.paths.is_empty() && settings.docker.collect == Switch::Off && !is_receiving {
+    let has_files = !settings.file.paths.is_empty() || settings.kubernetes.logs.is_some();
+    if !has_files && settings.docker.collect == Switch::Off && !is_receiving {
         warn!("there is nothing to collect; set RUNLOG_FILES to paths or globs, or RUNLOG_DOCKER_COLLECT=auto");
     }
     let containers = docker::Tagging {
@@ -52,9 +53,18 @@ pub fn start(
         facts: run.facts.clone(),
         level: settings.level,
     };
+    let fates = Arc::new(docker::Fates::default());
     let collects = settings.docker.collect != Switch::Off;
     let resource = run::resource(&run.id, &run.identity, &run.facts);
-    if !settings.file.paths.is_empty() || collects && settings.docker.files.is_some() {
+    let pods = kubernetes::Tagging {
+        run_id: run.id.clone(),
+        identity: run.identity.clone(),
+        facts: run.facts.clone(),
+        own: run.pod.clone(),
+        level: settings.level,
+    };
+    let known = settings.kubernetes.metadata.as_ref().map(|_| kubernetes::Metadata::default());
+    if has_files || collects && settings.docker.files.is_some() {
         let tagging = file::Tagging {
             resource: Arc::clone(&resource),
             attributes: run::record_attributes(&run.identity),
@@ -63,13 +73,19 @@ pub fn start(
             agent_id: pipeline.queue().id(),
         };
         let (config, docker, containers) = (settings.file.clone(), settings.docker.clone(), containers.clone());
+        let (kubernetes, known) = (settings.kubernetes.clone(), known.clone());
+        let fates = Arc::clone(&fates);
         sources.push(tokio::spawn(pipeline.keeper().keep("source.file", move |context| {
-            let logs = docker::Files::new(&docker, containers.clone(), &context.positions).filter(|_| collects);
+            let logs = docker::Files::new(&docker, containers.clone(), context.clone(), Arc::clone(&fates));
+            let logs = logs.filter(|_| collects);
             let disk = Arc::new(file::RealDisk);
             let mut source = file::FileSource::new(config.clone(), context, tagging.clone(), disk, Handle::current());
             source = source.without_own_output();
             if let Some(logs) = logs {
-                source = source.with_containers(logs);
+                source = source.with(Box::new(logs));
+            }
+            if let Some(pods) = kubernetes::Pods::new(&kubernetes, pods.clone(), known.clone()) {
+                source = source.with(Box::new(pods));
             }
             // It works for as long as the agent does, on a thread that nobody else needs.
             task::spawn_blocking(move || source.run())
@@ -78,7 +94,14 @@ pub fn start(
     if collects {
         let (config, health) = (settings.docker.clone(), health);
         sources.push(tokio::spawn(pipeline.keeper().keep("source.docker", move |context| {
-            tokio::spawn(docker::collect(config.clone(), context, containers.clone(), health.clone()))
+            let (containers, fates, health) = (containers.clone(), Arc::clone(&fates), health.clone());
+            tokio::spawn(docker::collect(config.clone(), context, containers, fates, health))
+        })));
+    }
+    if let Some(known) = known.filter(|_| settings.kubernetes.logs.is_some()) {
+        let config = settings.kubernetes.clone();
+        sources.push(tokio::spawn(pipeline.keeper().keep("source.kubernetes", move |context| {
+            tokio::spawn(kubernetes::keep_asking(config.clone(), known.clone(), context.stop))
         })));
     }
     if is_receiving {

@@ -27,7 +27,7 @@ use crate::{
     record::Severity,
     run::RunId,
     serve,
-    source::{docker, file, otlp, process},
+    source::{docker, file, kubernetes, otlp, process},
     telemetry,
 };
 
@@ -54,6 +54,8 @@ pub struct Settings {
     pub file: file::Config,
     /// Containers that are collected.
     pub docker: docker::Config,
+    /// Pods whose containers are collected.
+    pub kubernetes: kubernetes::Config,
     /// Programs that send OTLP.
     pub otlp: otlp::Config,
     /// The process that `runlog exec` wraps.

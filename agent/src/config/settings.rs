@@ -17,7 +17,7 @@ use crate::{
     record::{Format, Severity},
     run::RunId,
     serve,
-    source::{docker, file, otlp, process},
+    source::{docker, file, kubernetes, otlp, process},
     telemetry,
 };
 
@@ -37,6 +37,8 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
+/// Where Kubernetes mounts the credentials of a pod.
+const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
 /// Reads every option. What cannot be used is in the reader's faults afterwards; then the settings are not valid.
 pub(super) fn compose(reader: &mut Reader, standard: &Standard) -> Settings {
@@ -55,6 +57,7 @@ pub(super) fn compose(reader: &mut Reader, standard: &Standard) -> Settings {
         max_open: reader.read("file.max_open", |v| values::count(v, &(1..=1_000_000))),
     };
     let docker = docker(reader);
+    let kubernetes = kubernetes(reader);
     let otlp = otlp::Config {
         listen: reader.read("otlp.listen", receivers),
         max_request_bytes: bytes(reader, "otlp.max_request_bytes", 64 * KIB, 64 * MIB),
@@ -95,6 +98,7 @@ pub(super) fn compose(reader: &mut Reader, standard: &Standard) -> Settings {
         log,
         file,
         docker,
+        kubernetes,
         otlp,
         process,
         parse,
@@ -150,7 +154,8 @@ fn state_dir(reader: &mut Reader) -> PathBuf {
 
 fn docker(reader: &mut Reader) -> docker::Config {
     let mut collect = reader.read("docker.collect", values::switch);
-    let labels = reader.read("docker.labels", labels);
+    let include = reader.read("docker.include", filters);
+    let exclude = reader.read("docker.exclude", filters);
     let read_exited = reader.read("docker.read_exited", values::truth);
     let files = reader.read("docker.files", values::path);
     // DOCKER_HOST may be meant for the docker command; only who asked for containers gets a fault for it.
@@ -165,7 +170,7 @@ fn docker(reader: &mut Reader) -> docker::Config {
         }
         collect = Switch::Off;
     }
-    docker::Config { collect, socket: socket.unwrap_or_default(), labels, read_exited, files }
+    docker::Config { collect, socket: socket.unwrap_or_default(), include, exclude, read_exited, files }
 }
 
 fn socket(value: &Value, is_tolerated: bool) -> Result<Option<PathBuf>, Rejected> {
@@ -177,18 +182,44 @@ fn socket(value: &Value, is_tolerated: bool) -> Result<Option<PathBuf>, Rejected
     Ok(path)
 }
 
-fn labels(value: &Value) -> Result<Vec<docker::Label>, Rejected> {
-    let label = |text: String| {
-        let (key, value) = match text.split_once('=') {
-            Some((key, value)) => (key.trim().to_owned(), Some(value.trim().to_owned())),
-            None => (text, None),
+fn filters(value: &Value) -> Result<Vec<docker::Filter>, Rejected> {
+    let rejected = |error: docker::UnusableFilter| Rejected::new(format!("holds {error}"), docker::Filter::ACCEPTED);
+    values::list(value)?.iter().map(|text| text.parse().map_err(rejected)).collect()
+}
+
+fn kubernetes(reader: &mut Reader) -> kubernetes::Config {
+    let scopes = [("node", kubernetes::Scope::Node), ("pod", kubernetes::Scope::Pod)];
+    let logs = reader.read("kubernetes.logs", values::path);
+    let scope = reader.read("kubernetes.scope", |value| values::choice(value, "a scope", &scopes));
+    let include = reader.read("kubernetes.include", pods);
+    let exclude = reader.read("kubernetes.exclude", pods);
+    let only_enabled = reader.read("kubernetes.only_enabled", values::truth);
+    let metadata = reader.read("kubernetes.metadata", list_of_pods);
+    let credentials = reader.read("kubernetes.credentials", values::path).unwrap_or_else(|| SERVICE_ACCOUNT.into());
+    if only_enabled && metadata.is_none() {
+        let remedy = "set kubernetes.metadata, or choose pods by kubernetes.include";
+        reader.reject("kubernetes.only_enabled", Rejected::new("cannot be known without metadata", remedy));
+    }
+    kubernetes::Config { logs, scope, include, exclude, only_enabled, metadata, credentials }
+}
+
+fn pods(value: &Value) -> Result<Vec<kubernetes::Choice>, Rejected> {
+    let choice = |text: String| {
+        let rejected = |error: glob::PatternError| {
+            let problem = format!("holds {text}, which names no containers: {}", error.msg);
+            Rejected::new(problem, "write each as namespace/pod/container, with *, ? and [a-z]")
         };
-        if key.is_empty() {
-            return Err(Rejected::new("has a label without a key", "write each as key or key=value"));
-        }
-        Ok(docker::Label { key, value })
+        kubernetes::Choice::new(&text).map_err(rejected)
     };
-    values::list(value)?.into_iter().map(label).collect()
+    values::list(value)?.into_iter().map(choice).collect()
+}
+
+fn list_of_pods(value: &Value) -> Result<Option<url::Url>, Rejected> {
+    let Some(text) = values::optional(value)? else { return Ok(None) };
+    let url = text.parse().ok().filter(|url: &url::Url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    let remedy =
+        "write https://kubernetes.default.svc/api/v1/pods?fieldSelector=spec.nodeName=NAME or https://IP:10250/pods";
+    url.map(Some).ok_or_else(|| Rejected::new("is not a URL", remedy))
 }
 
 fn queue(reader: &mut Reader) -> queue::Config {

@@ -286,7 +286,7 @@ impl Stage {
         let body = shown.as_ref().map_or(Text::from_validated(line.bytes), |shown| Text::new(&shown.text));
         let time = match origin.kind {
             _ if line.time != 0 => line.time,
-            SourceKind::File => timestamp(line.bytes, &mut self.zone).unwrap_or(0),
+            SourceKind::File | SourceKind::Kubernetes => timestamp(line.bytes, &mut self.zone).unwrap_or(0),
             // A pipe is read as it is written.
             SourceKind::Docker | SourceKind::Process | SourceKind::Otlp => chunk.observed,
         };

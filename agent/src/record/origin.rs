@@ -17,6 +17,8 @@ pub enum SourceKind {
     File,
     /// A container of a Docker engine.
     Docker,
+    /// A container of a Kubernetes pod.
+    Kubernetes,
     /// A process that runlog started, or standard input.
     Process,
     /// A program that sends OTLP.
@@ -30,6 +32,7 @@ impl SourceKind {
         match self {
             Self::File => "file",
             Self::Docker => "docker",
+            Self::Kubernetes => "kubernetes",
             Self::Process => "process",
             Self::Otlp => "otlp",
         }

@@ -116,16 +116,8 @@ impl Identity {
 struct Environment<'a>(&'a dyn Fn(&str) -> Option<String>);
 
 impl Environment<'_> {
-    /// The value, if it says something.
     fn get(&self, name: &str) -> Option<String> {
-        let value = (self.0)(name)?;
-        let value = unquoted(&value);
-        // torchrun's rendezvous id is "none" by default; Kubernetes and templates leave $(NAME) and {{name}}
-        // where they have nothing to put in.
-        let says_nothing = value.is_empty()
-            || value.eq_ignore_ascii_case("none")
-            || ["$(", "${", "{{"].iter().any(|opening| value.contains(opening));
-        (!says_nothing).then(|| value.to_owned())
+        says_something(&(self.0)(name)?)
     }
 
     fn first(&self, names: &[&str]) -> Option<String> {
@@ -175,6 +167,17 @@ impl Environment<'_> {
         let at = hosts.as_array()?.iter().position(|name| name.as_str() == Some(&host))?;
         u32::try_from(at).ok()
     }
+}
+
+/// A variable's value without its quotes, if it says something.
+pub(super) fn says_something(value: &str) -> Option<String> {
+    let value = unquoted(value);
+    // torchrun's rendezvous id is "none" by default; Kubernetes and templates leave $(NAME) and {{name}}
+    // where they have nothing to put in.
+    let says_nothing = value.is_empty()
+        || value.eq_ignore_ascii_case("none")
+        || ["$(", "${", "{{"].iter().any(|opening| value.contains(opening));
+    (!says_nothing).then(|| value.to_owned())
 }
 
 #[cfg(test)]

@@ -3,8 +3,10 @@
 mod id;
 mod identity;
 mod platform;
+mod pod;
 mod resource;
 
 pub use id::{RunId, UnusableRunId};
 pub use identity::{Identity, identify};
+pub use pod::Pod;
 pub use resource::{Facts, host_name, record_attributes, resource};

@@ -46,7 +46,8 @@ impl Facts {
 pub fn resource(run_id: &RunId, identity: &Identity, facts: &Facts) -> Arc<Resource> {
     let mut writer = ResourceWriter { encoded: Vec::with_capacity(512), written: Vec::new() };
     let experiment = identity.experiment.as_deref();
-    let service = facts.get("service.name").or(experiment).or_else(|| facts.get("container.name"));
+    let container = facts.get("container.name").or_else(|| facts.get("k8s.container.name"));
+    let service = facts.get("service.name").or(experiment).or(container);
     writer.text("service.name", service.or(Some(SERVICE_NAME)));
     writer.text("service.namespace", facts.get("service.namespace").or(identity.project.as_deref()));
     let instance = instance_id(run_id, identity, facts.get("host.name").unwrap_or_default());

@@ -7,13 +7,16 @@ pub mod docker;
 pub mod file;
 mod gap;
 mod intake;
+pub mod kubernetes;
 pub mod otlp;
 pub mod process;
+mod tags;
 mod turns;
 
 pub use intake::{
     Budget, Closed, HeldUp, Intake, Offer, Outlet, Received, Room, Stop, StopSwitch, intake, stop_switch,
 };
+pub use tags::Tags;
 
 use std::{collections::BTreeMap, sync::Arc};
 

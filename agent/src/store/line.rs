@@ -44,7 +44,7 @@ pub(super) fn line(cursor: Cursor, resource: &ResourceView<'_>, scope: &str, rec
     };
     // A fault in the resource costs its attributes, not the line.
     for (key, value) in resource.attributes().filter_map(Result::ok) {
-        if let ("container.name", Value::String(name)) = (key, value) {
+        if let ("container.name" | "k8s.container.name", Value::String(name)) = (key, value) {
             line.container = name.to_owned();
         }
     }

@@ -90,6 +90,18 @@ pub(super) fn files(config: &source::file::Config) -> Vec<Finding> {
     config.paths.iter().map(|pattern| matched(pattern, &excluded, &|path| File::open(path).is_ok())).collect()
 }
 
+pub(super) fn pods(config: &source::kubernetes::Config) -> Option<Finding> {
+    let folder = config.logs.as_ref()?;
+    let shown = folder.display();
+    Some(match fs::read_dir(folder) {
+        Ok(entries) => Finding::new("pods", Verdict::Ok, format!("{shown} has {}", entries.count()), ""),
+        Err(error) => {
+            let remedy = "mount the node's /var/log/pods there, read-only, and run runlog as a user that may read it";
+            Finding::new("pods", Verdict::Error, format!("{shown} cannot be read: {error}"), remedy)
+        }
+    })
+}
+
 pub(super) fn matched(pattern: &str, excluded: &[glob::Pattern], can_open: &dyn Fn(&Path) -> bool) -> Finding {
     let Ok(paths) = glob::glob(pattern) else {
         return Finding::new("files", Verdict::Error, format!("{pattern} is not a glob"), "");

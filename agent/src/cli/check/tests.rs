@@ -126,9 +126,17 @@ fn the_settings_are_shown_with_their_origin() {
     file.max_open              1024                 default
     docker.collect             auto                 default
     docker.host                unix:///docker.sock  environment variable RUNLOG_DOCKER_HOST
-    docker.labels                                   default
+    docker.include                                  default
+    docker.exclude                                  default
     docker.read_exited         true                 default
     docker.files                                    default
+    kubernetes.logs                                 default
+    kubernetes.scope           node                 default
+    kubernetes.include                              default
+    kubernetes.exclude         kube-system          default
+    kubernetes.only_enabled    false                default
+    kubernetes.metadata                             default
+    kubernetes.credentials                          default
     otlp.listen                                     default
     otlp.max_request_bytes     16MiB                default
     otlp.token                                      default

@@ -126,7 +126,7 @@ fn f14_a_bare_line_that_was_given_out_in_part_at_a_stop_goes_on_with_the_rest_al
 }
 
 #[test]
-fn pieces_are_joined_in_their_own_stream() {
+fn c1_pieces_are_joined_in_their_own_stream() {
     let texts = [
         [docker("stdout", "one "), docker("stderr", "two "), docker("stdout", "line\n"), docker("stderr", "lines\n")],
         [
@@ -143,6 +143,27 @@ fn pieces_are_joined_in_their_own_stream() {
         assert_eq!(shown, [(Lane::Stdout, "one line", 0, None), (Lane::Stderr, "two lines", second, None)]);
         let end = lines[..3].concat().len() as u64;
         assert_eq!(seen[0].read_to, ReadTo { offset: second, lanes: [end, end, second] }, "the second waits");
+    }
+}
+
+#[test]
+fn what_was_given_out_before_is_not_forgotten_while_it_is_read_again() {
+    let text =
+        format!("{}{}{}", cri("stdout", "P", "first "), cri("stderr", "F", "between"), cri("stdout", "F", "rest"));
+    // The begin of stdout's line is given out, and the line of stderr is not.
+    let first = text.find('\n').unwrap() as u64 + 1;
+    let between = first + text[first as usize..].find('\n').unwrap() as u64 + 1;
+    let left = ReadTo { offset: first, lanes: [between, between, first] };
+    let origin = origin(Format::Cri, Left::from(left));
+    let mut lines = Lines::new(1 << 20, &origin, first);
+    let mut chunk = Chunk::opening(Arc::clone(&origin), first, 1);
+    lines.feed(&chunk, |_| unreachable!());
+    assert_eq!(lines.read_to(), left);
+    for byte in text.as_bytes()[first as usize..between as usize].iter().take(30) {
+        chunk.data = vec![*byte];
+        lines.feed(&chunk, |_| unreachable!());
+        chunk.at += 1;
+        assert_eq!(lines.read_to(), left);
     }
 }
 
@@ -166,7 +187,7 @@ fn a_piece_of_docker_with_another_time_begins_another_line() {
 }
 
 #[test]
-fn a_last_piece_is_given_out_after_a_silence_and_what_follows_is_a_line_of_its_own() {
+fn c2_a_last_piece_is_given_out_after_a_silence_and_what_follows_is_a_line_of_its_own() {
     let (first, second) = (cri("stdout", "P", "prompt"), cri("stdout", "F", "answer"));
     let origin = origin(Format::Auto, Left::default());
     let mut lines = Lines::new(100, &origin, 0);
@@ -186,7 +207,7 @@ fn a_last_piece_is_given_out_after_a_silence_and_what_follows_is_a_line_of_its_o
 }
 
 #[test]
-fn a_character_that_a_runtime_cut_is_whole_again() {
+fn c3_a_character_that_a_runtime_cut_is_whole_again() {
     let mut text = Vec::new();
     for (tag, piece) in [("P", &b"loss \xe2"[..]), ("P", b"\x82"), ("F", b"\xac")] {
         text.extend_from_slice(format!("{STAMP} stdout {tag} ").as_bytes());
@@ -212,7 +233,7 @@ fn a_carriage_return_at_the_end_of_a_piece_is_kept_and_one_at_the_end_of_a_line_
 }
 
 #[test]
-fn a_line_is_told_by_itself_where_formats_are_mixed() {
+fn c12_a_line_is_told_by_itself_where_formats_are_mixed() {
     let text = docker("stdout", "a\n") + &cri("stdout", "F", "b") + "plain\n" + &docker("stderr", "c\n");
     let seen = whole(Format::Auto, &text);
     assert_eq!(seen.iter().map(Seen::text).collect::<Vec<_>>(), ["a", "b", "plain", "c"]);
@@ -220,7 +241,7 @@ fn a_line_is_told_by_itself_where_formats_are_mixed() {
 }
 
 #[test]
-fn a_line_that_should_be_wrapped_and_is_not_goes_along_as_it_stands() {
+fn c7_a_line_that_should_be_wrapped_and_is_not_goes_along_as_it_stands() {
     let marked = |seen: &Seen| seen.attributes.iter().any(|(key, _)| key == "runlog.parse_error");
     let broken = "\"stream\":\"stdout\",\"time\":\"2026-11-24T05:44:23Z\"}\n";
     for (format, first) in [(Format::Docker, ""), (Format::Auto, &*docker("stdout", "a\n"))] {
@@ -287,8 +308,44 @@ fn printed(seen: &[Seen]) -> Vec<(Lane, u64, Vec<u8>)> {
     printed
 }
 
+#[test]
+fn c11_a_line_without_a_usable_time_is_kept_with_all_that_it_says() {
+    let stamps = [
+        ("1969-12-31T23:59:59.9Z", 0),
+        ("2026-11-24T05:44:23Z", TIME - 500_000_000),
+        ("2026-11-24T05:44:23.5+00:00", TIME),
+        ("2026-11-24T06:44:23.500000000+01:00", TIME),
+        ("2200-01-01T00:00:00Z", 7_258_118_400_000_000_000),
+        ("2400-01-01T00:00:00Z", 0),
+    ];
+    for (stamp, time) in stamps {
+        let seen = &whole(Format::Auto, &cri("stderr", "F", "loss").replace(STAMP, stamp))[0];
+        assert_eq!((seen.text(), seen.lane, seen.time), ("loss", Lane::Stderr, time), "{stamp}");
+    }
+    // No stamp at all: the line as it stands.
+    let odd = cri("stdout", "F", "a") + &cri("stdout", "F", "b").replace(STAMP, "2026-11-24 05:44:23");
+    assert_eq!(whole(Format::Auto, &odd)[1].text(), "2026-11-24 05:44:23 stdout F b");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
+
+    // Bytes of a rotation that cut a line anywhere, or wrote over it: nothing of the others is lost, and nothing of it.
+    #[test]
+    fn c7_a_damaged_line_costs_no_byte_and_no_other_line(
+        damaged in "[ -~]{0,40}",
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let (whole_line, next) = (cri("stdout", "F", "before"), cri("stderr", "F", "after"));
+        let rest = &next[cut.index(next.len() - 1)..];
+        let text = [&whole_line, rest, &next].concat() + &damaged + "\n" + &next;
+        let seen = whole(Format::Auto, &text);
+        let bodies: String = seen.iter().map(Seen::text).collect();
+        prop_assert!(bodies.contains("before") && bodies.ends_with("after"), "{bodies}");
+        prop_assert_eq!(seen.len(), 5);
+        let is_bare = seen[3].lane == Lane::Bare;
+        prop_assert!(!is_bare || seen[3].text() == damaged.trim_end_matches('\r'));
+    }
 
     // Wherever chunks are cut, and after whichever line a batch closes and the agent dies, each line is given out once.
     #[test]

@@ -4,13 +4,16 @@
 //! kubelet; `containers/POD_NAMESPACE_CONTAINER-ID.log` leads there; `ID/ID-json.log` is Docker's. Source: kubernetes
 //! `pkg/kubelet/kuberuntime/helpers.go` and `legacy.go`, moby `daemon/logger/jsonfilelog`.
 
-use std::path::{Component, Path};
+use std::path::Path;
 
-use crate::record::wire::{Value, record_attribute};
+use crate::{
+    record::wire::{Value, record_attribute},
+    source::kubernetes::PodLog,
+};
 
 /// Appends the attributes of the container whose log stands at that path, of which `resolved` follows all links.
 pub fn attributes(into: &mut Vec<u8>, path: &Path, resolved: &Path) {
-    if let Some(pod) = pod(resolved).or_else(|| pod(path)) {
+    if let Some(pod) = PodLog::of(resolved).or_else(|| PodLog::of(path)) {
         record_attribute(into, "k8s.namespace.name", Value::String(pod.namespace));
         record_attribute(into, "k8s.pod.name", Value::String(pod.name));
         record_attribute(into, "k8s.pod.uid", Value::String(pod.uid));
@@ -20,25 +23,6 @@ pub fn attributes(into: &mut Vec<u8>, path: &Path, resolved: &Path) {
     if let Some(id) = container_id(resolved).or_else(|| container_id(path)) {
         record_attribute(into, "container.id", Value::String(id));
     }
-}
-
-struct Pod<'a> {
-    namespace: &'a str,
-    name: &'a str,
-    uid: &'a str,
-    container: &'a str,
-    restarts: i64,
-}
-
-fn pod(path: &Path) -> Option<Pod<'_>> {
-    let mut parts = path.components().rev().map(Component::as_os_str).map(std::ffi::OsStr::to_str);
-    let (file, container, pod) = (parts.next()??, parts.next()??, parts.next()??);
-    let restarts = file.split_once(".log")?.0.parse().ok()?;
-    let mut names = pod.split('_');
-    let (namespace, name, uid) = (names.next()?, names.next()?, names.next()?);
-    // Other folders have two underscores as well, but no such id behind them: a UUID, or the hash of a static pod.
-    let is_uid = matches!(uid.len(), 32 | 36) && uid.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
-    (is_uid && names.next().is_none()).then_some(Pod { namespace, name, uid, container, restarts })
 }
 
 fn container_id(path: &Path) -> Option<&str> {

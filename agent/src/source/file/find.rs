@@ -11,7 +11,7 @@ use std::{
 use tracing::{debug, info, warn};
 
 use super::{
-    FileSource,
+    Claim, FileSource,
     bookmark::FilePosition,
     disk::{Extent, Handle, folder_of, path_in},
     globs::{Interest, Visit},
@@ -27,6 +27,9 @@ use super::{
 
 /// The globs are walked through this seldom where the kernel tells of changes.
 const IDLE_WALK: Duration = Duration::from_secs(60);
+
+/// How soon it is asked again whether a log is read.
+const UNDECIDED_LOOK: Duration = Duration::from_millis(200);
 
 /// Whether a file can be read now.
 #[derive(Debug)]
@@ -66,9 +69,7 @@ impl FileSource {
     /// Walks through the globs: finds new files, and files that are no longer where they were.
     pub fn walk(&mut self) {
         self.walks = self.walks.wrapping_add(1);
-        if let Some(containers) = &mut self.containers {
-            containers.look();
-        }
+        self.owners.iter_mut().for_each(|owners| owners.look());
         let (globs, disk) = (Arc::clone(&self.globs), Arc::clone(&self.disk));
         self.watch.begin();
         self.is_walking = true;
@@ -80,9 +81,7 @@ impl FileSource {
         for slot in missed {
             self.tails.set_present(slot, false);
         }
-        if let Some(containers) = &mut self.containers {
-            containers.looked();
-        }
+        self.owners.iter_mut().for_each(|owners| owners.looked());
         self.roots = self.roots_now();
         // From the end on, so that a slow walk leaves time for reading.
         self.next_check = Instant::now() + self.config.scan;
@@ -96,6 +95,7 @@ impl FileSource {
         let now = Instant::now();
         if self.next_walk > now && self.next_check <= now {
             self.next_check = now + self.config.scan;
+            self.tag_anew();
             if self.roots != self.roots_now() {
                 self.next_walk = now;
             }
@@ -126,21 +126,34 @@ impl FileSource {
             }
         }
         for change in &changes {
-            if change.from.is_none() && change.to.is_none() && !change.is_folder {
+            if change.from.is_some() || change.to.is_some() {
+                continue;
+            }
+            if change.is_folder {
+                self.owners.iter().for_each(|owners| owners.came_and_went(&change.first));
+            } else {
                 self.came_and_went(&change.first);
             }
         }
     }
 
-    /// A file came to a path and was gone before it was opened. Elsewhere than where a file is followed it was no
-    /// generation of a log.
+    /// A file came to a path and was gone before it was opened. Elsewhere than where a file is followed, or each name is
+    /// a container's log, it was no generation of a log.
     fn came_and_went(&mut self, path: &Path) {
         let tail = self.tails.by_path(PathKey::of(path)).and_then(|slot| self.tails.get(slot));
-        let Some(tail) = tail.filter(|tail| tail.path().as_ref() == path) else { return };
-        if tail.is_at_its_path(self.disk.as_ref()) {
-            let now_there = Missing::of_tail(tail);
-            self.tell_unseen(&now_there);
+        if let Some(tail) = tail.filter(|tail| tail.path().as_ref() == path) {
+            if tail.is_at_its_path(self.disk.as_ref()) {
+                let now_there = Missing::of_tail(tail);
+                self.tell_unseen(&now_there);
+            }
+        } else if self.leads_to(path) && self.is_owned(path) {
+            let never_there = FileId { device: 0, inode: 0, birth: 0 };
+            self.tell_unseen(&Missing::of_position(&FilePosition::start(never_there, path, 0)));
         }
+    }
+
+    fn leads_to(&self, path: &Path) -> bool {
+        path.file_name().is_some_and(|name| self.globs.lead_to(folder_of(path), name))
     }
 
     fn see_to_folder(&mut self, change: &Move) {
@@ -154,14 +167,16 @@ impl FileSource {
     }
 
     fn see_to_file(&mut self, change: &Move) {
-        let leads_to = |path: &Path| path.file_name().is_some_and(|name| self.globs.lead_to(folder_of(path), name));
+        if let Some(to) = &change.to {
+            self.owners.iter_mut().for_each(|owners| owners.written(to));
+        }
         match &change.to {
-            Some(to) if leads_to(to) => {
+            Some(to) if self.leads_to(to) => {
                 self.find(to, to);
             }
             // It has been rotated out of the globs, perhaps before anybody looked.
             Some(to) => {
-                let is_wanted = leads_to(&change.first);
+                let is_wanted = self.leads_to(&change.first);
                 let known = self.disk.look(to).ok().flatten().and_then(|(id, _)| self.tails.by_id(id));
                 if known.is_some() || is_wanted {
                     let found = self.find(to, &change.first);
@@ -219,6 +234,17 @@ impl FileSource {
         }
     }
 
+    /// Asks again of which logs it was not known whether they are read.
+    pub fn try_undecided(&mut self) {
+        if self.undecided.is_empty() || self.next_decision > Instant::now() {
+            return;
+        }
+        self.next_decision = Instant::now() + UNDECIDED_LOOK;
+        for path in std::mem::take(&mut self.undecided) {
+            self.find(&path, &path);
+        }
+    }
+
     fn look_at(&mut self, path: &Path, named: &Path) -> io::Result<Option<Slot>> {
         let Some((id, extent)) = self.disk.look(path)? else { return Ok(None) };
         if let Some(slot) = self.tails.by_id(id) {
@@ -228,10 +254,17 @@ impl FileSource {
         if self.own_output.contains(&id) || self.copies.is_as_seen(id, extent) {
             return Ok(None);
         }
-        if self.is_left_out(path) {
-            // What the engine knows of a container may be written after its log was made.
-            self.walk_soon();
-            return Ok(None);
+        match self.claim(path) {
+            Claim::Wanted => {}
+            Claim::Unwanted => return Ok(None),
+            Claim::NotNow => {
+                self.walk_soon();
+                return Ok(None);
+            }
+            Claim::Undecided => {
+                self.undecided.insert(path.to_owned());
+                return Ok(None);
+            }
         }
         let Some((handle, id)) = self.disk.open(path)? else { return Ok(None) };
         if let Some(slot) = self.tails.by_id(id) {
@@ -245,12 +278,12 @@ impl FileSource {
             }
             info!(path = %path.display(), "file is not the one read before, reading it from its start");
             let missing = Missing::of_position(&position);
-            let is_elsewhere = self.read_rest(&missing);
-            if !is_elsewhere && position.offset > 0 {
+            let is_elsewhere = self.goes_on_elsewhere(&position) || self.read_rest(&missing);
+            if is_elsewhere || position.offset == 0 {
+                self.forget_moved(&missing);
+            } else {
                 // Nobody has looked since it was read.
                 self.lose_known(&missing);
-            } else if !is_elsewhere {
-                self.forget_moved(&missing);
             }
         } else if let Some(slot) = self.known_otherwise(path, id, handle.as_ref(), extent)? {
             return Ok(slot);

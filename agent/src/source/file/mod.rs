@@ -15,11 +15,13 @@ mod container;
 mod copies;
 mod disk;
 mod drain;
+mod ended;
 mod find;
 mod globs;
 mod identity;
 mod limit;
 mod moves;
+mod owners;
 mod print;
 mod rest;
 mod stream;
@@ -33,6 +35,7 @@ mod watch;
 pub use config::Config;
 pub use disk::{Disk, Entry, Extent, Handle, Kind, RealDisk, System};
 pub use identity::FileId;
+pub use owners::{Claim, Owners};
 
 use std::{
     collections::HashSet,
@@ -45,7 +48,7 @@ use tokio::runtime;
 
 use crate::record::{Chunk, Input, Resource, Severity, SourceKind};
 
-use super::{Closed, Context, docker};
+use super::{Closed, Context};
 use copies::Copies;
 use globs::Globs;
 use tail::{Awake, Tail};
@@ -78,8 +81,8 @@ pub struct FileSource {
     config: Config,
     context: Context,
     tagging: Tagging,
-    /// Those of a Docker engine, which say themselves what they are tagged with.
-    containers: Option<docker::Files>,
+    /// Those whose logs are tagged otherwise than other files.
+    owners: Vec<Box<dyn Owners>>,
     /// Files that this process writes its own messages into.
     own_output: Vec<FileId>,
     disk: Arc<dyn Disk>,
@@ -97,6 +100,8 @@ pub struct FileSource {
     outgoing: Vec<Input>,
     /// Paths that could not be opened.
     refused: HashSet<PathBuf>,
+    /// Paths of logs of which it is not known yet whether they are read, or under which run.
+    undecided: HashSet<PathBuf>,
     /// Number of the last walk through the globs.
     walks: u32,
     is_walking: bool,
@@ -109,6 +114,7 @@ pub struct FileSource {
     next_closing: Instant,
     next_copies: Instant,
     next_try: Instant,
+    next_decision: Instant,
 }
 
 impl FileSource {
@@ -129,7 +135,7 @@ impl FileSource {
             config,
             context,
             tagging,
-            containers: None,
+            owners: Vec::new(),
             own_output: Vec::new(),
             disk,
             runtime,
@@ -139,6 +145,7 @@ impl FileSource {
             copies: Copies::default(),
             outgoing: Vec::new(),
             refused: HashSet::new(),
+            undecided: HashSet::new(),
             walks: 0,
             is_walking: false,
             roots: Vec::new(),
@@ -148,6 +155,7 @@ impl FileSource {
             next_closing: now,
             next_copies: now,
             next_try: now,
+            next_decision: now,
         }
     }
 
@@ -190,9 +198,11 @@ impl FileSource {
             });
             is_stirred = grown > 0 || !changes.names.is_empty();
             self.see_to(&changes);
+            self.see_to_containers()?;
             self.walk_if_due();
             self.look_at_copies();
             self.try_refused();
+            self.try_undecided();
             if self.next_search <= Instant::now() {
                 self.finish_rotated();
             }
@@ -223,6 +233,9 @@ impl FileSource {
         }
         if !self.refused.is_empty() {
             next = next.min(self.next_try);
+        }
+        if !self.undecided.is_empty() {
+            next = next.min(self.next_decision);
         }
         if self.watch.bell().is_none() {
             next = next.min(Instant::now() + LONGEST_SLEEP);

@@ -308,14 +308,32 @@ impl FileSource {
                 birth => birth < id.birth && id.birth <= now.birth,
             };
             let name = at.file_name().unwrap_or_default();
-            if is_known || !is_between || unpack::is_packed(&at) || self.globs.lead_to(folder_of(&at), name) {
+            if is_known || !is_between || self.globs.lead_to(folder_of(&at), name) {
                 continue;
             }
-            if let Some(slot) = self.find(&at, path) {
+            if unpack::is_packed(&at) {
+                self.read_archive(at, path);
+            } else if let Some(slot) = self.find(&at, path) {
                 info!(path = %at.display(), "reading a file that was rotated before it was seen");
                 self.tails.set_present(slot, false);
             }
         }
+    }
+
+    /// Reads an archive of a file that stood at that path, if nothing of it was read before it was compressed. Otherwise
+    /// its rest is looked for as that of the file that was begun.
+    fn read_archive(&mut self, archive: PathBuf, path: &Path) {
+        // Opened for each question, since it can be read onward only.
+        let open = || self.open_unpacked(archive.clone());
+        let was_read = |print: &Print| open().is_some_and(|opened| print.is_of(opened.handle.as_ref()));
+        let folder = folder_of(path);
+        let is_of = |tail: &Tail| folder_of(tail.path()) == folder && was_read(&tail.print());
+        let is_begun = self.tails.iter().any(|(_, tail)| is_of(tail))
+            || self.unclaimed.beside(folder).any(|position| was_read(&Print::Position(position.clone())));
+        let Some(opened) = open().filter(|_| !is_begun) else { return };
+        info!(path = %opened.path.display(), "reading a file that was compressed before it was seen");
+        let start = FilePosition::start(opened.id, path, self.context.clock.now());
+        self.move_to(&Missing::of_position(&start), opened);
     }
 
     /// The stream that a new file at that path goes on with, if the file system has made another file of the one that

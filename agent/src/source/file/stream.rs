@@ -7,17 +7,18 @@ use crate::{
         Format, Origin, SourceKind,
         origin::{self, Left},
     },
-    source::docker,
+    source::Tags,
 };
 
 use super::{
-    FileSource,
+    Claim, FileSource, Owners,
     bookmark::{self, FileBookmark, Stream},
     container,
     disk::Handle,
     globs::Globs,
     identity::FileId,
-    tail::Awake,
+    tail::{Awake, Tail},
+    tails::Slot,
 };
 
 /// What has to be known of a file to open its stream.
@@ -36,20 +37,35 @@ pub struct Known {
 }
 
 impl FileSource {
-    /// Follows the logs of a Docker engine's containers as well.
+    /// Follows the logs of those as well.
     #[must_use]
-    pub fn with_containers(mut self, mut containers: docker::Files) -> Self {
-        self.config.paths.extend(containers.patterns());
+    pub fn with(mut self, mut owners: Box<dyn Owners>) -> Self {
+        // Before others, so that a log with a name elsewhere is found as theirs.
+        self.config.paths.splice(..0, owners.patterns());
         self.globs = Arc::new(Globs::new(&self.config.paths, &self.config.exclude, &self.tagging.state_dir));
-        self.unclaimed.iter().for_each(|position| containers.was_read(&position.path()));
-        self.containers = Some(containers);
+        self.unclaimed.iter().for_each(|position| owners.was_read(&position.path()));
+        self.owners.push(owners);
         self
     }
 
-    /// Whether it is the log of a container that is not to be read, or not known yet.
-    pub fn is_left_out(&mut self, path: &Path) -> bool {
-        let containers = self.containers.as_mut().filter(|containers| containers.has(path));
-        containers.is_some_and(|containers| containers.tags(path).is_none())
+    /// Whether the file at that path is read.
+    pub fn claim(&mut self, path: &Path) -> Claim {
+        if self.owners.is_empty() {
+            return Claim::Wanted;
+        }
+        if let Some(owners) = self.owners.iter_mut().find(|owners| owners.has(path)) {
+            return owners.claim(path);
+        }
+        // The kubelet makes a second name for each log. Its owners are asked when the first one is found.
+        let resolved = self.disk.resolve(path);
+        let is_second_name = resolved != path && self.owners.iter().any(|owners| owners.has(&resolved));
+        if is_second_name { Claim::Unwanted } else { Claim::Wanted }
+    }
+
+    /// Whether it is a path of somebody's log that is read, or may be.
+    pub fn is_owned(&mut self, path: &Path) -> bool {
+        let owners = self.owners.iter_mut().find(|owners| owners.has(path));
+        owners.is_some_and(|owners| matches!(owners.claim(path), Claim::Wanted | Claim::Undecided))
     }
 
     /// What a tail needs to read from an open file.
@@ -72,21 +88,45 @@ impl FileSource {
     }
 
     /// What the lines of a file are tagged with, and what is wrapped around them.
-    pub fn tagged(&mut self, path: &Path, named: &Path) -> (SourceKind, Format, docker::Tags) {
-        let containers = self.containers.as_mut().filter(|containers| containers.has(named));
-        match containers.and_then(|containers| containers.tags(named)) {
-            Some(tags) => (SourceKind::Docker, Format::Docker, tags),
+    pub fn tagged(&mut self, path: &Path, named: &Path) -> (SourceKind, Format, Tags) {
+        let owners = self.owners.iter_mut().find(|owners| owners.has(named));
+        match owners.and_then(|owners| Some((owners.tags(named)?, owners))) {
+            Some((tags, owners)) => {
+                owners.opened(named);
+                (owners.kind(), owners.format(), tags)
+            }
             None => (SourceKind::File, self.config.format, self.tags(path, named)),
         }
     }
 
+    /// Whether the owner of a removed file may still write to it.
+    pub fn may_be_written(&self, tail: &Tail) -> bool {
+        self.owners.iter().any(|owners| owners.has(tail.path()) && owners.may_be_written(tail.path()))
+    }
+
+    /// Closes files that would be tagged otherwise now. Nothing of them is on its way, so that the next lines can go
+    /// into a batch of another run without overtaking any.
+    pub fn tag_anew(&mut self) {
+        if self.owners.is_empty() {
+            return;
+        }
+        let has_news = |tail: &Tail| self.owners.iter().any(|owners| owners.has_news(tail.named()));
+        let is_due = |(_, tail): &(Slot, &Tail)| tail.is_open() && tail.is_idle() && has_news(tail);
+        let due: Vec<Slot> = self.tails.iter().filter(is_due).map(|(slot, _)| slot).collect();
+        for slot in due {
+            if let Some(awake) = self.tails.sleep(slot) {
+                self.context.ledger.close(&awake.origin.tally);
+            }
+        }
+    }
+
     /// What the lines of an ordinary file are tagged with.
-    fn tags(&self, path: &Path, named: &Path) -> docker::Tags {
+    fn tags(&self, path: &Path, named: &Path) -> Tags {
         let mut attributes = bookmark::attributes(&self.tagging.attributes, named);
         container::attributes(&mut attributes, named, &self.disk.resolve(path));
         // Kept as long as the file.
         attributes.shrink_to_fit();
         let (resource, level) = (Arc::clone(&self.tagging.resource), self.tagging.level);
-        docker::Tags { name: named.display().to_string(), resource, attributes, level }
+        Tags { name: named.display().to_string(), resource, attributes, level }
     }
 }

@@ -4,6 +4,7 @@ mod faulty;
 mod finding;
 mod holes;
 mod moving;
+mod owned;
 
 use std::{
     collections::BTreeMap,
@@ -33,6 +34,8 @@ struct Reading {
     config: Config,
     /// Whether the kernel tells of changes.
     has_hints: bool,
+    /// Whose logs are followed as well, given the folder.
+    owners: Option<MakeOwners>,
     disk: FaultyDisk,
     outlet: Outlet,
     switch: Option<StopSwitch>,
@@ -47,6 +50,8 @@ struct Reading {
     ledger: Arc<Ledger>,
     clock: Arc<dyn Clock>,
 }
+
+type MakeOwners = fn(&Path) -> Box<dyn Owners>;
 
 /// What is remembered of an [`Origin`]. Not the origin itself, which would keep its file open.
 #[derive(Debug)]
@@ -93,6 +98,7 @@ impl Reading {
             beside,
             config,
             has_hints: true,
+            owners: None,
             disk: FaultyDisk::default(),
             outlet: intake(1 << 20).1,
             switch: None,
@@ -134,6 +140,9 @@ impl Reading {
         };
         let (config, runtime) = (self.config.clone(), self.runtime.handle().clone());
         let mut source = FileSource::new(config, context, tagging, Arc::new(self.disk.clone()), runtime);
+        if let Some(owners) = self.owners {
+            source = source.with(owners(self.folder.path()));
+        }
         if !self.has_hints {
             source.watch = Watch::over(None);
         }

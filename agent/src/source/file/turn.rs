@@ -117,7 +117,7 @@ impl FileSource {
         let Some(tail) = self.tails.get(slot) else { return };
         let has_hints = tail.has_one_name && tail.is_present() && self.watch.works_for(tail.path());
         let longest = if has_hints { IDLE_LOOK } else { self.config.poll };
-        self.tails.rest(slot, self.config.poll, longest.max(self.config.poll));
+        self.tails.rest(slot, self.config.poll, longest);
     }
 
     fn failed(&mut self, slot: Slot, error: &io::Error) -> Result<(), Closed> {
@@ -278,8 +278,8 @@ impl FileSource {
 
     /// Closes files that have gone from the globs and have been silent long enough.
     pub fn retire(&mut self) -> Result<(), Closed> {
-        let is_finished =
-            |slot: &Slot| self.tails.get(*slot).is_some_and(|tail| tail.is_finished(self.config.rotate_grace));
+        let is_over = |tail: &Tail| tail.is_finished(self.config.rotate_grace) && !self.may_be_written(tail);
+        let is_finished = |slot: &Slot| self.tails.get(*slot).is_some_and(is_over);
         let gone: Vec<Slot> = self.tails.absent().iter().copied().filter(is_finished).collect();
         for slot in gone {
             if let Some(tail) = self.tails.remove(slot) {

@@ -10,8 +10,8 @@ use std::{
 use tracing::{debug, info, warn};
 
 use super::{
-    FileSource,
-    bookmark::{self, FilePosition},
+    Claim, FileSource,
+    bookmark::{self, FilePosition, Stream},
     disk::folder_of,
     identity::FileId,
     rest::{Missing, Opened},
@@ -21,6 +21,8 @@ use crate::record::ReadTo;
 
 /// How often files are looked for again that have left the globs, or were not found at the start.
 const SEARCH: Duration = Duration::from_secs(10 * 60);
+/// The same for files of which it is not known yet whether they are read.
+const UNDECIDED_SEARCH: Duration = Duration::from_secs(2);
 /// Positions in a folder that has been away for so long are forgotten. A volume that comes back later than this is
 /// read from its start.
 const LONGEST_AWAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -63,8 +65,7 @@ impl AllUnclaimed {
     /// A copy has its position before the position of the file that was cut is forgotten. A kill between the two leaves
     /// both, and where nothing had been given out, no bytes tell that the file holds others now.
     fn tell_copies_from_originals(&mut self) {
-        let is_copy = |position: &&FilePosition| position.stream().id != position.id();
-        let copied: Vec<_> = self.iter().filter(is_copy).map(FilePosition::stream).collect();
+        let copied: Vec<_> = self.iter().filter(|position| position.is_copy()).map(FilePosition::stream).collect();
         for stream in copied {
             let original = self.by_key.get_mut(&stream.id.key()).map(|unclaimed| &mut unclaimed.position);
             let is_same = |position: &&mut FilePosition| {
@@ -118,6 +119,11 @@ impl AllUnclaimed {
         self.by_key.values().map(|unclaimed| &unclaimed.position)
     }
 
+    /// Those of files that stood in that folder.
+    pub fn beside<'a>(&'a self, folder: &'a Path) -> impl Iterator<Item = &'a FilePosition> {
+        self.iter().filter(move |position| folder_of(&position.path()) == folder)
+    }
+
     /// Takes all of them.
     pub fn take(&mut self) -> impl Iterator<Item = Unclaimed> + use<> {
         std::mem::take(self).by_key.into_values()
@@ -129,16 +135,27 @@ impl FileSource {
     /// are gone are forgotten. What cannot be looked at now, as on a volume that is not mounted yet, waits.
     pub fn finish_rotated(&mut self) {
         self.next_search = Instant::now() + SEARCH;
-        for unclaimed in self.unclaimed.take() {
+        let is_copy = |unclaimed: &Unclaimed| unclaimed.position.is_copy();
+        let (copies, originals): (Vec<_>, Vec<_>) = self.unclaimed.take().partition(is_copy);
+        // What goes on in a copy is no loss of its original.
+        for unclaimed in copies.into_iter().chain(originals) {
             self.finish(unclaimed);
         }
+    }
+
+    /// Whether the stream of that position has a position in another file as well: in a copy, from before a kill.
+    pub fn goes_on_elsewhere(&self, position: &FilePosition) -> bool {
+        let (id, stream) = (position.id(), position.stream());
+        let is_its =
+            |other_id, other: Stream| other_id != id && (other.id, other.generation) == (stream.id, stream.generation);
+        self.unclaimed.iter().any(|other| is_its(other.id(), other.stream()))
+            || self.tails.iter().any(|(_, tail)| is_its(tail.id(), tail.stream()))
     }
 
     fn finish(&mut self, unclaimed: Unclaimed) {
         let position = &unclaimed.position;
         match self.search(position) {
-            // Its container is not known yet, or is not wanted any more.
-            Ok(Some(Opened { path, .. })) if self.is_left_out(&path) => self.unclaimed.insert(unclaimed),
+            Ok(Some(Opened { path, .. })) if !self.is_claimed(&path) => self.unclaimed.insert(unclaimed),
             Ok(Some(opened)) => {
                 let has_more = opened.handle.extent().is_ok_and(|extent| extent.size > position.offset);
                 if has_more {
@@ -152,15 +169,17 @@ impl FileSource {
             Ok(None) => {
                 let missing = Missing::of_position(position);
                 // What was read to the end is not looked for where it was compressed to.
-                let is_elsewhere = !unclaimed.is_finished && self.read_rest(&missing);
+                let is_elsewhere =
+                    self.goes_on_elsewhere(position) || !unclaimed.is_finished && self.read_rest(&missing);
                 if !is_elsewhere && position.unread_bytes() > 0 {
                     self.lose_known(&missing);
                 } else {
                     self.forget_moved(&missing);
                 }
             }
-            Err(_) if self.containers.as_ref().is_some_and(|all| all.is_removed(&position.path())) => {
-                self.forget_moved(&Missing::of_position(position));
+            Err(_) if self.owners.iter().any(|owners| owners.is_removed(&position.path())) => {
+                let missing = Missing::of_position(position);
+                if position.unread_bytes() > 0 { self.lose_known(&missing) } else { self.forget_moved(&missing) }
             }
             Err(error) => {
                 debug!(path = %position.path().display(), error = %error, "cannot look for a file read before");
@@ -173,6 +192,16 @@ impl FileSource {
                 }
             }
         }
+    }
+
+    /// Whether the file at that path is read. One of which that is not known yet is looked for again soon, since it may
+    /// be compressed or removed before long.
+    fn is_claimed(&mut self, path: &Path) -> bool {
+        let claim = self.claim(path);
+        if claim == Claim::Undecided {
+            self.next_search = self.next_search.min(Instant::now() + UNDECIDED_SEARCH);
+        }
+        claim == Claim::Wanted
     }
 
     /// The file of a position, wherever it is in its folder, if it is still the same.
