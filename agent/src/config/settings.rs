@@ -61,11 +61,19 @@ pub(super) fn compose(reader: &mut Reader, standard: &Standard) -> Settings {
     let otlp = otlp::Config {
         listen: reader.read("otlp.listen", receivers),
         max_request_bytes: bytes(reader, "otlp.max_request_bytes", 64 * KIB, 64 * MIB),
+        token: reader.read("otlp.token", token),
+        tls: receiver_tls(reader),
     };
     let journal = journal::Config {
         units: reader.read("journal.units", units),
         directory: reader.read("journal.directory", values::path),
     };
+    if otlp.token.is_none()
+        && let Some(address) = otlp.listen.iter().find(|address| !address.ip().is_loopback())
+    {
+        let warning = format!("otlp.listen has {address}: whoever reaches it can write to the runs; set otlp.token");
+        reader.warnings.push(warning);
+    }
     let process = process::Config {
         max_wait: reader.read("process.max_wait", |v| values::duration(v, &(Duration::ZERO..=HOUR))),
     };
@@ -354,6 +362,33 @@ fn listen(value: &Value) -> Result<Option<SocketAddr>, Rejected> {
     }
     let accepted = "use an IP address and a port such as 127.0.0.1:4319, or off";
     text.trim().parse().map(Some).map_err(|_| Rejected::new("is not an address to listen on", accepted))
+}
+
+fn token(value: &Value) -> Result<Option<otlp::Token>, Rejected> {
+    const USE: &str = "use at least 16 printable characters of ASCII without spaces";
+    let Some(text) = values::optional(value)? else { return Ok(None) };
+    if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(Rejected::new("cannot be sent in a header", USE));
+    }
+    if text.len() < 16 {
+        return Err(Rejected::new("is too short to be a secret", USE));
+    }
+    Ok(Some(otlp::Token::new(text)))
+}
+
+fn receiver_tls(reader: &mut Reader) -> Option<otlp::Files> {
+    match (reader.read("otlp.certificate", values::path), reader.read("otlp.key", values::path)) {
+        (Some(certificate), Some(key)) => Some(otlp::Files { certificate, key }),
+        (None, None) => None,
+        (Some(_), None) => {
+            reader.reject("otlp.certificate", Rejected::new("has no key", "set otlp.key as well"));
+            None
+        }
+        (None, Some(_)) => {
+            reader.reject("otlp.key", Rejected::new("has no certificate", "set otlp.certificate as well"));
+            None
+        }
+    }
 }
 
 fn receivers(value: &Value) -> Result<Vec<SocketAddr>, Rejected> {

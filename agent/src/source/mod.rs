@@ -15,7 +15,9 @@ pub mod process;
 mod tags;
 mod turns;
 
-pub use intake::{Closed, HeldUp, Intake, Offer, Outlet, Received, Room, Stop, StopSwitch, intake, stop_switch};
+pub use intake::{
+    Budget, Closed, HeldUp, Intake, Offer, Outlet, Received, Room, Stop, StopSwitch, intake, stop_switch,
+};
 pub use tags::Tags;
 
 use std::{collections::BTreeMap, sync::Arc};
