@@ -63,7 +63,7 @@ fn containers_that_have_ended_are_left_alone_if_asked() {
 }
 
 #[test]
-fn a_restart_of_the_engine_loses_and_repeats_nothing() {
+fn d14_a_restart_of_the_engine_loses_and_repeats_nothing() {
     let engine = Engine::start();
     let containers = Containers::on(&engine.host());
     let mut agent = containers.agent().set("RUNLOG_DOCKER_INCLUDE", "").start();

@@ -7,10 +7,11 @@ use bollard::models::EventMessage;
 use super::{frame::Framing, tagging::Container};
 use crate::record::UnixNanos;
 
-/// The events that are asked for. With `health_status` among them the engine compares beginnings.
+/// The events that are asked for. With `health_status` among them the engine compares beginnings. Podman filters by its
+/// own names, the last two, and then tells of the end by Docker's.
 ///
 /// Source: moby `daemon/events/filter.go`.
-pub(super) const WANTED: [&str; 5] = ["start", "die", "destroy", "oom", "health_status"];
+pub(super) const WANTED: [&str; 7] = ["start", "die", "destroy", "oom", "health_status", "died", "remove"];
 
 /// A change of a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +51,7 @@ impl Change {
         let kind = match message.action.as_deref()? {
             "start" => ChangeKind::Started,
             "die" => ChangeKind::Ended { exit_code: attributes.get("exitCode").and_then(|code| code.parse().ok()) },
-            "destroy" => ChangeKind::Removed,
+            "destroy" | "remove" => ChangeKind::Removed,
             "oom" => ChangeKind::OutOfMemory,
             "health_status: healthy" => ChangeKind::Health(Condition::Healthy),
             "health_status: unhealthy" => ChangeKind::Health(Condition::Unhealthy),

@@ -201,7 +201,7 @@ impl Fleet {
     async fn tell_health(&self, engine: &Engine, change: &Change, condition: Condition) {
         let Shared { config, context, tagger, own, run_id, .. } = &*self.shared;
         // The event does not say the environment, which may name the run.
-        let Ok(Some(container)) = engine.inspect(&change.id).await else { return };
+        let Ok(Some((container, _))) = engine.inspect(&change.id).await else { return };
         if !container.is_wanted(config, own) {
             return;
         }

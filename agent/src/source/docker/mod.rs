@@ -1,12 +1,14 @@
 //! Containers of a Docker engine.
 //!
 //! The [`fleet`] finds containers and gives each a [`reader`]. A reader asks the [`engine`] for the container's logs,
-//! which [`frame`] decodes into entries; [`log`] decides which of them are new and makes chunks of those. Where
+//! whose [`body`] is read at a [`pace`]; [`frame`] decodes it into entries; [`log`] decides which of them are new and makes chunks of those. Where
 //! reading has to go on is a [`place`], found again by content through a [`ring`]. Where the engine's own [`files`] can
 //! be read, the file source follows those instead. A [`life`] tells a run of the starts and ends of its container, and
 //! [`fates`] are what is known of those that were removed.
 
+mod ask;
 mod backoff;
+mod body;
 mod change;
 mod config;
 mod engine;
@@ -16,11 +18,14 @@ mod filter;
 mod fleet;
 mod frame;
 mod health;
+mod keeping;
 mod life;
 mod log;
 mod own;
+mod pace;
 mod place;
 mod reader;
+mod repeats;
 mod ring;
 mod stamp;
 mod tagging;

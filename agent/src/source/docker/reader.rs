@@ -8,13 +8,16 @@ use tracing::{debug, info, warn};
 use super::{
     Config,
     backoff::Backoff,
-    engine::{Body, Engine, Failure},
+    body::Body,
+    engine::{Engine, Failure},
     fates::Fates,
     files::are_read,
     frame::{DecodeError, Decoder, Stdio},
+    keeping::Keeping,
     life::{self, Life},
     log::{Log, Taken, key},
     own::OwnContainer,
+    pace::Pace,
     stamp,
     tagging::{Container, Tags},
 };
@@ -33,9 +36,6 @@ pub(super) const SILENCE: Duration = Duration::from_secs(30);
 
 /// How long what the engine has just written may be on its way.
 const LAST_CHANCE: Duration = Duration::from_millis(500);
-
-/// Bytes after which the pipeline is given what was read, although more is there.
-const MUCH: usize = 64 * 1024;
 
 /// Gives a container its tags.
 pub(super) type Tagger = dyn Fn(&Container) -> Tags + Send + Sync;
@@ -191,10 +191,12 @@ impl Reader {
 
     /// One look at the container and one connection to its logs.
     async fn step(&self, current: &mut Option<Remains>, last_chance: bool) -> Result<Step, Trouble> {
-        let Some(container) = self.engine.inspect(&self.id).await? else { return Ok(Step::Leave(Outcome::Removed)) };
+        let Some((container, keeping)) = self.engine.inspect(&self.id).await? else {
+            return Ok(Step::Leave(Outcome::Removed));
+        };
         let Remains { log, life, started_at, progress } = match current {
             Some(remains) => remains,
-            None => match self.first_seen(&container) {
+            None => match self.first_seen(&container, &keeping) {
                 Ok(remains) => current.insert(remains),
                 Err(outcome) => return Ok(Step::Leave(outcome)),
             },
@@ -216,6 +218,7 @@ impl Reader {
             return Ok(Step::Leave(Outcome::Stopped));
         }
         let follow = container.running && !last_chance;
+        let sent = log.sent();
         let ending = self.connection(&container, log, follow).await;
         log.flush();
         if hand_over(log, &self.shared.context).await.is_err() {
@@ -224,6 +227,9 @@ impl Reader {
         match ending {
             Ending::Stopped => Ok(Step::Again),
             Ending::Stalled => {
+                if log.sent() == sent {
+                    log.mistrust_times();
+                }
                 warn!(container = %container.name, "the engine has stopped to send the container's lines, asking again");
                 Ok(Step::Again)
             }
@@ -233,8 +239,8 @@ impl Reader {
                 Ok(Step::Again)
             }
             Ending::Broken(Trouble::Failure(Failure::Gone)) => Ok(Step::Leave(Outcome::Removed)),
-            Ending::Broken(Trouble::Failure(error @ Failure::Unreadable)) => {
-                warn!(container = %container.name, error = error.to_string(), "container is left out");
+            Ending::Broken(Trouble::Failure(Failure::Unreadable)) => {
+                tell_unreadable(&container, &keeping);
                 Ok(Step::Leave(Outcome::LeftOut))
             }
             Ending::Broken(trouble) => Err(trouble),
@@ -308,7 +314,7 @@ impl Reader {
         }
     }
 
-    fn first_seen(&self, container: &Container) -> Result<Remains, Outcome> {
+    fn first_seen(&self, container: &Container, keeping: &Keeping) -> Result<Remains, Outcome> {
         let Shared { config, context, tagger, own, run_id, .. } = &*self.shared;
         if !container.is_wanted(config, own) {
             return Err(Outcome::LeftOut);
@@ -317,14 +323,19 @@ impl Reader {
             return Err(Outcome::LeftOut);
         }
         let stored = Stdio::BOTH.map(|stdio| context.positions.get(&key(&self.id, stdio)).map(Vec::as_slice));
-        let tags = tagger(container);
+        let mut tags = tagger(container);
+        keeping.tell(container, &mut tags);
         let told = context.positions.get(&life::key(&self.id)).map(Vec::as_slice);
         let life = Life::new(&self.id, tags.clone(), run_id, told);
         let is_begun = stored.iter().any(Option::is_some) || life.is_open();
         if !is_begun && !container.running && (self.ended == Ended::Leave || container.started_at.is_empty()) {
             return Err(Outcome::Skipped);
         }
-        let log = Log::new(&self.id, container.framing, tags, Arc::clone(&context.ledger), stored);
+        if keeping.is_nothing() {
+            tell_unreadable(container, keeping);
+            return Err(Outcome::LeftOut);
+        }
+        let log = Log::new(&self.id, self.engine.make(), container.framing, tags, Arc::clone(&context.ledger), stored);
         let started_at = container.started_at.clone();
         Ok(Remains { log: Box::new(log), life: Box::new(life), started_at, progress: Progress::Reading })
     }
@@ -339,6 +350,7 @@ impl Reader {
             Err(error) => return Ending::Broken(error.into()),
         };
         let mut decoder = Decoder::new(container.framing, request.seams);
+        let mut pace = Pace::new();
         loop {
             let silence = if !may_stop || log.is_seeking() { PATIENCE } else { self.shared.silence };
             let received = tokio::select! {
@@ -348,9 +360,10 @@ impl Reader {
             };
             let taken = match received {
                 Ok(Ok(Some(bytes))) => {
-                    decoder.feed(&bytes);
+                    pace.read(bytes.len());
+                    decoder.feed(bytes);
                     log.received(context.clock.now());
-                    take_ready(&mut body, &mut decoder, log, bytes.len())
+                    take(&mut decoder, log)
                 }
                 Ok(Ok(None)) => {
                     decoder.end();
@@ -360,7 +373,7 @@ impl Reader {
                         Err(error) => Ending::Broken(error.into()),
                     };
                 }
-                Ok(Err(error)) => return Ending::Broken(Failure::Http(error).into()),
+                Ok(Err(broken)) => return Ending::Broken(Failure::Answer(broken).into()),
                 Err(_elapsed) if may_stop && log.is_seeking() => return Ending::Lost,
                 Err(_elapsed) if may_stop => match self.has_unsent(container, log, &mut body).await {
                     Ok(true) => return Ending::Stalled,
@@ -372,12 +385,13 @@ impl Reader {
             match taken {
                 Ok(Taken::Fine) => {}
                 Ok(Taken::Lost) => return Ending::Lost,
-                Err(error) => return Ending::Broken(error),
+                Err(error) => return Ending::Broken(error.into()),
             }
             log.flush();
             if hand_over(log, &self.shared.context).await.is_err() {
                 return Ending::Closed;
             }
+            pace.pause().await;
         }
     }
 
@@ -386,9 +400,9 @@ impl Reader {
         let mut newest = self.engine.newest(&self.id).await?;
         let mut decoder = Decoder::new(container.framing, Vec::new());
         while let Some(bytes) =
-            timeout(PATIENCE, newest.next()).await.map_err(|_| Failure::Silent)?.map_err(Failure::Http)?
+            timeout(PATIENCE, newest.next()).await.map_err(|_| Failure::Silent)?.map_err(Failure::Answer)?
         {
-            decoder.feed(&bytes);
+            decoder.feed(bytes);
         }
         decoder.end();
         let mut has_unsent = false;
@@ -406,7 +420,7 @@ impl Reader {
             // Where the engine is gone, it is so for all containers, and said once by the fleet. A removal that
             // comes too early is said when it is done.
             Trouble::Failure(
-                Failure::Leaving | Failure::Silent | Failure::Io(_) | Failure::Http(_) | Failure::Engine(_),
+                Failure::Leaving | Failure::Silent | Failure::Io(_) | Failure::Answer(_) | Failure::Engine(_),
             ) => {
                 debug!(container = %self.id, error = text, "connection to the container's logs was lost");
             }
@@ -429,6 +443,14 @@ enum Step {
     Leave(Outcome),
 }
 
+fn tell_unreadable(container: &Container, keeping: &Keeping) {
+    warn!(
+        container = %container.name,
+        driver = keeping.driver,
+        "container is left out: its log driver keeps nothing that can be read; json-file, local and journald do"
+    );
+}
+
 async fn hand_over(log: &mut Log, context: &Context) -> Result<(), Closed> {
     for input in log.outgoing().drain(..) {
         context.intake.send(input).await?;
@@ -436,23 +458,7 @@ async fn hand_over(log: &mut Log, context: &Context) -> Result<(), Closed> {
     Ok(())
 }
 
-/// Takes the complete entries that have arrived, and what is there without waiting.
-///
-/// The engine sends each entry by itself; without this each would become a chunk.
-fn take_ready(body: &mut Body, decoder: &mut Decoder, log: &mut Log, mut received: usize) -> Result<Taken, Trouble> {
-    loop {
-        if take(decoder, log)? == Taken::Lost {
-            return Ok(Taken::Lost);
-        }
-        if received >= MUCH {
-            return Ok(Taken::Fine);
-        }
-        let Some(bytes) = body.ready() else { return Ok(Taken::Fine) };
-        received += bytes.len();
-        decoder.feed(&bytes);
-    }
-}
-
+/// Takes the complete entries that have arrived.
 fn take(decoder: &mut Decoder, log: &mut Log) -> Result<Taken, DecodeError> {
     while let Some(entry) = decoder.next()? {
         if log.entry(entry) == Taken::Lost {

@@ -159,6 +159,27 @@ async fn d1_a_container_that_is_silent_keeps_its_connection() {
 }
 
 #[tokio::test]
+async fn d20_lines_that_an_engine_hides_since_its_clock_went_back_are_found() {
+    let mut engine = FakeEngine::start();
+    engine.hide_each_older_line();
+    engine.add("trainer", FakeContainer::running().line("stdout", "one\n"));
+    let mut source = Source::start(config(engine.socket()), BTreeMap::new());
+    source.sink.has("trainer/stdout", "one\n").await;
+    // The second connection asks for what is newer than the line.
+    engine.kill().await;
+    engine.start_listening();
+    engine.is_asked_for_the_newest(1).await;
+    let connections = engine.connections();
+
+    engine.set_clock_back("trainer");
+    engine.line("trainer", "stdout", "two\n");
+
+    source.sink.has("trainer/stdout", "one\ntwo\n").await;
+    assert!(engine.connections() > connections, "it was hidden");
+    source.stop().await;
+}
+
+#[tokio::test]
 async fn a_restart_of_the_agent_goes_on_at_the_line_that_was_not_finished() {
     let engine = FakeEngine::start();
     let piece = "x".repeat(frame::PIECE);
@@ -254,7 +275,7 @@ async fn a_removed_container_is_forgotten() {
 }
 
 #[tokio::test]
-async fn an_engine_that_goes_away_and_comes_back_is_collected_again() {
+async fn d14_an_engine_that_goes_away_and_comes_back_is_collected_again() {
     let mut engine = FakeEngine::start();
     engine.add("trainer", FakeContainer::running().line("stdout", "before\n"));
     let mut source = Source::start(config(engine.socket()), BTreeMap::new());
@@ -269,6 +290,19 @@ async fn an_engine_that_goes_away_and_comes_back_is_collected_again() {
 
     let (received, _) = source.stop().await;
     assert_eq!(text(&received["trainer/stdout"]), "before\nmeanwhile\n");
+}
+
+#[tokio::test]
+async fn an_engine_that_appears_later_is_collected() {
+    let mut engine = FakeEngine::start();
+    engine.add("trainer", FakeContainer::running().line("stdout", "early\n"));
+    engine.kill().await;
+    let mut source = Source::start(config(engine.socket()), BTreeMap::new());
+    source.health.wait_for(|health| matches!(health.state, State::Degraded(_))).await.unwrap();
+    engine.start_listening();
+    source.sink.has("trainer/stdout", "early\n").await;
+    assert_eq!(source.health.borrow().state, State::Collecting);
+    source.stop().await;
 }
 
 #[tokio::test]
@@ -304,7 +338,7 @@ async fn containers_that_had_ended_are_left_alone_if_so_configured() {
 }
 
 #[tokio::test]
-async fn an_error_inside_the_logs_is_no_line_and_they_are_read_on() {
+async fn d9_an_error_inside_the_logs_is_no_line_and_they_are_read_on() {
     let engine = FakeEngine::start();
     engine.add("trainer", FakeContainer::running().line("stdout", "one\n"));
     engine.error_in_next_answer("Error grabbing logs: invalid character\n");
