@@ -81,12 +81,10 @@ pub fn start(
             tokio::spawn(docker::collect(config.clone(), context, containers.clone(), health.clone()))
         })));
     }
-    if is_receiving {
-        let config = settings.otlp.clone();
-        let tagging = otlp::Tagging { resource, level: settings.level };
-        sources.push(tokio::spawn(pipeline.keeper().keep("source.otlp", move |context| {
-            tokio::spawn(otlp::collect(config.clone(), context, tagging.clone(), trouble.clone()))
-        })));
-    }
+    let config = settings.otlp.clone();
+    let tagging = otlp::Tagging { resource, level: settings.level };
+    sources.push(tokio::spawn(pipeline.keeper().keep("source.otlp", move |context| {
+        tokio::spawn(otlp::collect(config.clone(), context, tagging.clone(), trouble.clone()))
+    })));
     Sources(sources)
 }

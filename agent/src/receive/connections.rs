@@ -1,6 +1,6 @@
 //! The connections of a listener: how many, and how they end.
 
-use std::{sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown};
 use rustix::process::{Resource, getrlimit};
@@ -21,13 +21,34 @@ const PART: u64 = 8;
 /// How long to wait when a connection cannot be taken, as when all file descriptors are in use.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
+/// Where connections come from.
+pub trait Accept {
+    /// A connection.
+    type Stream;
+
+    /// Waits for the next one. Cancel safe.
+    fn accept(&self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+}
+
+impl Accept for TcpListener {
+    type Stream = TcpStream;
+
+    async fn accept(&self) -> io::Result<TcpStream> {
+        let (stream, _) = Self::accept(self).await?;
+        // A client waits for each answer. Without it they come a little later.
+        let _ = stream.set_nodelay(true);
+        Ok(stream)
+    }
+}
+
 /// Serves each connection as `connect` says until `shutdown` is done; then what is under way is given `grace` to end.
-pub async fn serve<C>(
-    listener: TcpListener,
+pub async fn serve<L, C>(
+    listener: L,
     shutdown: impl Future<Output = ()>,
     grace: Duration,
-    connect: impl Fn(TcpStream) -> C,
+    connect: impl Fn(L::Stream) -> C,
 ) where
+    L: Accept,
     C: GracefulConnection + Send + 'static,
     C::Error: Send,
 {
@@ -45,7 +66,7 @@ pub async fn serve<C>(
         let (place, stream) = select! {
             () = &mut shutdown => break,
             (place, accepted) = accepted => match accepted {
-                Ok((stream, _)) => (place, stream),
+                Ok(stream) => (place, stream),
                 Err(error) => {
                     tracing::debug!(%error, "a connection could not be taken");
                     sleep(ACCEPT_PAUSE).await;

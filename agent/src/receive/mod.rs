@@ -15,6 +15,7 @@ mod refusal;
 mod tests;
 
 pub use http::LOGS_PATH;
+pub use json::{BLOAT as JSON_BLOAT, to_protobuf as logs_of_json};
 pub use refusal::Refusal;
 
 use std::convert::Infallible;

@@ -130,6 +130,7 @@ fn the_settings_are_shown_with_their_origin() {
     docker.read_exited         true                 default
     docker.files                                    default
     otlp.listen                                     default
+    otlp.spool                                      default
     otlp.max_request_bytes     16MiB                default
     process.max_wait           5s                   default
     parse.max_line_bytes       1MiB                 default

@@ -1,6 +1,6 @@
 //! From a request to the pipeline, and back to its answer.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::timeout;
 
@@ -32,8 +32,8 @@ pub(super) struct Gate {
 
 impl Gate {
     /// Opens it; it is a stream like others.
-    pub(super) fn new(address: SocketAddr, max_request_bytes: usize, context: &Context, tagging: &Tagging) -> Self {
-        let tally = context.ledger.open(SourceKind::Otlp, &address.to_string());
+    pub(super) fn new(name: &str, max_request_bytes: usize, context: &Context, tagging: &Tagging) -> Self {
+        let tally = context.ledger.open(SourceKind::Otlp, name);
         let origin = Origin::new(Stream {
             key: String::new(),
             kind: SourceKind::Otlp,
@@ -46,6 +46,11 @@ impl Gate {
         });
         let (intake, clock) = (context.intake.clone(), Arc::clone(&context.clock));
         Self { intake, clock, ledger: Arc::clone(&context.ledger), tally, origin, max_request_bytes }
+    }
+
+    /// How what comes through it is counted.
+    pub(super) const fn tally(&self) -> &Arc<Tally> {
+        &self.tally
     }
 }
 

@@ -1,21 +1,30 @@
 //! One address and its connections.
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, sync::Arc, time::Duration};
 
 use hyper::service::service_fn;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
 };
-use tokio::{net::TcpListener, select, sync::watch, time::sleep};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
+    select,
+    sync::watch,
+    time::sleep,
+};
 use tracing::{info, warn};
 
 use crate::{
-    receive::{answer, connections},
+    receive::{
+        answer,
+        connections::{self, Accept},
+    },
     source::Stop,
 };
 
-use super::{Trouble, end::Gate};
+use super::{Address, Trouble, end::Gate, unix::Socket};
 
 /// Requests of one connection of HTTP/2 that are under way at the same time.
 const MAX_STREAMS: u32 = 32;
@@ -38,28 +47,54 @@ const GRACE: Duration = Duration::from_secs(10);
 /// How often an address that is in use is tried again.
 const BIND_AGAIN: Duration = Duration::from_secs(5);
 
+/// What is listened on.
+pub(super) enum Listener {
+    Port(TcpListener),
+    Socket(Socket),
+}
+
+impl Listener {
+    async fn open(address: &Address) -> io::Result<Self> {
+        match address {
+            Address::Port(address) => TcpListener::bind(address).await.map(Self::Port),
+            Address::Socket(path) => Socket::bind(path).map(Self::Socket),
+        }
+    }
+
+    /// The address, with the port that was found where any would do.
+    fn address(&self, asked_for: &Address) -> Address {
+        match self {
+            Self::Port(listener) => listener.local_addr().map_or_else(|_| asked_for.clone(), Address::Port),
+            Self::Socket(_) => asked_for.clone(),
+        }
+    }
+}
+
 /// Receives on that address until the stop is thrown.
-pub(super) async fn listen(address: SocketAddr, end: Gate, mut stop: Stop, trouble: Arc<watch::Sender<Trouble>>) {
+pub(super) async fn listen(address: Address, end: Gate, mut stop: Stop, trouble: Arc<watch::Sender<Trouble>>) {
     let listener = select! {
-        listener = bind(address, &trouble) => listener,
+        listener = bind(&address, &trouble) => listener,
         () = stop.thrown() => return,
     };
-    let address = listener.local_addr().unwrap_or(address);
-    info!(%address, "receiving OTLP, gRPC and HTTP");
-    serve(listener, Arc::new(end), stop).await;
+    info!(address = %listener.address(&address), "receiving OTLP, gRPC and HTTP");
+    match listener {
+        Listener::Port(listener) => serve(listener, Arc::new(end), stop).await,
+        Listener::Socket(socket) => serve(socket, Arc::new(end), stop).await,
+    }
 }
 
 /// Takes the address, however long somebody else has it. Cancel safe.
-pub(super) async fn bind(address: SocketAddr, trouble: &watch::Sender<Trouble>) -> TcpListener {
+pub(super) async fn bind(address: &Address, trouble: &watch::Sender<Trouble>) -> Listener {
     loop {
-        match TcpListener::bind(address).await {
+        match Listener::open(address).await {
             Ok(listener) => {
-                trouble.send_modify(|all| _ = all.remove(&address));
+                trouble.send_modify(|all| _ = all.remove(address));
                 return listener;
             }
             Err(error) => {
                 let reason = error.to_string();
-                if trouble.send_if_modified(|all| all.insert(address, reason.clone()).as_ref() != Some(&reason)) {
+                if trouble.send_if_modified(|all| all.insert(address.clone(), reason.clone()).as_ref() != Some(&reason))
+                {
                     warn!(%address, %error, "cannot receive OTLP, trying again; all else is collected");
                 }
             }
@@ -69,11 +104,13 @@ pub(super) async fn bind(address: SocketAddr, trouble: &watch::Sender<Trouble>) 
 }
 
 /// Receives until the stop is thrown, and what is under way is answered.
-pub(super) async fn serve(listener: TcpListener, end: Arc<Gate>, mut stop: Stop) {
+pub(super) async fn serve<L>(listener: L, end: Arc<Gate>, mut stop: Stop)
+where
+    L: Accept,
+    L::Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let server = server();
     connections::serve(listener, stop.thrown(), GRACE, |stream| {
-        // A client waits for each answer. Without it they come a little later.
-        let _ = stream.set_nodelay(true);
         let end = Arc::clone(&end);
         let service = service_fn(move |request| {
             let end = Arc::clone(&end);

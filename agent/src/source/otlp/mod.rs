@@ -6,13 +6,20 @@
 //! While the queue is full or memory is short, clients are asked to come again.
 //!
 //! An address that is in use holds up nothing else: it is told, and tried again.
+//!
+//! What a program could not send it may leave in a file, which goes the same way ([`spool`]).
 
+mod address;
 mod end;
 mod listen;
+mod spool;
 #[cfg(test)]
 mod tests;
+mod unix;
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+pub use address::Address;
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use tokio::{sync::watch, task::JoinSet};
 
@@ -24,7 +31,9 @@ use super::Context;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// The addresses; none to receive nothing.
-    pub listen: Vec<SocketAddr>,
+    pub listen: Vec<Address>,
+    /// The folder in which programs leave what they could not send.
+    pub spool: PathBuf,
     /// The largest request, before and after decompression.
     pub max_request_bytes: usize,
 }
@@ -39,16 +48,19 @@ pub struct Tagging {
 }
 
 /// Addresses that cannot be listened on at the moment, and why.
-pub type Trouble = BTreeMap<SocketAddr, String>;
+pub type Trouble = BTreeMap<Address, String>;
 
 /// Receives until the stop is thrown and what was taken is answered.
 pub async fn collect(config: Config, context: Context, tagging: Tagging, trouble: watch::Sender<Trouble>) {
     let trouble = Arc::new(trouble);
     let mut listeners = JoinSet::new();
     for address in config.listen {
-        let end = end::Gate::new(address, config.max_request_bytes, &context, &tagging);
+        let end = end::Gate::new(&address.to_string(), config.max_request_bytes, &context, &tagging);
         listeners.spawn(listen::listen(address, end, context.stop.clone(), Arc::clone(&trouble)));
     }
+    let name = config.spool.display().to_string();
+    let end = end::Gate::new(&name, config.max_request_bytes, &context, &tagging);
+    listeners.spawn(spool::collect(config.spool, end, context.stop.clone()));
     drop(context);
     while let Some(ended) = listeners.join_next().await {
         // All are started again.

@@ -21,7 +21,7 @@ use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 use super::{
     end::Gate,
-    listen::{bind, serve},
+    listen::{Listener, bind, serve},
     *,
 };
 use crate::{
@@ -54,7 +54,7 @@ impl Site {
         let resource = Arc::new(Resource { run_id: "r".into(), encoded: Vec::new() });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let gate = Gate::new(address, 1 << 20, &context, &Tagging { resource, level: Severity::INFO });
+        let gate = Gate::new(&address.to_string(), 1 << 20, &context, &Tagging { resource, level: Severity::INFO });
         let serving = tokio::spawn(serve(listener, Arc::new(gate), stop));
         Self { address, ledger, switch, pushed: receive(outlet), serving }
     }
@@ -165,10 +165,15 @@ async fn an_address_in_use_is_told_and_taken_when_it_is_free() {
     let other = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = other.local_addr().unwrap();
     let (sender, mut trouble) = watch::channel(Trouble::new());
-    let binding = tokio::spawn(async move { bind(address, &sender).await });
-    let told = trouble.wait_for(|trouble| !trouble.is_empty()).await.unwrap()[&address].clone();
+    let asked_for = Address::from(address);
+    let binding = tokio::spawn({
+        let asked_for = asked_for.clone();
+        async move { bind(&asked_for, &sender).await }
+    });
+    let told = trouble.wait_for(|trouble| !trouble.is_empty()).await.unwrap()[&asked_for].clone();
     assert!(told.contains("in use"), "{told}");
     drop(other);
-    assert_eq!(binding.await.unwrap().local_addr().unwrap(), address);
+    let Listener::Port(listener) = binding.await.unwrap() else { panic!("a port was asked for") };
+    assert_eq!(listener.local_addr().unwrap(), address);
     assert!(trouble.borrow().is_empty());
 }
