@@ -9,9 +9,9 @@ from __future__ import annotations
 import enum
 import socket
 import time
-from typing import Callable, List, NamedTuple, Optional, Tuple, Union
+from typing import Callable, NamedTuple
 
-from runlog import _surroundings
+from runlog._surroundings import Address
 
 #: How long the agent may take to answer. It gives up after eight seconds itself.
 ANSWER_SECONDS = 10.0
@@ -20,8 +20,6 @@ _CONNECT_SECONDS = 1.0
 _TICK_SECONDS = 0.1
 #: An answer is a few hundred bytes. What says more is no agent.
 _LONGEST_ANSWER = 64 * 1024
-
-Address = Union[str, Tuple[str, int]]
 
 
 class Outcome(enum.Enum):
@@ -58,13 +56,12 @@ _NO_RECEIVER = (404, 405, 415, 501)
 class Agent:
     """A connection to whichever agent there is."""
 
-    def __init__(self, sockets: List[str], while_waiting: Callable[[], bool]) -> None:
+    def __init__(self, addresses: list[Address], while_waiting: Callable[[], bool]) -> None:
         """Prepare to look there. ``while_waiting`` is called now and then, and says whether to go on waiting."""
-        unix: List[Address] = list(sockets) if hasattr(socket, "AF_UNIX") else []
-        self._addresses: List[Address] = [*unix, ("127.0.0.1", _surroundings.PORT)]
+        self._addresses = addresses
         self._while_waiting = while_waiting
-        self._connection: Optional[socket.socket] = None
-        self._at = ""
+        self._connection: socket.socket | None = None
+        self._at: Address = ""
 
     @property
     def is_connected(self) -> bool:
@@ -89,35 +86,36 @@ class Agent:
     def _send_once(self, body: bytes) -> Answer:
         reasons = []
         # An open connection is used; else each address is tried.
-        addresses: List[Optional[Address]] = [None] if self._connection is not None else [*self._addresses]
-        for address in addresses:
+        for address in self._addresses if self._connection is None else [self._at]:
             try:
                 status = self._exchange(self._connection or self._connect(address), body)
             except (OSError, NoAnswerError) as error:
                 self.close()
-                reasons.append(f"{self._at}: {error}")
+                reasons.append(f"{address}: {error}")
                 continue
             if status in _NO_RECEIVER:
                 self.close()
-                reasons.append(f"{self._at}: status {status}")
+                reasons.append(f"{address}: status {status}")
                 continue
             return Answer(_OUTCOMES.get(status, Outcome.BUSY if status >= 500 else Outcome.REFUSED), f"status {status}")
         return Answer(Outcome.AWAY, "; ".join(reasons))
 
-    def _connect(self, address: Optional[Address]) -> socket.socket:
-        self._at = str(address)
-        is_path = isinstance(address, str)
-        connection = socket.socket(socket.AF_UNIX if is_path else socket.AF_INET, socket.SOCK_STREAM)
-        try:
-            connection.settimeout(_CONNECT_SECONDS)
-            connection.connect(address)
-            connection.settimeout(_TICK_SECONDS)
-            if not is_path:
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        except BaseException:
-            connection.close()
-            raise
-        self._connection = connection
+    def _connect(self, address: Address) -> socket.socket:
+        if isinstance(address, str):
+            if not hasattr(socket, "AF_UNIX"):
+                raise NoAnswerError("there are no unix sockets here")
+            connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            try:
+                connection.settimeout(_CONNECT_SECONDS)
+                connection.connect(address)
+            except BaseException:
+                connection.close()
+                raise
+        else:
+            connection = socket.create_connection(address, _CONNECT_SECONDS)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.settimeout(_TICK_SECONDS)
+        self._connection, self._at = connection, address
         return connection
 
     def _exchange(self, connection: socket.socket, body: bytes) -> int:
@@ -164,7 +162,7 @@ class _Patience:
             raise NoAnswerError("no answer in time")
 
 
-def _answered(received: bytes) -> Optional[Tuple[int, bool]]:
+def _answered(received: bytes) -> tuple[int, bool] | None:
     """Give the status of an answer once all of it is there, and whether no other one follows."""
     head, end, body = received.partition(b"\r\n\r\n")
     if not end:

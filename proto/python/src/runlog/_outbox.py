@@ -16,10 +16,11 @@ import sys
 import threading
 import time
 import weakref
-from typing import Callable, Deque, Iterable, List, NamedTuple, Optional, Tuple, Union
+from typing import Callable, Iterable, NamedTuple, Tuple
 
 from runlog._agent import Agent, Outcome
 from runlog._spool import Spool
+from runlog._surroundings import Address
 
 #: What may wait in memory.
 BUFFER_BYTES = 16 * 1024 * 1024
@@ -44,8 +45,8 @@ Entry = Tuple[str, bytes]
 class Ways(NamedTuple):
     """Where records go."""
 
-    sockets: List[str]
-    spool: Optional[str]
+    addresses: list[Address]
+    spool: str | None
     #: Gives the JSON of the attributes that all records share.
     resource: Callable[[], str]
     #: Gives a record that tells of so many lost ones.
@@ -69,26 +70,26 @@ class Outbox:
         """Start with nothing. The thread is started with the first record."""
         self._ways = ways
         # It may be put to while the same thread is putting, as from a signal handler; a lock would wait for itself.
-        self._inbox: "queue.SimpleQueue[Union[Entry, _Mark]]" = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Entry | _Mark] = queue.SimpleQueue()
         self._put_bytes = 0
         self._settled_bytes = 0
         self._lost = 0
         self._told = 0
-        self._thread: Optional[threading.Thread] = None
+        self._thread: threading.Thread | None = None
         self._has_ended = False
         self._hurry = threading.Event()
         self._alone = threading.Lock()
         # Of the thread that delivers.
-        self._agent = Agent(ways.sockets, self._while_waiting)
+        self._agent = Agent(ways.addresses, self._while_waiting)
         self._spool = Spool(ways.spool)
-        self._backlog: Deque[Entry] = collections.deque()
-        self._marks: List[_Mark] = []
+        self._backlog: collections.deque[Entry] = collections.deque()
+        self._marks: list[_Mark] = []
         self._try_after = 0.0
         self._spill_after = 0.0
-        self._give_up_at: Optional[float] = None
+        self._give_up_at: float | None = None
 
     @property
-    def thread_id(self) -> Optional[int]:
+    def thread_id(self) -> int | None:
         """The thread that delivers."""
         return self._thread.ident if self._thread is not None else None
 
@@ -175,7 +176,7 @@ class Outbox:
         finally:
             self._alone.release()
 
-    def _deliver(self, first: Union[Entry, _Mark, None]) -> bool:
+    def _deliver(self, first: Entry | _Mark | None) -> bool:
         """Deliver all that is there. Says whether nothing will follow."""
         is_end = False
         self._sort(itertools.chain([] if first is None else [first], self._waiting()))
@@ -187,21 +188,21 @@ class Outbox:
         self._marks.clear()
         return is_end
 
-    def _waiting(self) -> Iterable[Union[Entry, _Mark]]:
+    def _waiting(self) -> Iterable[Entry | _Mark]:
         try:
             while True:
                 yield self._inbox.get_nowait()
         except queue.Empty:
             return
 
-    def _sort(self, items: Iterable[Union[Entry, _Mark]]) -> None:
+    def _sort(self, items: Iterable[Entry | _Mark]) -> None:
         for item in items:
             if isinstance(item, _Mark):
                 self._marks.append(item)
             else:
                 self._backlog.append(item)
 
-    def _pack(self) -> "_Request":
+    def _pack(self) -> _Request:
         """Take as much from the backlog as belongs into one request."""
         entries = []
         size = 0
@@ -215,7 +216,7 @@ class Outbox:
             size += len(entry[1])
         return _Request(entries, size, tells)
 
-    def _deliver_request(self, request: "_Request") -> None:
+    def _deliver_request(self, request: _Request) -> None:
         body = request.body(self._ways.resource())
         since = time.monotonic()
         while True:
@@ -231,7 +232,7 @@ class Outbox:
                         self._deliver_request(half)
                     return
                 if answer.outcome in (Outcome.TOO_LARGE, Outcome.REFUSED):
-                    self._lost += request.count()
+                    self._lost += request.stands_for()
                     break
                 if answer.outcome is Outcome.BUSY and time.monotonic() - since < BUSY_SECONDS and self._pause():
                     continue
@@ -241,7 +242,7 @@ class Outbox:
                 break
             self._ways.say(f"cannot be spooled: {self._spool.fault}")
             if not self._pause():
-                self._lost += request.count()
+                self._lost += request.stands_for()
                 break
         self._settled_bytes += request.size
 
@@ -273,7 +274,7 @@ class Outbox:
 class _Request(NamedTuple):
     """Records that are sent together."""
 
-    entries: List[Entry]
+    entries: list[Entry]
     #: The bytes of the records that were put.
     size: int
     #: How many lost records the first one tells of, if it does.
@@ -290,11 +291,11 @@ class _Request(NamedTuple):
             b",".join(scopes),
         )
 
-    def count(self) -> int:
+    def stands_for(self) -> int:
         """Give how many are lost if this is."""
         return len(self.entries) + self.tells - (self.tells > 0)
 
-    def halves(self) -> "List[_Request]":
+    def halves(self) -> list[_Request]:
         """Cut it in two."""
         middle = len(self.entries) // 2
         first = sum(len(record) for _, record in self.entries[self.tells > 0 : middle])
@@ -304,7 +305,7 @@ class _Request(NamedTuple):
         ]
 
 
-def _flush(outbox: "weakref.ref[Outbox]") -> None:
+def _flush(outbox: weakref.ref[Outbox]) -> None:
     alive = outbox()
     if alive is not None:
         alive.flush(IDLE_SECONDS)

@@ -12,8 +12,8 @@ import logging
 import math
 import os
 import time
-from json.encoder import encode_basestring as quoted
-from typing import Dict, List, Mapping, Optional, Tuple
+from json.encoder import encode_basestring
+from typing import Mapping, Tuple
 
 from runlog import _surroundings
 
@@ -31,7 +31,7 @@ _LOOK_EVERY = 1.0
 
 #: What ``logging`` itself puts into a record; all else is from ``extra``.
 _OWN = frozenset(
-    list(vars(logging.makeLogRecord({}))) + ["message", "asctime", "taskName"],
+    [*list(vars(logging.makeLogRecord({}))), "message", "asctime", "taskName"],
 )
 #: Attributes that are ours. One of ``extra`` with such a name is kept under another.
 _TAKEN = frozenset(
@@ -45,7 +45,11 @@ _TAKEN = frozenset(
 
 _FORMATTER = logging.Formatter()
 
+#: Level, and attributes.
 Head = Tuple[str, str]
+
+#: A text as JSON.
+quoted = encode_basestring
 
 
 class Encoder:
@@ -55,7 +59,7 @@ class Encoder:
         """Start with what that environment says, which may change later."""
         self._environment = environment
         self._surroundings: _surroundings.Attributes = []
-        self._heads: Dict[object, Head] = {}
+        self._heads: dict[object, Head] = {}
         self._looked_at = 0.0
         self.begin()
 
@@ -65,7 +69,7 @@ class Encoder:
         self._count = itertools.count()
         self._look(0.0)
 
-    def encode(self, record: logging.LogRecord, formatter: Optional[logging.Formatter]) -> List[bytes]:
+    def encode(self, record: logging.LogRecord, formatter: logging.Formatter | None) -> list[bytes]:
         """Give the JSON of the record, or of each of its parts. Fails only if the record is none."""
         if not 0.0 <= record.created - self._looked_at < _LOOK_EVERY:
             self._look(record.created)
@@ -168,7 +172,7 @@ def utf8(text: str) -> bytes:
         return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode()
 
 
-def _message(record: logging.LogRecord, formatter: Optional[logging.Formatter]) -> Tuple[str, str]:
+def _message(record: logging.LogRecord, formatter: logging.Formatter | None) -> tuple[str, str]:
     """Give the message, and attributes that tell what is wrong with it."""
     try:
         return (record.getMessage() if formatter is None else formatter.format(record)), ""
@@ -197,14 +201,14 @@ def _exception(record: logging.LogRecord) -> str:
     return "".join("," + attribute(key, value) for key, value in said)
 
 
-def _extra(record: logging.LogRecord, names: "set[str]") -> str:
+def _extra(record: logging.LogRecord, names: set[str]) -> str:
     values = record.__dict__
     # In the order in which they were given.
     pairs = [(name, values[name]) for name in values if name in names]
     return "".join("," + attribute(f"extra.{name}" if name in _TAKEN else name, value) for name, value in pairs)
 
 
-def _any_value(value: object, depth: int, room: List[int]) -> str:
+def _any_value(value: object, depth: int, room: list[int]) -> str:
     """Give the JSON of an ``AnyValue``, with so many levels below it and room for so many items in all."""
     if isinstance(value, str):
         return f'{{"stringValue":{quoted(_cut(str.__str__(value)))}}}'

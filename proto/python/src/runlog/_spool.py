@@ -10,7 +10,6 @@ from __future__ import annotations
 import binascii
 import os
 import time
-from typing import Optional
 
 try:
     import fcntl
@@ -29,10 +28,10 @@ SUFFIX = ".jsonl"
 class Spool:
     """The files of one process, one after the other."""
 
-    def __init__(self, folder: Optional[str]) -> None:
+    def __init__(self, folder: str | None) -> None:
         """Prepare to write there. The folder is made when it is needed."""
         self._folder = folder
-        self._file: Optional[int] = None
+        self._file: int | None = None
         self._path = ""
         self._before = ""
         self._bytes = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import List, Mapping, Optional, Tuple
+from typing import List, Mapping, Tuple, Union
 
 #: Where an agent of this machine listens that systemd has started.
 SYSTEM_SOCKET = "/run/runlog/otlp.sock"
@@ -12,6 +12,9 @@ PORT = 4318
 #: Names in the state directory, as the agent has them.
 SOCKET_NAME = "otlp.sock"
 SPOOL_NAME = "spool"
+
+#: A unix socket's path, or a host and a port.
+Address = Union[str, Tuple[str, int]]
 
 Attributes = List[Tuple[str, object]]
 
@@ -36,7 +39,7 @@ _RUN = (
 )
 
 
-def state_dir(environment: Mapping[str, str]) -> Optional[str]:
+def state_dir(environment: Mapping[str, str]) -> str | None:
     """Give the state directory of an agent of this user, as the agent itself finds it."""
     given = environment.get("RUNLOG_STATE_DIR")
     if given:
@@ -50,16 +53,25 @@ def state_dir(environment: Mapping[str, str]) -> Optional[str]:
     return None
 
 
-def sockets(environment: Mapping[str, str]) -> List[str]:
-    """Give the sockets on which an agent may listen, the most specific first."""
+def addresses(environment: Mapping[str, str]) -> list[Address]:
+    """Give where an agent may listen, the most specific first."""
     given = environment.get("RUNLOG_SOCKET", "")
     if given:
-        return [given[len("unix:") :] if given.startswith("unix:") else given]
+        return [address(given)]
     own = state_dir(environment)
-    return [os.path.join(own, SOCKET_NAME), SYSTEM_SOCKET] if own else [SYSTEM_SOCKET]
+    found: list[Address] = [os.path.join(own, SOCKET_NAME)] if own else []
+    return [*found, SYSTEM_SOCKET, ("127.0.0.1", PORT)]
 
 
-def spool(environment: Mapping[str, str]) -> Optional[str]:
+def address(text: str) -> Address:
+    """Read an address: ``/path``, ``unix:/path`` or ``host:port``. What is none of these is taken for a path."""
+    host, colon, port = text.rpartition(":")
+    if not text.startswith(("/", "unix:")) and colon and port.isdigit():
+        return host.strip("[]"), int(port)
+    return text[len("unix:") :] if text.startswith("unix:") else text
+
+
+def spool(environment: Mapping[str, str]) -> str | None:
     """Give the folder in which an agent looks for what nobody took."""
     own = state_dir(environment)
     return environment.get("RUNLOG_OTLP_SPOOL") or (os.path.join(own, SPOOL_NAME) if own else None)
@@ -87,7 +99,7 @@ def ranks(environment: Mapping[str, str]) -> Attributes:
     return found
 
 
-def _number(environment: Mapping[str, str], names: Tuple[str, ...]) -> Optional[int]:
+def _number(environment: Mapping[str, str], names: tuple[str, ...]) -> int | None:
     for text in (environment.get(name, "") for name in names):
         if text.isascii() and text.isdigit() and len(text) <= len(str(2**31)):
             return int(text)

@@ -8,7 +8,6 @@ import os
 import sys
 import threading
 import weakref
-from typing import List, Optional, Union
 
 from runlog import _surroundings
 from runlog._outbox import Entry, Outbox, Ways
@@ -22,7 +21,7 @@ CLOSE_SECONDS = 2.0
 #: The JSON of a logger's name.
 _scope = functools.lru_cache(maxsize=1024)(quoted)
 
-_handlers: "weakref.WeakSet[Handler]" = weakref.WeakSet()
+_handlers: weakref.WeakSet[Handler] = weakref.WeakSet()
 
 
 class Handler(logging.Handler):
@@ -31,26 +30,27 @@ class Handler(logging.Handler):
     >>> logging.getLogger().addHandler(runlog.Handler())
 
     They go to the agent's unix socket, else to 127.0.0.1:4318, else into files that the next agent takes. A thread
-    does it: logging costs some microseconds, whatever the agent does.
+    does it: logging costs no more than into a file, whatever the agent does.
 
     Without a formatter, the record's text is its message; all else that the record knows goes along as attributes.
 
     :param level: records below it are left out.
-    :param socket: the agent's unix socket. Else ``RUNLOG_SOCKET``, else that of this user's agent, else the system's.
+    :param socket: where the agent listens, and nowhere else: the path of its unix socket, or host:port. Else
+        ``RUNLOG_SOCKET``, else it is looked for.
     :param spool: the folder of the files. Else ``RUNLOG_OTLP_SPOOL``, else that of this user's agent.
     :param debug: print on stderr what goes wrong. Else ``RUNLOG_PYTHON_DEBUG``.
     """
 
     def __init__(
         self,
-        level: Union[int, str] = logging.NOTSET,
+        level: int | str = logging.NOTSET,
         *,
-        socket: Optional[str] = None,
-        spool: Optional[str] = None,
-        debug: Optional[bool] = None,
+        socket: str | None = None,
+        spool: str | None = None,
+        debug: bool | None = None,
     ) -> None:
         super().__init__(level)
-        self._sockets = [socket] if socket else None
+        self._addresses = [_surroundings.address(socket)] if socket else None
         self._spool = spool
         self._debug = debug
         self._begin()
@@ -81,7 +81,7 @@ class Handler(logging.Handler):
         environment = os.environ
         self._encoder = Encoder(environment)
         ways = Ways(
-            sockets=self._sockets or _surroundings.sockets(environment),
+            addresses=self._addresses or _surroundings.addresses(environment),
             spool=self._spool or _surroundings.spool(environment),
             resource=_resource,
             loss=self._loss,
@@ -107,7 +107,7 @@ class Handler(logging.Handler):
                 return
 
 
-def basicConfig(*, level: Union[int, str, None] = None) -> None:  # noqa: N802
+def basicConfig(*, level: int | str | None = None) -> None:  # noqa: N802
     """Send what is logged anywhere in the program to runlog.
 
     It does for runlog what :func:`logging.basicConfig` does for the terminal: the root logger gets a :class:`Handler`,
@@ -128,7 +128,7 @@ def _resource() -> str:
 
 
 def _after_fork() -> None:
-    handlers: List[Handler] = list(_handlers)
+    handlers: list[Handler] = list(_handlers)
     for handler in handlers:
         handler._begin_after_fork()
 
