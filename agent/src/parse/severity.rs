@@ -135,7 +135,9 @@ fn at_head(line: &[u8]) -> Option<Found<'_>> {
             let digits = digits_at(line, end + 1);
             if !digits.is_empty() && digits.len() <= 3 {
                 let level = digits.iter().fold(0, |sum, digit| sum * 10 + u32::from(digit - b'0'));
-                return Some(found(Severity::from_python(level), &line[start..end + 1 + digits.len()], logger));
+                let end = end + 1 + digits.len();
+                let logger = logger_after(line, end, has_time).unwrap_or(logger);
+                return Some(found(Severity::from_python(level), &line[start..end], logger));
             }
         }
 

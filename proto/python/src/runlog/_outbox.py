@@ -77,6 +77,9 @@ class Outbox:
         self._told = 0
         self._thread: threading.Thread | None = None
         self._has_ended = False
+        #: Set before a fork, which is no time for threads: when the thread has to end, whatever is left.
+        self._rest_at: float | None = None
+        self._is_known_to_multiprocessing = False
         self._hurry = threading.Event()
         self._alone = threading.Lock()
         # Of the thread that delivers.
@@ -91,7 +94,7 @@ class Outbox:
     @property
     def thread_id(self) -> int | None:
         """The thread that delivers."""
-        return self._thread.ident if self._thread is not None else None
+        return self._thread.ident if self._thread is not None and not self._has_ended else None
 
     def put(self, scope: str, records: Iterable[bytes]) -> None:
         """Take records of one logger. Never waits while there is a thread that delivers."""
@@ -122,6 +125,9 @@ class Outbox:
 
     def abandon(self) -> None:
         """Leave everything to the process that this one was forked from, whose outbox this is."""
+        self._leave()
+
+    def _leave(self) -> None:
         self._agent.close()
         self._spool.end()
 
@@ -134,6 +140,23 @@ class Outbox:
         self._hurry.set()
         return mark.is_reached.wait(seconds)
 
+    def rest(self, seconds: float) -> None:
+        """End the thread for the moment of a fork, unless that takes longer."""
+        if self._thread is None or self._has_ended or threading.get_ident() == self.thread_id:
+            return
+        self._rest_at = time.monotonic() + seconds / 2
+        self._inbox.put(_Mark(is_end=False))
+        self._hurry.set()
+        self._thread.join(seconds)
+
+    def resume(self) -> None:
+        """Go on after a rest. With nothing to do the thread is started with the next record."""
+        self._rest_at = None
+        if self._thread is not None and not self._thread.is_alive() and not self._has_ended:
+            self._thread = None
+            if self._backlog or not self._inbox.empty():
+                self._start()
+
     def _start(self) -> None:
         thread = threading.Thread(target=self._run, name="runlog", daemon=True)
         self._thread = thread
@@ -143,14 +166,20 @@ class Outbox:
             # The interpreter is about to end, or is one that has no threads.
             self._has_ended = True
             return
+        if self._is_known_to_multiprocessing:
+            return
         # Processes of multiprocessing end without atexit; this is what they do instead, after all else.
         util = sys.modules.get("multiprocessing.util")
         if util is not None:
+            self._is_known_to_multiprocessing = True
             util.Finalize(None, _flush, args=(weakref.ref(self),), exitpriority=-100)
 
     def _run(self) -> None:
-        is_end = False
+        # What was left at a rest.
+        is_end = bool(self._backlog) and self._deliver(None)
         while not is_end:
+            if self._rest_at is not None and (self._inbox.empty() or self._is_overdue()):
+                return
             try:
                 first = self._inbox.get(timeout=IDLE_SECONDS if self._spool.is_open else None)
             except queue.Empty:
@@ -160,9 +189,11 @@ class Outbox:
                 self._hurry.wait(LINGER_SECONDS)
             self._hurry.clear()
             is_end = self._deliver(first)
-        self._agent.close()
-        self._spool.end()
-        self._has_ended = True
+        with self._alone:
+            # From now on whoever puts something delivers it. What was put just before is delivered here.
+            self._has_ended = True
+            self._deliver(None)
+            self._leave()
 
     def _deliver_here(self, seconds: float) -> None:
         """Deliver what is there, in a thread of the program: ours has ended."""
@@ -172,21 +203,30 @@ class Outbox:
         try:
             self._give_up_at = time.monotonic() + seconds
             self._deliver(None)
-            self._spool.end()
+            self._leave()
         finally:
             self._alone.release()
 
     def _deliver(self, first: Entry | _Mark | None) -> bool:
         """Deliver all that is there. Says whether nothing will follow."""
-        is_end = False
         self._sort(itertools.chain([] if first is None else [first], self._waiting()))
-        while self._backlog or self._lost > self._told:
+        while (self._backlog or self._lost > self._told) and not self._is_overdue():
             self._deliver_request(self._pack())
+            # An agent that answers can be too slow as well.
+            self._while_waiting()
+        if self._backlog:
+            return False
+        is_end = any(mark.is_end for mark in self._marks)
+        if is_end and not self._has_ended:
+            # Reached once the thread has ended in order.
+            return True
         for mark in self._marks:
-            is_end = is_end or mark.is_end
             mark.is_reached.set()
         self._marks.clear()
         return is_end
+
+    def _is_overdue(self) -> bool:
+        return self._rest_at is not None and time.monotonic() >= self._rest_at
 
     def _waiting(self) -> Iterable[Entry | _Mark]:
         try:
@@ -238,7 +278,7 @@ class Outbox:
                     continue
                 self._agent.close()
                 self._try_after = time.monotonic() + AGAIN_SECONDS
-            if self._spool.write(body):
+            if self._spool.write([body]):
                 break
             self._ways.say(f"cannot be spooled: {self._spool.fault}")
             if not self._pause():
@@ -257,18 +297,24 @@ class Outbox:
     def _while_waiting(self) -> bool:
         """Look after what comes while the agent is waited for. Says whether to go on waiting."""
         now = time.monotonic()
-        is_much = self._put_bytes - self._settled_bytes > SPILL_BYTES
-        if is_much and now >= self._spill_after:
-            self._sort(self._waiting())
-            while self._backlog:
-                request = self._pack()
-                if not self._spool.write(request.body(self._ways.resource())):
-                    self._told -= request.tells
-                    self._backlog.extendleft(reversed(request.entries[request.tells > 0 :]))
-                    self._spill_after = now + AGAIN_SECONDS
-                    break
-                self._settled_bytes += request.size
+        if self._put_bytes - self._settled_bytes > SPILL_BYTES and now >= self._spill_after:
+            self._spill()
         return self._give_up_at is None or now < self._give_up_at
+
+    def _spill(self) -> None:
+        """Write to the spool what the agent is too slow for."""
+        self._sort(self._waiting())
+        requests = []
+        while self._backlog:
+            requests.append(self._pack())
+        resource = self._ways.resource()
+        if self._spool.write([request.body(resource) for request in requests]):
+            self._settled_bytes += sum(request.size for request in requests)
+            return
+        self._spill_after = time.monotonic() + AGAIN_SECONDS
+        for request in reversed(requests):
+            self._told -= request.tells
+            self._backlog.extendleft(reversed(request.entries[request.tells > 0 :]))
 
 
 class _Request(NamedTuple):

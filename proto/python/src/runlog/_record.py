@@ -98,11 +98,13 @@ class Encoder:
 
     def loss(self, count: int) -> bytes:
         """Give a record that tells of so many that were lost."""
-        words = "records were" if count > 1 else "record was"
-        body = f"{count} {words} lost: there was neither an agent nor room for them"
+        said = "records were lost: there was neither an agent nor room for them"
+        if count == 1:
+            said = "record was lost: there was neither an agent nor room for it"
+        body = f"{count} {said}"
         before = f'{{"timeUnixNano":"{time.time_ns()}","severityNumber":13,"eventName":"runlog.gap"'
-        said = ("event.name", "runlog.gap"), ("runlog.gap.records", count), ("process.pid", os.getpid())
-        return self._whole(before, body, ",".join(attribute(key, value) for key, value in said))
+        pairs = ("event.name", "runlog.gap"), ("runlog.gap.records", count), ("process.pid", os.getpid())
+        return self._whole(before, body, ",".join(attribute(key, value) for key, value in pairs))
 
     def _whole(self, before: str, body: str, attributes: str) -> bytes:
         uid = f'{{"key":"log.record.uid","value":{{"stringValue":"{self._uid}{next(self._count):016x}"}}}}'

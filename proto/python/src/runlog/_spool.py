@@ -44,15 +44,15 @@ class Spool:
         """Whether a file is held, which no agent can take yet."""
         return self._file is not None
 
-    def write(self, request: bytes) -> bool:
-        """Append a request. Says whether it is there."""
+    def write(self, requests: list[bytes]) -> bool:
+        """Append requests, in one piece. Says whether they are there."""
         try:
             if self._file is not None and os.fstat(self._file).st_nlink == 0:
                 # Somebody has removed the file, who was no agent.
                 self.end()
             if self._file is None:
                 self._begin()
-            self._append(request + b"\n")
+            self._append(b"".join([request + b"\n" for request in requests]))
             self.fault = ""
         except OSError as error:
             self.fault = f"{self._folder}: {error.strerror or error}"

@@ -17,6 +17,8 @@ from runlog._record import Encoder, attribute, quoted
 FLUSH_SECONDS = 5.0
 #: How long the program's end waits for what :meth:`Handler.flush` has left, before it goes to the spool.
 CLOSE_SECONDS = 2.0
+#: How long a fork waits for the request that is being sent.
+FORK_SECONDS = 1.0
 
 #: The JSON of a logger's name.
 _scope = functools.lru_cache(maxsize=1024)(quoted)
@@ -133,5 +135,16 @@ def _after_fork() -> None:
         handler._begin_after_fork()
 
 
+def _before_fork() -> None:
+    # Python warns of a fork beside threads, and is right: the child may inherit what they hold.
+    for handler in list(_handlers):
+        handler._outbox.rest(FORK_SECONDS)
+
+
+def _after_fork_in_parent() -> None:
+    for handler in list(_handlers):
+        handler._outbox.resume()
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork)
