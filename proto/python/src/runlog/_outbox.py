@@ -32,11 +32,17 @@ REQUEST_BYTES = 512 * 1024
 LINGER_SECONDS = 0.05
 #: How often an agent is looked for that was not there.
 AGAIN_SECONDS = 1.0
+#: How long a flush waits.
+FLUSH_SECONDS = 5.0
+#: How long the program's end waits for what a flush has left, before it goes to the spool.
+CLOSE_SECONDS = 2.0
 #: How long an agent that has no room is asked again before the spool is used.
 BUSY_SECONDS = 5.0
 #: After so long without records an open file of the spool is left to the agent.
 IDLE_SECONDS = 1.0
 _TICK_SECONDS = 0.1
+#: How long a record waits for the thread that delivers when half of the memory is taken.
+_YIELD_SECONDS = 0.001
 
 #: The name of the logger and the record, both as JSON.
 Entry = Tuple[str, bytes]
@@ -89,6 +95,7 @@ class Outbox:
         self._marks: list[_Mark] = []
         self._try_after = 0.0
         self._spill_after = 0.0
+        self._can_spill = True
         self._give_up_at: float | None = None
 
     @property
@@ -97,9 +104,15 @@ class Outbox:
         return self._thread.ident if self._thread is not None and not self._has_ended else None
 
     def put(self, scope: str, records: Iterable[bytes]) -> None:
-        """Take records of one logger. Never waits while there is a thread that delivers."""
+        """Take records of one logger.
+
+        Waits for nobody, except that a flood of records lets the thread that writes them to the spool have its turn.
+        """
         for record in records:
-            if self._put_bytes - self._settled_bytes + len(record) > BUFFER_BYTES:
+            waiting_bytes = self._put_bytes - self._settled_bytes
+            if waiting_bytes > BUFFER_BYTES // 2 and self._can_spill:
+                time.sleep(_YIELD_SECONDS)
+            if waiting_bytes + len(record) > BUFFER_BYTES:
                 self._lost += 1
             else:
                 self._put_bytes += len(record)
@@ -113,15 +126,20 @@ class Outbox:
         """Count records that never got here."""
         self._lost += count
 
-    def flush(self, seconds: float) -> bool:
+    def flush(self, seconds: float = FLUSH_SECONDS) -> bool:
         """Wait until all that was put is delivered or spooled. Says whether it is."""
         return self._reach(_Mark(is_end=False), seconds)
 
-    def close(self, seconds: float) -> bool:
+    def close(self, seconds: float = CLOSE_SECONDS) -> bool:
         """Do the same, and end the thread. What is put later is delivered by who puts it."""
         self._give_up_at = time.monotonic() + seconds
         # The end itself, which needs no agent, is waited for a little longer.
         return self._reach(_Mark(is_end=True), seconds + IDLE_SECONDS)
+
+    def end(self) -> None:
+        """Deliver or spool all that is left, since the process ends."""
+        self.flush()
+        self.close()
 
     def abandon(self) -> None:
         """Leave everything to the process that this one was forked from, whose outbox this is."""
@@ -172,7 +190,7 @@ class Outbox:
         util = sys.modules.get("multiprocessing.util")
         if util is not None:
             self._is_known_to_multiprocessing = True
-            util.Finalize(None, _flush, args=(weakref.ref(self),), exitpriority=-100)
+            util.Finalize(None, _end, args=(weakref.ref(self),), exitpriority=-100)
 
     def _run(self) -> None:
         # What was left at a rest.
@@ -280,6 +298,7 @@ class Outbox:
                 self._try_after = time.monotonic() + AGAIN_SECONDS
             if self._spool.write([body]):
                 break
+            self._can_spill = False
             self._ways.say(f"cannot be spooled: {self._spool.fault}")
             if not self._pause():
                 self._lost += request.stands_for()
@@ -310,7 +329,9 @@ class Outbox:
         resource = self._ways.resource()
         if self._spool.write([request.body(resource) for request in requests]):
             self._settled_bytes += sum(request.size for request in requests)
+            self._can_spill = True
             return
+        self._can_spill = False
         self._spill_after = time.monotonic() + AGAIN_SECONDS
         for request in reversed(requests):
             self._told -= request.tells
@@ -351,7 +372,7 @@ class _Request(NamedTuple):
         ]
 
 
-def _flush(outbox: weakref.ref[Outbox]) -> None:
+def _end(outbox: weakref.ref[Outbox]) -> None:
     alive = outbox()
     if alive is not None:
-        alive.flush(IDLE_SECONDS)
+        alive.end()

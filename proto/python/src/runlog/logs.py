@@ -13,10 +13,6 @@ from runlog import _surroundings
 from runlog._outbox import Entry, Outbox, Ways
 from runlog._record import Encoder, attribute, quoted
 
-#: How long :meth:`Handler.flush` waits.
-FLUSH_SECONDS = 5.0
-#: How long the program's end waits for what :meth:`Handler.flush` has left, before it goes to the spool.
-CLOSE_SECONDS = 2.0
 #: How long a fork waits for the request that is being sent.
 FORK_SECONDS = 1.0
 
@@ -71,11 +67,11 @@ class Handler(logging.Handler):
 
     def flush(self) -> None:
         """Wait until the records are delivered or in the spool, but no longer than five seconds."""
-        self._outbox.flush(FLUSH_SECONDS)
+        self._outbox.flush()
 
     def close(self) -> None:
         """Deliver what is left. What comes later, as from ``atexit``, is delivered at once."""
-        self._outbox.close(CLOSE_SECONDS)
+        self._outbox.close()
         super().close()
 
     def _begin(self) -> None:
