@@ -1,6 +1,10 @@
 //! `runlog status` and `runlog check`.
 
-use std::fs;
+use std::{
+    fs::{self, OpenOptions},
+    io::{BufRead, BufReader, Write},
+    process::Stdio,
+};
 
 use insta::{assert_snapshot, with_settings};
 use runlog_tests::{Agent, State, eventually};
@@ -26,8 +30,15 @@ fn status_tells_how_a_running_agent_is_doing() {
         (&"file".into(), &3.into(), &2.into())
     );
     assert_eq!((&source["lines_filtered"]["debug"], &source["lines_lost"]), (&1.into(), &0.into()));
-    let filters =
-        vec![(r"127\.0\.0\.1:\d+", "ADDRESS"), (r"up \d+s", "up [t]"), (r"queue [\d.]+ \w+ of", "queue [size] of")];
+    let folder = agent.path("").display().to_string();
+    let filters = vec![
+        (r"127\.0\.0\.1:\d+", "ADDRESS"),
+        (r"up \d+s", "up [t]"),
+        (r"queue [\d.]+ \w+ of", "queue [size] of"),
+        (r"\d+s ago", "[t] ago"),
+        (r" +LAST ", "  LAST "),
+        (folder.as_str(), "FOLDER/"),
+    ];
     with_settings!({filters => filters}, {
         assert_snapshot!(printed(&agent.run(&["status"])), @r#"
         runlog 0.1.0 at http://ADDRESS, up [t]: ready
@@ -38,8 +49,36 @@ fn status_tells_how_a_running_agent_is_doing() {
 
         DESTINATION  STATE  EXPORTED  REJECTED  WAITING  OLDEST  ENDPOINT
         store        ok            2         0      0 B      0s  the embedded store
+
+        STREAM  READ  BEHIND  FOR  LINES  LINES/S  LAST  NAME
+        file    33 B     0 B    -      3        -  [t] ago  FOLDER/train.log
         "#);
     });
+}
+
+#[test]
+fn a_watched_status_shows_what_each_stream_gives_a_second() {
+    let agent = Agent::builder().start();
+    let names: Vec<String> = (0..12).map(|index| format!("{index}.log")).collect();
+    names.iter().for_each(|name| fs::write(agent.path(name), "INFO:a:first\n").unwrap());
+    let _ = agent.eventually_lines("r", 12);
+    let text = printed(&agent.run(&["status"]));
+    assert!(text.contains("and 2 more, shown with --all"), "{text}");
+    let text = printed(&agent.run(&["status", "--all"]));
+    assert!(names.iter().all(|name| text.contains(name)), "{text}");
+
+    let mut watching = agent.other(&["status", "--watch", "--all"]).stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(watching.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let rows = lines.filter(|line| line.ends_with("/7.log"));
+    // A size is two words.
+    let mut rates = rows.map(|row| row.split_whitespace().nth(7).unwrap().to_owned());
+    assert_eq!(rates.next().unwrap(), "-", "a first look has nothing to compare with");
+    let mut file = OpenOptions::new().append(true).open(agent.path("7.log")).unwrap();
+    file.write_all("INFO:a:next\n".repeat(5_000).as_bytes()).unwrap();
+    let rates: Vec<f64> = rates.take(5).map(|rate| rate.parse().unwrap()).collect();
+    assert!(rates.iter().any(|rate| (500.0..=5_100.0).contains(rate)) && rates[4] == 0.0, "{rates:?}");
+    watching.kill().unwrap();
+    watching.wait().unwrap();
 }
 
 #[test]

@@ -383,10 +383,18 @@ impl Agent {
         })
     }
 
+    /// Another command with the same state that is yet to be run.
+    #[must_use]
+    pub fn other(&self, arguments: &[&str]) -> Command {
+        let mut command = runlog(&self.state());
+        command.args(arguments);
+        command
+    }
+
     /// Runs another command with the same state.
     #[must_use]
     pub fn run(&self, arguments: &[&str]) -> Output {
-        runlog(&self.state()).args(arguments).output().unwrap()
+        self.other(arguments).output().unwrap()
     }
 
     /// Its folder, which is left behind when the agent is dropped.

@@ -115,9 +115,10 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         }
         Command::Status(status) => {
             let server = server(&before, &status.place)?;
-            let now = SystemClock.now();
             in_runtime(async {
-                Ok(status::status(&status.what, &server, &mut Output::stdout(), now).await.map(|()| Exit::Ok)?)
+                Ok(status::status(&status.what, &server, &mut Output::stdout(), &SystemClock)
+                    .await
+                    .map(|()| Exit::Ok)?)
             })
         }
         Command::Completions { shell } => {

@@ -120,12 +120,12 @@ impl Server {
         Ok(Self { base: base.clone(), client: Client::builder(TokioExecutor::new()).build_http() })
     }
 
-    /// What it says about itself.
+    /// What it says about itself: of all its streams, or of those furthest behind.
     ///
     /// # Errors
     /// If it does not answer.
-    pub async fn status(&self) -> Result<v1::Status> {
-        self.get(&["status"], "").await
+    pub async fn status(&self, all_streams: bool) -> Result<v1::Status> {
+        self.get(&["status"], if all_streams { "streams=all" } else { "" }).await
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &[&str], query: &str) -> Result<T> {

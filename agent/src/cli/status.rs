@@ -1,9 +1,14 @@
 //! `runlog status`: how a running daemon is doing.
 
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
 use anyhow::Result;
 use runlog_proto::v1;
 
-use crate::record::UnixNanos;
+use crate::record::{Clock, UnixNanos};
 
 use super::{
     reader::Server,
@@ -11,29 +16,80 @@ use super::{
     terminal::{Color, Output, unless_closed},
 };
 
+/// So many streams are shown that were not asked for.
+const SHOWN_STREAMS: usize = 10;
+
 /// How to print the status.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::Args)]
 pub struct StatusArgs {
-    /// One JSON object.
+    /// One JSON object; with --watch one a line
     #[arg(long)]
     pub json: bool,
+    /// All files, containers and other streams, not only those furthest behind and those heard of last
+    #[arg(long, short)]
+    pub all: bool,
+    /// Again every so many seconds, with the lines that came in each
+    #[arg(long, short, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "1",
+        value_parser = clap::value_parser!(u16).range(1..=3600))]
+    pub watch: Option<u16>,
 }
 
-/// Asks a daemon how it is and prints the answer.
+/// Asks a daemon how it is and prints the answer. With `watch` it returns only when nobody reads the output any more.
 ///
 /// # Errors
 /// If it does not answer.
-pub async fn status(args: &StatusArgs, server: &Server, out: &mut Output<'_>, now: UnixNanos) -> Result<()> {
-    let status = server.status().await?;
-    unless_closed(print(args, &status, out, now))
+pub async fn status(args: &StatusArgs, server: &Server, out: &mut Output<'_>, clock: &dyn Clock) -> Result<()> {
+    let mut before = None;
+    loop {
+        let status = server.status(args.all).await?;
+        let (now, at) = (clock.now(), Instant::now());
+        let rates =
+            before.as_ref().map(|(before, since): &(v1::Status, Instant)| Rates::of(before, &status, at - *since));
+        if let Err(error) = print(args, &status, rates.as_ref(), out, now) {
+            return unless_closed(Err(error));
+        }
+        let Some(seconds) = args.watch else { return Ok(()) };
+        before = Some((status, at));
+        tokio::time::sleep_until((at + Duration::from_secs(seconds.into())).into()).await;
+    }
 }
 
-fn print(args: &StatusArgs, status: &v1::Status, out: &mut Output<'_>, now: UnixNanos) -> Result<()> {
+/// Lines a second of each stream, between two answers.
+struct Rates(HashMap<(String, String), f64>);
+
+impl Rates {
+    fn of(before: &v1::Status, after: &v1::Status, took: Duration) -> Self {
+        let name = |stream: &v1::StreamStatus| (stream.kind.clone(), stream.name.clone());
+        let then: HashMap<_, _> = before.streams.iter().map(|stream| (name(stream), stream.lines_read)).collect();
+        let rate = |stream: &v1::StreamStatus| {
+            // One that is new, or is counted anew, has begun within this time.
+            let lines = then.get(&name(stream)).filter(|lines| **lines <= stream.lines_read).unwrap_or(&0);
+            (name(stream), (stream.lines_read - lines) as f64 / took.as_secs_f64().max(f64::EPSILON))
+        };
+        Self(after.streams.iter().map(rate).collect())
+    }
+
+    fn get(&self, stream: &v1::StreamStatus) -> f64 {
+        self.0.get(&(stream.kind.clone(), stream.name.clone())).copied().unwrap_or(0.0)
+    }
+}
+
+fn print(
+    args: &StatusArgs,
+    status: &v1::Status,
+    rates: Option<&Rates>,
+    out: &mut Output<'_>,
+    now: UnixNanos,
+) -> Result<()> {
     if args.json {
         serde_json::to_writer(&mut out.writer, status).map_err(std::io::Error::from)?;
         writeln!(out.writer)?;
     } else {
+        if args.watch.is_some() {
+            out.begin_again()?;
+        }
         summary(status, out, now)?;
+        streams(args, status, rates, out, now)?;
     }
     out.writer.flush()?;
     Ok(())
@@ -89,6 +145,47 @@ fn sources(status: &v1::Status, out: &mut Output<'_>) -> Result<()> {
     }
     writeln!(out.writer)?;
     Ok(table.print(out)?)
+}
+
+fn streams(
+    args: &StatusArgs,
+    status: &v1::Status,
+    rates: Option<&Rates>,
+    out: &mut Output<'_>,
+    now: UnixNanos,
+) -> Result<()> {
+    let shown = if args.all { status.streams.len() } else { SHOWN_STREAMS };
+    if status.streams.is_empty() {
+        return Ok(());
+    }
+    let mut table = Table::new(["stream", "read", "behind", "for", "lines", "lines/s", "last", "name"]);
+    for stream in status.streams.iter().take(shown) {
+        let is_behind = stream.lag_bytes > 0;
+        let lag = duration((stream.lag_seconds.max(0.0) * 1e9) as u64);
+        let rate = rates.map(|rates| format!("{:.0}", rates.get(stream)));
+        let last = (stream.last_read_unix_nano > 0)
+            .then(|| format!("{} ago", duration(now.saturating_sub(stream.last_read_unix_nano))));
+        table.row([
+            Cell::left(stream.kind.clone()),
+            Cell::right(size(if stream.position > 0 { stream.position } else { stream.bytes_read })),
+            Cell::right(size(stream.lag_bytes)).colored(is_behind.then_some(Color::Yellow)),
+            Cell::right(if is_behind { lag } else { String::new() }),
+            Cell::right(stream.lines_read.to_string()),
+            Cell::right(rate.unwrap_or_default()),
+            Cell::right(last.unwrap_or_default()),
+            Cell::left(stream.name.clone()),
+        ]);
+    }
+    writeln!(out.writer)?;
+    table.print(out)?;
+    let left_out = status.stream_count.saturating_sub(shown as u64);
+    if left_out > 0 {
+        writeln!(out.writer, "and {left_out} more, shown with --all")?;
+    }
+    for stream in status.streams.iter().filter(|stream| !stream.last_error.is_empty()) {
+        writeln!(out.writer, "{}: {}", out.safe(&stream.name), out.safe(&stream.last_error))?;
+    }
+    Ok(())
 }
 
 fn destinations(status: &v1::Status, out: &mut Output<'_>) -> Result<()> {

@@ -51,6 +51,15 @@ impl Output<'_> {
         Self { writer: Box::new(BufWriter::new(stdout)), kind }
     }
 
+    /// Begins a picture that takes the place of the last one: on a terminal from its first line on.
+    pub(super) fn begin_again(&mut self) -> io::Result<()> {
+        match self.kind {
+            Kind::Stream => writeln!(self.writer),
+            // Cursor position and erase in display (ECMA-48).
+            Kind::Terminal | Kind::ColorTerminal => write!(self.writer, "\x1b[H\x1b[2J"),
+        }
+    }
+
     /// Text from elsewhere, made harmless if a terminal would interpret it.
     pub(super) fn safe<'t>(&self, text: &'t str) -> Cow<'t, str> {
         if self.kind == Kind::Stream { Cow::Borrowed(text) } else { harmless(text) }

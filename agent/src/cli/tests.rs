@@ -16,7 +16,7 @@ use super::{
     *,
 };
 use crate::{
-    record::Severity,
+    record::{Severity, UnixNanos},
     serve,
     store::{
         MAX_LINES, Store,
@@ -207,12 +207,22 @@ alpha-1  mnist       failed (137)      3     1      1  -        1970-01-01 00:00
     }
 }
 
+/// A clock that stands.
+#[derive(Debug)]
+struct At(UnixNanos);
+
+impl Clock for At {
+    fn now(&self) -> UnixNanos {
+        self.0
+    }
+}
+
 #[tokio::test]
 async fn status_tells_what_is_wrong_and_what_waits() {
     let site = site().await;
-    let address = site.server.status().await.unwrap().address;
+    let address = site.server.status(false).await.unwrap().address;
     let paper = Paper::default();
-    status(&StatusArgs::default(), &site.server, &mut paper.output(Kind::Stream), 90 * SECOND).await.unwrap();
+    status(&StatusArgs::default(), &site.server, &mut paper.output(Kind::Stream), &At(90 * SECOND)).await.unwrap();
     assert_eq!(
         paper.text(),
         format!(
@@ -236,7 +246,7 @@ async fn a_server_that_is_not_there_is_named() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let base: Url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
     drop(listener);
-    let error = Server::new(&base).unwrap().status().await.unwrap_err();
+    let error = Server::new(&base).unwrap().status(false).await.unwrap_err();
     assert_eq!(error.to_string(), format!("no runlog answers at {base}; start one, or give its --server"));
     assert!(Server::new(&"https://localhost".parse().unwrap()).is_err());
 }

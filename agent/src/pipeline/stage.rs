@@ -189,6 +189,9 @@ impl Stage {
             observed: chunk.observed,
         });
         stream.origin = Arc::downgrade(origin);
+        if !chunk.data.is_empty() {
+            origin.tally.heard(chunk.observed);
+        }
         let mut slot = self.batcher.slot(origin, now);
         let mut outcome = Ok(());
         let mut account = Account::default();

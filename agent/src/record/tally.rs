@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use super::{Severity, SourceKind};
+use super::{Severity, SourceKind, UnixNanos};
 
 /// The counters of one stream. Each only grows, except the lag.
 #[derive(Debug)]
@@ -31,8 +31,28 @@ pub struct Tally {
     pub bytes_lost: AtomicU64,
     /// Bytes that are there to be read and not read yet.
     pub lag_bytes: AtomicU64,
+    /// Up to which offset it was read. 0 where it has none.
+    position: AtomicU64,
+    /// When its last bytes came, as [`UnixNanos`]. 0 if none has.
+    heard_at: AtomicU64,
+    /// Since when some of it has waited to be read, as [`UnixNanos`]. 0 if none does.
+    behind_since: AtomicU64,
+    last_error: Mutex<Option<String>>,
     /// Of the lines and bytes lost, those that are in the account of a run.
     accounted_lost: [AtomicU64; 2],
+}
+
+/// How far the reading of a stream has come.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Up to which offset it was read. 0 where it has none.
+    pub position: u64,
+    /// When its last bytes came, as [`UnixNanos`]. 0 if none has.
+    pub heard_at: UnixNanos,
+    /// Since when some of it has waited to be read, as [`UnixNanos`]. 0 if none does.
+    pub behind_since: UnixNanos,
+    /// What last went wrong with it.
+    pub last_error: Option<String>,
 }
 
 /// A plain copy of the counters.
@@ -82,8 +102,43 @@ impl Tally {
             lines_lost: AtomicU64::new(0),
             bytes_lost: AtomicU64::new(0),
             lag_bytes: AtomicU64::new(0),
+            position: AtomicU64::new(0),
+            heard_at: AtomicU64::new(0),
+            behind_since: AtomicU64::new(0),
+            last_error: Mutex::new(None),
             accounted_lost: Default::default(),
         })
+    }
+
+    /// Notes that the stream is read up to an offset, behind which so many bytes wait.
+    pub fn reached(&self, position: u64, lag_bytes: u64, now: UnixNanos) {
+        self.position.store(position, Ordering::Relaxed);
+        self.lag_bytes.store(lag_bytes, Ordering::Relaxed);
+        let was_behind = self.behind_since.load(Ordering::Relaxed) > 0;
+        if was_behind != (lag_bytes > 0) {
+            self.behind_since.store(if lag_bytes > 0 { now } else { 0 }, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes when bytes of the stream came.
+    pub fn heard(&self, at: UnixNanos) {
+        self.heard_at.store(at, Ordering::Relaxed);
+    }
+
+    /// Notes what went wrong with the stream.
+    pub fn failed(&self, error: impl std::fmt::Display) {
+        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
+    }
+
+    /// How far the reading of the stream has come.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        Progress {
+            position: self.position.load(Ordering::Relaxed),
+            heard_at: self.heard_at.load(Ordering::Relaxed),
+            behind_since: self.behind_since.load(Ordering::Relaxed),
+            last_error: self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        }
     }
 
     /// Lines and bytes that were lost since this was last asked.
@@ -195,6 +250,16 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stream_is_behind_since_it_was_last_read_to_its_end() {
+        let tally = Tally::detached(SourceKind::File, "a.log");
+        for (lag_bytes, now, since) in [(0, 1, 0), (5, 2, 2), (3, 3, 2), (0, 4, 0), (9, 5, 5)] {
+            tally.reached(10 * now, lag_bytes, now);
+            let progress = tally.progress();
+            assert_eq!((progress.position, progress.behind_since), (10 * now, since));
+        }
+    }
 
     #[test]
     fn a_closed_stream_is_still_counted_and_stays_in_the_sums_without_its_lag() {

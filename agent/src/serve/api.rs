@@ -127,8 +127,10 @@ async fn readyz(State(shared): State<Shared>) -> impl IntoResponse {
     (status, Json(json!({"ready": reasons.is_empty(), "reasons": reasons})))
 }
 
-async fn status(State(shared): State<Shared>) -> Json<v1::Status> {
-    Json(shared.vitals.snapshot().status(format!("http://{}", shared.address)))
+async fn status(State(shared): State<Shared>, RawQuery(text): RawQuery) -> Result<Json<v1::Status>, Fault> {
+    let are_all_asked = params::are_all_streams_asked(&text.unwrap_or_default())?;
+    let address = format!("http://{}", shared.address);
+    Ok(Json(shared.vitals.snapshot().status(address, are_all_asked, SystemClock.now())))
 }
 
 async fn runs(State(shared): State<Shared>) -> Result<Json<v1::ListRunsResponse>, Fault> {

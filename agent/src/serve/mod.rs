@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `/livez`, `/readyz` | JSON; 200, or 503 with the reasons |
 //! | `/metrics` | Prometheus text format 0.0.4 |
-//! | `/api/v1/status` | `v1::Status` |
+//! | `/api/v1/status` | `v1::Status`; all streams with `streams=all` |
 //! | `/api/v1/runs` | `v1::ListRunsResponse` |
 //! | `/api/v1/runs/{run}` | `v1::Run`; a run is named as `Reader::find` says |
 //! | `/api/v1/runs/{run}/logs` | `v1::QueryLogsResponse`, or a stream of them with `follow=1`; [`params`] |

@@ -108,6 +108,28 @@ pub fn decode(run: &str, text: &str, now: UnixNanos) -> Result<(Query, Mode), Ba
     Ok((query, mode))
 }
 
+/// Whether the query part of `/api/v1/status` asks for all streams: `streams=all`.
+///
+/// # Errors
+/// On the first parameter that is unknown or cannot be used.
+pub fn are_all_streams_asked(text: &str) -> Result<bool, BadParameter> {
+    let mut are_asked = false;
+    for (field, value) in form_urlencoded::parse(text.as_bytes()).filter(|(_, value)| !value.is_empty()) {
+        let bad = |reason: &str, accepted: &str| BadParameter {
+            field: field.to_string(),
+            value: value.to_string(),
+            reason: reason.to_owned(),
+            accepted: accepted.to_owned(),
+        };
+        match (&*field, &*value) {
+            ("streams", "all") => are_asked = true,
+            ("streams", _) => return Err(bad("it is not known which these are", "all")),
+            _ => return Err(bad("there is no such parameter", "streams")),
+        }
+    }
+    Ok(are_asked)
+}
+
 /// The query part that [`decode`] reads as that query; the run is not in it.
 #[must_use]
 pub fn encode(query: &Query) -> String {

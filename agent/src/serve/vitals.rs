@@ -6,7 +6,7 @@ use runlog_proto::v1;
 
 use crate::record::{SourceKind, Tally, UnixNanos, tally::Counts};
 
-/// So many streams are named in metrics and status: those furthest behind.
+/// So many streams are named in metrics, and in a status that is not asked for all: those furthest behind.
 const NAMED_STREAMS: usize = 50;
 
 /// Tells how runlog is doing.
@@ -51,35 +51,56 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// The streams that have something left to read, the furthest behind first, those of one name together.
-    pub(super) fn lagging(&self) -> Vec<v1::StreamStatus> {
-        let mut lags = BTreeMap::<_, u64>::new();
+    /// The streams, those of one name together: the furthest behind first, then those heard of last.
+    fn named_streams(&self, now: UnixNanos) -> Vec<v1::StreamStatus> {
+        let mut streams = BTreeMap::<_, v1::StreamStatus>::new();
         for tally in &self.streams {
-            let lag = lags.entry((tally.kind, &*tally.name)).or_default();
-            *lag = lag.saturating_add(tally.counts().lag_bytes);
+            let (counts, progress) = (tally.counts(), tally.progress());
+            let stream = streams.entry((tally.kind, &*tally.name)).or_default();
+            stream.lag_bytes = stream.lag_bytes.saturating_add(counts.lag_bytes);
+            if progress.behind_since > 0 {
+                let lag_seconds = now.saturating_sub(progress.behind_since) as f64 / 1e9;
+                stream.lag_seconds = stream.lag_seconds.max(lag_seconds);
+            }
+            stream.position = stream.position.max(progress.position);
+            stream.bytes_read += counts.bytes_read;
+            stream.lines_read += counts.lines_read;
+            stream.last_read_unix_nano = stream.last_read_unix_nano.max(progress.heard_at);
+            if let Some(error) = progress.last_error {
+                stream.last_error = error;
+            }
         }
-        let mut streams: Vec<_> = lags
-            .into_iter()
-            .filter(|(_, lag_bytes)| *lag_bytes > 0)
-            .map(|((kind, name), lag_bytes)| v1::StreamStatus {
-                kind: kind.as_str().to_owned(),
-                name: name.to_owned(),
-                lag_bytes,
-            })
-            .collect();
-        streams.sort_by_key(|stream| std::cmp::Reverse(stream.lag_bytes));
-        streams.truncate(NAMED_STREAMS);
+        let name = |((kind, name), stream): ((SourceKind, &str), v1::StreamStatus)| v1::StreamStatus {
+            kind: kind.as_str().to_owned(),
+            name: name.to_owned(),
+            ..stream
+        };
+        let mut streams: Vec<_> = streams.into_iter().map(name).collect();
+        streams.sort_by_key(|stream| std::cmp::Reverse((stream.lag_bytes, stream.last_read_unix_nano)));
         streams
     }
 
+    /// The streams that have something left to read, the furthest behind first.
+    pub(super) fn lagging(&self) -> Vec<v1::StreamStatus> {
+        // How long they have been behind is not asked for.
+        let streams = self.named_streams(0).into_iter();
+        streams.take_while(|stream| stream.lag_bytes > 0).take(NAMED_STREAMS).collect()
+    }
+
     /// The answer to `/api/v1/status`.
-    pub(super) fn status(self, address: String) -> v1::Status {
+    pub(super) fn status(self, address: String, are_all_asked: bool, now: UnixNanos) -> v1::Status {
+        let mut streams = self.named_streams(now);
+        let stream_count = streams.len() as u64;
+        if !are_all_asked {
+            streams.truncate(NAMED_STREAMS);
+        }
         v1::Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             address,
             start_time_unix_nano: self.started,
             ready: self.unready.is_empty(),
-            streams: self.lagging(),
+            streams,
+            stream_count,
             sources: self.sources.iter().map(|(kind, counts)| source(*kind, counts)).collect(),
             reasons: self.unready,
             degraded: self.degraded,

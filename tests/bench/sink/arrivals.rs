@@ -213,7 +213,12 @@ impl ReadSoFar {
         for resource in requests_resources(decoded) {
             for scope in resource?.scopes() {
                 for record in scope?.records() {
-                    match record?.body {
+                    let record = record?;
+                    if !record.event_name.is_empty() {
+                        // Told about the run, such as its receipt. What it may tell of a loss shows as missing lines.
+                        continue;
+                    }
+                    match record.body {
                         Value::String(text) => format.contents(text.as_bytes()).for_each(|is| self.count(is, arrived)),
                         _ => self.totals.foreign += 1,
                     }

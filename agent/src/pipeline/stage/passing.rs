@@ -57,6 +57,7 @@ impl Stage {
         let tally = &pushed.origin.tally;
         let mut count = Count::default();
         let passed = self.pass_resources(&pushed, &mut count);
+        tally.heard(pushed.observed);
         tally.bytes_read.fetch_add(pushed.request.len() as u64, Ordering::Relaxed);
         tally.lines_read.fetch_add(count.read, Ordering::Relaxed);
         tally.records_kept.fetch_add(count.kept, Ordering::Relaxed);

@@ -118,6 +118,13 @@ impl FilePosition {
         Self::decode(bytes)
     }
 
+    /// Says that the file of this place, of which nothing was given out, holds other bytes by now.
+    pub const fn leads_nowhere(&mut self) {
+        self.is_overwritten = true;
+        // What was seen of it was in the other file as well.
+        self.seen_size = 0;
+    }
+
     /// Which file it was.
     #[must_use]
     pub const fn id(&self) -> FileId {

@@ -245,9 +245,12 @@ impl FileSource {
             }
             info!(path = %path.display(), "file is not the one read before, reading it from its start");
             let missing = Missing::of_position(&position);
-            if !self.read_rest(&missing) && position.offset > 0 {
+            let is_elsewhere = self.read_rest(&missing);
+            if !is_elsewhere && position.offset > 0 {
                 // Nobody has looked since it was read.
                 self.lose_known(&missing);
+            } else if !is_elsewhere {
+                self.forget_moved(&missing);
             }
         } else if let Some(slot) = self.known_otherwise(path, id, handle.as_ref(), extent)? {
             return Ok(slot);

@@ -126,10 +126,11 @@ impl FileSource {
         self.unclaimed.remove(id);
         let Some(tail) = self.tails.by_id(id).and_then(|slot| self.tails.remove(slot)) else { return };
         if let Some(awake) = tail.awake() {
-            self.forget_moved(&Missing::of_tail(&tail));
             if tail.unread_bytes() > 0 {
                 self.tell_gap(Arc::clone(&awake.origin), tail.offset(), Some(tail.unread_bytes()));
             }
+            // Last: what comes of a stream brings its position with it.
+            self.forget_moved(&Missing::of_tail(&tail));
         }
     }
 

@@ -167,7 +167,7 @@ impl Tail {
         self.is_rested = false;
         let waiting = size - self.offset;
         if waiting == 0 {
-            origin.tally.lag_bytes.store(0, Ordering::Relaxed);
+            origin.tally.reached(self.offset, 0, observed);
             return Turn::End;
         }
         if data.is_empty() {
@@ -188,7 +188,7 @@ impl Tail {
                     Ok(blank::End::Beyond(to)) => self.blank_to = to,
                     Err(error) => return Turn::Failed(error),
                 }
-                origin.tally.lag_bytes.store(0, Ordering::Relaxed);
+                origin.tally.reached(self.offset, 0, observed);
                 return Turn::End;
             }
             Some(text) => data.truncate(text),
@@ -210,7 +210,7 @@ impl Tail {
         self.last_growth = Instant::now();
         self.pause = Duration::ZERO;
         origin.tally.bytes_read.fetch_add(data.len() as u64, Ordering::Relaxed);
-        origin.tally.lag_bytes.store(size.saturating_sub(self.offset), Ordering::Relaxed);
+        origin.tally.reached(self.offset, size.saturating_sub(self.offset), observed);
         Turn::Read(Chunk {
             origin: Arc::clone(origin),
             at,

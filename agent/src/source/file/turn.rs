@@ -130,6 +130,9 @@ impl FileSource {
             let Some(tail) = self.tails.remove(slot) else { return Ok(()) };
             return self.done(&tail, Unread::IsLost(None));
         }
+        if let Some(awake) = tail.awake() {
+            awake.origin.tally.failed(error);
+        }
         if tail.fails_anew() {
             warn!(path = %tail.path().display(), error = %error, "cannot read file, trying again");
         }
@@ -233,10 +236,13 @@ impl FileSource {
     fn done(&mut self, tail: &Tail, unread: Unread) -> Result<(), Closed> {
         self.hand_over()?;
         if let Some(awake) = tail.awake() {
-            self.close(tail, Rest::IsGone)?;
+            self.close(tail, Rest::IsKept)?;
             if let Unread::IsLost(bytes) = unread {
                 self.tell_gap(Arc::clone(&awake.origin), tail.offset(), bytes);
+                self.hand_over()?;
             }
+            // Last: what comes of a stream brings its position with it.
+            self.send(Chunk::forgetting_behind(&awake.origin, self.context.clock.now()))?;
         } else {
             let missing = Missing::of_tail(tail);
             match unread {

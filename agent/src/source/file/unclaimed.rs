@@ -17,6 +17,7 @@ use super::{
     rest::{Missing, Opened},
     watch::PathKey,
 };
+use crate::record::ReadTo;
 
 /// How often files are looked for again that have left the globs, or were not found at the start.
 const SEARCH: Duration = Duration::from_secs(10 * 60);
@@ -55,7 +56,24 @@ impl AllUnclaimed {
                 }
             }
         }
+        all.tell_copies_from_originals();
         all
+    }
+
+    /// A copy has its position before the position of the file that was cut is forgotten. A kill between the two leaves
+    /// both, and where nothing had been given out, no bytes tell that the file holds others now.
+    fn tell_copies_from_originals(&mut self) {
+        let is_copy = |position: &&FilePosition| position.stream().id != position.id();
+        let copied: Vec<_> = self.iter().filter(is_copy).map(FilePosition::stream).collect();
+        for stream in copied {
+            let original = self.by_key.get_mut(&stream.id.key()).map(|unclaimed| &mut unclaimed.position);
+            let is_same = |position: &&mut FilePosition| {
+                position.stream().generation == stream.generation && position.read_to() == ReadTo::default()
+            };
+            if let Some(original) = original.filter(is_same) {
+                original.leads_nowhere();
+            }
+        }
     }
 
     /// Keeps a position.

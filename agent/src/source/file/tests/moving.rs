@@ -241,6 +241,26 @@ fn f5_what_was_cut_while_the_agent_was_away_is_read_in_the_copy() {
 }
 
 #[test]
+fn f5_a_kill_between_the_positions_of_a_copy_and_of_its_cut_file_makes_no_two_contents_one_stream() {
+    let mut reading = Reading::prepare();
+    reading.append("a.log", "new\n");
+    reading.append("a.log.1", "old 1\nold 2\n");
+    let position = |name: &str, stream: Option<bookmark::Stream>, read_to| {
+        let (handle, id) = RealDisk.open(&reading.path(name)).unwrap().unwrap();
+        let stream = stream.unwrap_or(bookmark::Stream { id, generation: 7, is_packed: false });
+        let bookmark = FileBookmark::new(id, Arc::from(reading.path(name)), stream, Arc::from(handle));
+        ((id.key(), bookmark.at(ReadTo::whole(read_to)).unwrap()), stream)
+    };
+    let (original, stream) = position("a.log", None, 0);
+    let (copy, _) = position("a.log.1", Some(stream), 6);
+    reading.positions = [original, copy].into();
+    reading.start();
+    reading.until(|reading| reading.sorted() == ["new\n", "old 2\n"]);
+    reading.stop();
+    assert_eq!((reading.streams.len(), reading.gaps.len()), (3, 0), "one is only a last word");
+}
+
+#[test]
 fn f5_a_copy_that_is_made_over_an_older_one_holds_what_the_next_truncation_cut() {
     let mut reading = Reading::new();
     let mut expected = Vec::new();
