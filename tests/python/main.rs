@@ -30,7 +30,8 @@ fn seen(line: &Line) -> (&str, i64, &str) {
 
 fn is_as_expected(lines: &[Line], python: &str) {
     let (parts, whole): (Vec<_>, Vec<_>) = lines.iter().partition(|line| !line.attribute("runlog.part.id").is_empty());
-    let expected = EVERYTHING.map(|(logger, severity, text)| (if logger.is_empty() { "root" } else { logger }, severity, text));
+    let expected =
+        EVERYTHING.map(|(logger, severity, text)| (if logger.is_empty() { "root" } else { logger }, severity, text));
     assert_eq!(whole.iter().map(|line| seen(line)).collect::<Vec<_>>(), expected, "{python}");
 
     let [debug, between, failed, wrong, broken, ..] = whole[..] else { panic!("{whole:?}") };

@@ -46,13 +46,7 @@ impl Program {
     }
 
     /// The same with further variables.
-    pub fn start_with(
-        agent: &Agent,
-        python: &str,
-        run: &str,
-        arguments: &[&str],
-        variables: &[(&str, &str)],
-    ) -> Self {
+    pub fn start_with(agent: &Agent, python: &str, run: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let complaints = agent.path(&format!("complaints.{run}"));
         let mut command = Command::new(python);
         command

@@ -35,10 +35,8 @@ use super::{
 };
 
 /// Where programs look for a receiver that nobody has told them of.
-const USUAL_PORTS: [SocketAddr; 2] = [
-    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4317),
-    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4318),
-];
+const USUAL_PORTS: [SocketAddr; 2] =
+    [SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4317), SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4318)];
 /// Names that programs look for in the state directory.
 const SOCKET: &str = "otlp.sock";
 const SPOOL: &str = "spool";

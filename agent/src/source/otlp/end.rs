@@ -48,6 +48,11 @@ impl Gate {
         Self { intake, clock, ledger: Arc::clone(&context.ledger), tally, origin, max_request_bytes }
     }
 
+    /// Notes that so many bytes wait to come through it.
+    pub(super) fn waits(&self, bytes: u64) {
+        self.tally.reached(0, bytes, self.clock.now());
+    }
+
     /// How what comes through it is counted.
     pub(super) const fn tally(&self) -> &Arc<Tally> {
         &self.tally

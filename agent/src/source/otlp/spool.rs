@@ -93,7 +93,7 @@ impl Spool {
         let mut waiting: u64 = files.iter().map(|(_, _, size)| size).sum();
         let mut outcome = Ok(());
         for (_, path, size) in files {
-            self.gate.tally().lag_bytes.store(waiting, Ordering::Relaxed);
+            self.gate.waits(waiting);
             match self.take_if_left(&path).await {
                 Ok(Taken::Interrupted) => return Ok(()),
                 Ok(Taken::Whole) => waiting -= size,
@@ -102,7 +102,7 @@ impl Spool {
                 Err(error) => outcome = Err(error),
             }
         }
-        self.gate.tally().lag_bytes.store(waiting, Ordering::Relaxed);
+        self.gate.waits(waiting);
         outcome
     }
 
@@ -185,6 +185,7 @@ impl Spool {
 
     fn lose(&self, path: &Path, bytes: u64, reason: &str) {
         self.gate.tally().bytes_lost.fetch_add(bytes, Ordering::Relaxed);
+        self.gate.tally().failed(reason);
         warn!(path = %path.display(), lost_bytes = bytes, reason, "a part of a spooled file is lost");
     }
 
@@ -192,6 +193,7 @@ impl Spool {
     fn tell(&mut self, error: Option<io::Error>) {
         let trouble = error.map(|error| error.to_string());
         if let Some(error) = trouble.as_ref().filter(|error| self.trouble.as_ref() != Some(*error)) {
+            self.gate.tally().failed(error);
             warn!(folder = %self.folder.display(), error, "cannot take what programs have left here, trying again");
         }
         self.trouble = trouble;
