@@ -134,6 +134,9 @@ fn a_hundred_thousand_records_of_many_threads_arrive() {
     program.says("ready");
     program.says("logged");
     assert!(program.end().0.success());
+    // Asked for a number, since to read them all again and again takes the machine from those that send.
+    let kept = "runlog_kept_records_total{source=\"otlp\"}";
+    eventually("all are kept", || (agent.metric(kept) >= 100_000.0).then_some(()));
     let _ = agent.eventually_lines("many", 100_000);
     let found = Found::in_store(&agent, "many");
     let numbers: BTreeSet<usize> = found.bodies().map(|body| body[5..].parse().unwrap()).collect();
