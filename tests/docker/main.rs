@@ -7,5 +7,6 @@
 mod faults;
 mod files;
 mod lines;
+mod lives;
 mod restart;
 mod runs;

@@ -16,7 +16,7 @@ use std::{
 use bollard::{
     API_DEFAULT_VERSION, Docker,
     errors::Error as EngineError,
-    models::{ContainerInspectResponse, ContainerSummaryStateEnum, EventMessage},
+    models::{ContainerInspectResponse, ContainerSummaryStateEnum},
     query_parameters::{EventsOptions, ListContainersOptions},
 };
 use bytes::Bytes;
@@ -30,7 +30,14 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use tokio::{net::UnixStream, time::timeout};
 
-use super::{frame::Framing, life::Exit, log::Request, tagging::Container};
+use super::{
+    change::{Change, WANTED},
+    frame::Framing,
+    life::Exit,
+    log::Request,
+    stamp,
+    tagging::Container,
+};
 use crate::record::UnixNanos;
 
 /// How long the engine may take to answer.
@@ -87,21 +94,6 @@ pub(super) enum Activity {
     Ended,
 }
 
-/// A change of a container.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Change {
-    pub id: String,
-    pub kind: ChangeKind,
-    pub time: UnixNanos,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ChangeKind {
-    Started,
-    Ended,
-    Removed,
-}
-
 /// A connection to an engine. Each request opens a socket of its own, so it survives the engine's restart.
 #[derive(Debug, Clone)]
 pub(super) struct Engine {
@@ -156,16 +148,16 @@ impl Engine {
         }
     }
 
-    /// Starts and ends of containers from `since` on. Ends with the connection.
+    /// What happens to containers, from `since` on. Ends with the connection.
     pub(super) fn changes(&self, since: UnixNanos) -> impl Stream<Item = Result<Change, Failure>> + use<> {
-        let filters = [("type", vec!["container"]), ("event", vec!["start", "die", "destroy"])];
+        let filters = [("type", vec!["container"]), ("event", WANTED.to_vec())];
         let owned = |words: Vec<&str>| words.into_iter().map(str::to_owned).collect();
         let filters: HashMap<String, Vec<String>> =
             filters.into_iter().map(|(key, words)| (key.to_owned(), owned(words))).collect();
         let options = EventsOptions { since: Some(seconds(since)), filters: Some(filters), ..EventsOptions::default() };
         self.docker
             .events(Some(options))
-            .filter_map(|message| async { message.map(change).map_err(Failure::from_engine).transpose() })
+            .filter_map(|message| async { message.map(Change::of).map_err(Failure::from_engine).transpose() })
     }
 
     /// The newest entry of a container's logs.
@@ -324,9 +316,13 @@ fn container(id: &str, response: ContainerInspectResponse) -> Container {
     let name = response.name.unwrap_or_default();
     let moment = |text: Option<String>| text.filter(|text| !text.starts_with("0001-")).unwrap_or_default();
     let (started_at, finished_at) = (moment(state.started_at), moment(state.finished_at));
-    let is_over = state.running != Some(true) && !finished_at.is_empty();
-    let exit =
-        Exit { code: state.exit_code.unwrap_or_default(), is_oom_killed: state.oom_killed == Some(true), finished_at };
+    // One that is about to be started again counts as running.
+    let is_over = (state.running != Some(true) || state.restarting == Some(true)) && !finished_at.is_empty();
+    let exit = Exit {
+        code: state.exit_code.unwrap_or_default(),
+        is_oom_killed: state.oom_killed == Some(true),
+        finished: stamp::parse(finished_at.as_bytes()),
+    };
     Container {
         id: response.id.unwrap_or_else(|| id.to_owned()),
         name: name.strip_prefix('/').unwrap_or(&name).to_owned(),
@@ -338,15 +334,4 @@ fn container(id: &str, response: ContainerInspectResponse) -> Container {
         started_at,
         exit: is_over.then_some(exit),
     }
-}
-
-fn change(message: EventMessage) -> Option<Change> {
-    let kind = match message.action.as_deref()? {
-        "start" => ChangeKind::Started,
-        "die" => ChangeKind::Ended,
-        "destroy" => ChangeKind::Removed,
-        _ => return None,
-    };
-    let time = message.time_nano.and_then(|time| u64::try_from(time).ok()).unwrap_or(0);
-    Some(Change { id: message.actor?.id?, kind, time })
 }

@@ -9,15 +9,17 @@ use super::{
     Config,
     backoff::Backoff,
     engine::{Body, Engine, Failure},
+    fates::Fates,
     files::are_read,
     frame::{DecodeError, Decoder, Stdio},
-    life,
+    life::{self, Life},
     log::{Log, Taken, key},
     own::OwnContainer,
+    stamp,
     tagging::{Container, Tags},
 };
 use crate::{
-    record::Input,
+    record::UnixNanos,
     run::RunId,
     source::{Closed, Context},
 };
@@ -46,8 +48,24 @@ pub(super) struct Shared {
     pub own: OwnContainer,
     /// The agent's own run, which no container begins or ends.
     pub run_id: RunId,
+    /// When it was begun to look for containers.
+    pub began: UnixNanos,
+    /// What became of containers that are not there any more.
+    pub fates: Arc<Fates>,
     /// See [`SILENCE`].
     pub silence: Duration,
+    /// See [`super::fleet::LIST_EVERY`].
+    pub list_every: Duration,
+}
+
+impl Shared {
+    /// What an earlier agent told of a container that is gone, if it is not the file source that has to end it.
+    pub(super) fn left_behind(&self, id: &str) -> Option<Life> {
+        let positions = &self.context.positions;
+        let is_begun = Stdio::BOTH.iter().any(|stdio| positions.contains_key(&key(id, *stdio)));
+        let is_ours = is_begun || self.config.files.is_none();
+        is_ours.then(|| life::left_behind(positions).find(|(known, _)| *known == id))?.map(|(_, life)| life)
+    }
 }
 
 /// Whether a container that has ended before is read.
@@ -73,10 +91,9 @@ pub(super) struct Reader {
 /// Kept after the end, in case the container is started again.
 pub(super) struct Remains {
     log: Box<Log>,
+    life: Box<Life>,
     started_at: String,
     progress: Progress,
-    /// Whether the start of what runs now, or a line of it, was handed over, and its end was not.
-    is_alive: bool,
 }
 
 impl Remains {
@@ -84,6 +101,8 @@ impl Remains {
     pub(super) async fn forget(&mut self, context: &Context) -> Result<(), Closed> {
         self.log.close();
         self.log.forget();
+        let told = self.life.gone(None, context.clock.now());
+        self.log.outgoing().extend(told);
         hand_over(&mut self.log, context).await
     }
 }
@@ -151,10 +170,7 @@ impl Reader {
                 Ok(Step::Leave(outcome)) => {
                     match (&outcome, current) {
                         (Outcome::Removed, Some(remains)) => self.removed(remains).await,
-                        // Whether its lines were wanted nobody can tell any more.
-                        (Outcome::Removed, None) => {
-                            info!(container = %self.id, "container was removed before it was read")
-                        }
+                        (Outcome::Removed, None) => self.missed().await,
                         _ => {}
                     }
                     return outcome;
@@ -176,7 +192,7 @@ impl Reader {
     /// One look at the container and one connection to its logs.
     async fn step(&self, current: &mut Option<Remains>, last_chance: bool) -> Result<Step, Trouble> {
         let Some(container) = self.engine.inspect(&self.id).await? else { return Ok(Step::Leave(Outcome::Removed)) };
-        let Remains { log, started_at, progress, is_alive } = match current {
+        let Remains { log, life, started_at, progress } = match current {
             Some(remains) => remains,
             None => match self.first_seen(&container) {
                 Ok(remains) => current.insert(remains),
@@ -187,18 +203,21 @@ impl Reader {
             // A line that the former process left unfinished does not go on in the next one.
             log.close();
             started_at.clone_from(&container.started_at);
-            *is_alive = self.tell_start(&container, log);
         } else if *progress == Progress::Complete && !container.running {
             return Ok(Step::End);
         }
         if container.running || *progress == Progress::Complete {
             *progress = Progress::Reading;
         }
+        let now = self.shared.context.clock.now();
+        log.outgoing().extend(life.seen(&container, self.shared.fates.exit(&self.id), now));
+        // Its first line may be long in coming.
+        if hand_over(log, &self.shared.context).await.is_err() {
+            return Ok(Step::Leave(Outcome::Stopped));
+        }
         let follow = container.running && !last_chance;
-        let sent = log.sent();
         let ending = self.connection(&container, log, follow).await;
         log.flush();
-        *is_alive |= log.sent() > sent;
         if hand_over(log, &self.shared.context).await.is_err() {
             return Ok(Step::Leave(Outcome::Stopped));
         }
@@ -231,10 +250,7 @@ impl Reader {
                 }
                 *progress = Progress::Complete;
                 log.close();
-                // An end that was told before is not told at each start of the agent.
-                if std::mem::take(is_alive) {
-                    self.tell_end(&container, log);
-                }
+                log.outgoing().extend(life.ended(container.exit.as_ref(), self.shared.context.clock.now()));
                 Ok(if hand_over(log, &self.shared.context).await.is_err() {
                     Step::Leave(Outcome::Stopped)
                 } else {
@@ -244,51 +260,73 @@ impl Reader {
         }
     }
 
+    /// Tells what is known of a container that was removed while it was read.
     async fn removed(&self, mut remains: Remains) {
+        let Shared { context, fates, .. } = &*self.shared;
+        let started = stamp::parse(remains.started_at.as_bytes()).unwrap_or_default();
+        let is_told = remains.progress == Progress::Complete && !remains.life.is_open();
+        let exit = if is_told { None } else { fates.last_exit(&self.id, started).await };
+        let now = context.clock.now();
         if remains.progress == Progress::Reading {
             warn!(container = %self.id, "container was removed before its logs were read to the end");
+            let gap = life::cut_short(remains.log.tags(), exit.as_ref(), now);
+            remains.log.outgoing().extend(gap);
         }
+        let told = remains.life.ended(exit.as_ref(), now);
+        remains.log.outgoing().extend(told);
         // If the pipeline has ended there is nobody left to tell.
-        let _ = remains.forget(&self.shared.context).await;
+        let _ = remains.forget(context).await;
+    }
+
+    /// Tells that a container was removed before anything of it could be read, by what is known of it all the same.
+    async fn missed(&self) {
+        let Shared { config, context, tagger, own, began, fates, .. } = &*self.shared;
+        let exit = fates.last_exit(&self.id, 0).await;
+        if fates.is_read_from_files(&self.id) || !fates.is_mine_to_tell(&self.id) {
+            return;
+        }
+        let now = context.clock.now();
+        let told = if let Some(life) = self.shared.left_behind(&self.id) {
+            life.vanished(exit.as_ref(), now)
+        } else if let Some(container) = fates.container(&self.id) {
+            // One that ended before may have been read by the agent before.
+            let is_old = exit.as_ref().and_then(|exit| exit.finished).is_some_and(|finished| finished < *began);
+            if is_old || !container.is_wanted(config, own) {
+                return;
+            }
+            warn!(container = %container.name, "container was removed before it was read");
+            life::cut_short(&tagger(&container), exit.as_ref(), now).into()
+        } else {
+            // Whether its lines were wanted nobody can tell any more.
+            info!(container = %self.id, "container was removed before it was read");
+            return;
+        };
+        for input in told {
+            if context.intake.send(input).await.is_err() {
+                return;
+            }
+        }
     }
 
     fn first_seen(&self, container: &Container) -> Result<Remains, Outcome> {
-        let Shared { config, context, tagger, own, .. } = &*self.shared;
-        if !container.is_wanted(&config.labels, own) {
+        let Shared { config, context, tagger, own, run_id, .. } = &*self.shared;
+        if !container.is_wanted(config, own) {
             return Err(Outcome::LeftOut);
         }
         if are_read(config, &self.id, &context.positions) {
             return Err(Outcome::LeftOut);
         }
         let stored = Stdio::BOTH.map(|stdio| context.positions.get(&key(&self.id, stdio)).map(Vec::as_slice));
-        let begun = stored.iter().any(Option::is_some);
-        if !begun && !container.running && (self.ended == Ended::Leave || container.started_at.is_empty()) {
+        let tags = tagger(container);
+        let told = context.positions.get(&life::key(&self.id)).map(Vec::as_slice);
+        let life = Life::new(&self.id, tags.clone(), run_id, told);
+        let is_begun = stored.iter().any(Option::is_some) || life.is_open();
+        if !is_begun && !container.running && (self.ended == Ended::Leave || container.started_at.is_empty()) {
             return Err(Outcome::Skipped);
         }
-        let log = Log::new(&self.id, container.framing, tagger(container), Arc::clone(&context.ledger), stored);
-        let mut log = Box::new(log);
-        let is_alive = !begun && container.running && self.tell_start(container, &mut log);
+        let log = Log::new(&self.id, container.framing, tags, Arc::clone(&context.ledger), stored);
         let started_at = container.started_at.clone();
-        Ok(Remains { log, started_at, progress: Progress::Reading, is_alive })
-    }
-
-    /// Tells that a run began with its container. False if the container's run is the agent's.
-    fn tell_start(&self, container: &Container, log: &mut Log) -> bool {
-        let has_own_run = log.tags().resource.run_id != self.shared.run_id.as_str();
-        if has_own_run {
-            let event = life::started(container, log.tags(), self.shared.context.clock.now());
-            log.outgoing().push(Input::Event(event));
-        }
-        has_own_run
-    }
-
-    /// Tells that a run ended with its container.
-    fn tell_end(&self, container: &Container, log: &mut Log) {
-        let has_own_run = log.tags().resource.run_id != self.shared.run_id.as_str();
-        if let Some(exit) = container.exit.as_ref().filter(|_| has_own_run) {
-            let event = life::ended(container, exit, log.tags(), self.shared.context.clock.now());
-            log.outgoing().push(Input::Event(event));
-        }
+        Ok(Remains { log: Box::new(log), life: Box::new(life), started_at, progress: Progress::Reading })
     }
 
     async fn connection(&self, container: &Container, log: &mut Log, follow: bool) -> Ending {

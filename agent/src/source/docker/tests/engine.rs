@@ -43,6 +43,8 @@ struct Model {
     connections: usize,
     /// Whether events were asked for: earlier ones are not told.
     watched: bool,
+    /// Whether the engine keeps its events to itself.
+    mute: bool,
 }
 
 #[derive(Clone)]
@@ -219,6 +221,22 @@ impl FakeEngine {
         self.model.send_modify(|model| ["start", "die"].iter().for_each(|action| model.event_at(id, action, START)));
     }
 
+    /// Tells nothing of what happens from now on.
+    pub(super) fn drop_events(&self) {
+        self.model.send_modify(|model| model.mute = true);
+    }
+
+    /// A container came and went before anybody could ask for it.
+    pub(super) async fn comes_and_goes(&self, id: &str) {
+        self.model.subscribe().wait_for(|model| model.watched).await.unwrap();
+        self.model.send_modify(|model| ["start", "die", "destroy"].iter().for_each(|action| model.event(id, action)));
+    }
+
+    /// Something happens to a container that changes nothing about it.
+    pub(super) fn tell(&self, id: &str, action: &str) {
+        self.change(id, Some(action), |_| {});
+    }
+
     /// How often logs were asked for.
     pub(super) fn connections(&self) -> usize {
         self.model.borrow().connections
@@ -227,7 +245,7 @@ impl FakeEngine {
 
 impl Model {
     fn event(&mut self, id: &str, action: &str) {
-        if !self.watched {
+        if !self.watched || self.mute {
             return;
         }
         self.event_at(id, action, SystemClock.now());
@@ -235,7 +253,8 @@ impl Model {
 
     fn event_at(&mut self, id: &str, action: &str, time: u64) {
         self.events.push(json!({
-            "Type": "container", "Action": action, "Actor": {"ID": id}, "time": time / 1_000_000_000, "timeNano": time,
+            "Type": "container", "Action": action, "time": time / 1_000_000_000, "timeNano": time,
+            "Actor": {"ID": id, "Attributes": {"name": id, "image": "train:1", "exitCode": "3"}},
         }));
     }
 }
