@@ -25,7 +25,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{
     export::{self, Deliver, Delivery, Otlp},
-    record::{Ledger, SourceKind, SystemClock, tally::Counts},
+    record::{Ledger, Signal, SourceKind, SystemClock, tally::Counts},
 };
 
 /// How runlog speaks of itself.
@@ -106,7 +106,7 @@ impl HttpClient for LogsWay {
     /// Delivers the request's body; where to and with which headers, the destination knows.
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let (otlp, message) = (Arc::clone(&self.otlp), request.into_body());
-        let delivery = self.runtime.spawn(async move { otlp.send(&message).await }).await?;
+        let delivery = self.runtime.spawn(async move { otlp.send(Signal::Metrics, &message).await }).await?;
         let reason = match delivery {
             Delivery::Accepted { rejected: 0, .. } => {
                 self.is_failing.store(false, Ordering::Relaxed);
@@ -115,11 +115,12 @@ impl HttpClient for LogsWay {
             Delivery::Accepted { message: reason, .. }
             | Delivery::Retry { reason, .. }
             | Delivery::Failed { reason }
+            | Delivery::Unserved { reason }
             | Delivery::Misconfigured { reason }
             | Delivery::Refused { reason }
             | Delivery::TooLarge { reason } => reason,
         };
-        let address = self.otlp.address();
+        let address = self.otlp.address_of(Signal::Metrics);
         if self.is_failing.swap(true, Ordering::Relaxed) {
             debug!("runlog's own metrics: {address}: {reason}");
         } else {
@@ -142,7 +143,7 @@ pub fn start_metrics(
     ledger: Arc<Ledger>,
     host_name: Option<String>,
 ) -> Result<OwnMetrics, UnusableMetrics> {
-    let otlp = Arc::new(Otlp::for_metrics(destination, Arc::new(SystemClock))?);
+    let otlp = Arc::new(Otlp::new(destination, Arc::new(SystemClock))?);
     let way = LogsWay { otlp, runtime: Handle::current(), is_failing: AtomicBool::new(false) };
     let exporter = opentelemetry_otlp::MetricExporter::builder()
         .with_http()

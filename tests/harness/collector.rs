@@ -1,4 +1,4 @@
-//! A real OpenTelemetry Collector that writes what it receives to a file.
+//! A real OpenTelemetry Collector that writes what it receives to a file, or sends it on.
 
 use std::{
     collections::BTreeMap,
@@ -18,10 +18,24 @@ pub struct Collector {
     folder: tempfile::TempDir,
     child: Option<Child>,
     identity: Option<Identity>,
+    exporter: Exporter,
+    signals: &'static [&'static str],
     /// The port of OTLP/gRPC on 127.0.0.1.
     pub grpc_port: u16,
     /// The port of OTLP/HTTP on 127.0.0.1.
     pub http_port: u16,
+}
+
+/// What a Collector does with what it receives.
+#[derive(Debug)]
+enum Exporter {
+    File,
+    /// It keeps on disk what it has not sent yet.
+    Otlp {
+        address: String,
+        protocol: &'static str,
+        compression: &'static str,
+    },
 }
 
 /// A log record as the Collector understood it.
@@ -68,7 +82,27 @@ impl Collector {
     pub fn prepare() -> Self {
         let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let folder = tempfile::tempdir().unwrap();
-        Self { folder, child: None, identity: None, grpc_port: free(), http_port: free() }
+        let (exporter, signals) = (Exporter::File, &["logs", "metrics", "traces"][..]);
+        Self { folder, child: None, identity: None, exporter, signals, grpc_port: free(), http_port: free() }
+    }
+
+    /// Starts one that refuses traces.
+    #[must_use]
+    pub fn start_without_traces() -> Self {
+        let mut collector = Self::prepare();
+        collector.signals = &["logs", "metrics"];
+        collector.resume();
+        collector
+    }
+
+    /// Starts one that sends all to that address over `grpc` or `http`, until it is taken.
+    #[must_use]
+    pub fn before(address: &str, protocol: &'static str, compression: &'static str) -> Self {
+        let exporter = Exporter::Otlp { address: address.to_owned(), protocol, compression };
+        let mut collector = Self::prepare();
+        collector.exporter = exporter;
+        collector.resume();
+        collector
     }
 
     /// Starts a Collector that speaks TLS, and says whom to trust: a file that names the authority.
@@ -88,14 +122,13 @@ impl Collector {
             let (certificate, key) = (identity.certificate.display(), identity.key.display());
             format!("        tls: {{cert_file: {certificate}, key_file: {key}}}\n")
         });
+        let (name, exporter, extensions) = self.exporter();
+        let pipeline = |signal| format!("    {signal}:\n      receivers: [otlp]\n      exporters: [{name}]\n");
+        let pipelines: String = self.signals.iter().map(pipeline).collect();
         let config = format!(
             "receivers:\n  otlp:\n    protocols:\n      grpc:\n        endpoint: 127.0.0.1:{}\n{tls}      http:\n        endpoint: 127.0.0.1:{}\n{tls}\
-             exporters:\n  file:\n    path: {}\n    append: true\n    flush_interval: 100ms\n\
-             service:\n  telemetry:\n    metrics:\n      level: none\n  pipelines:\n    logs:\n      receivers: [otlp]\n      exporters: [file]\n    \
-             metrics:\n      receivers: [otlp]\n      exporters: [file]\n",
-            self.grpc_port,
-            self.http_port,
-            self.output().display(),
+             {exporter}service:\n  extensions: {extensions}\n  telemetry:\n    metrics:\n      level: none\n  pipelines:\n{pipelines}",
+            self.grpc_port, self.http_port,
         );
         let path = self.folder.path().join("config.yaml");
         fs::write(&path, config).unwrap();
@@ -109,6 +142,29 @@ impl Collector {
             let listens = |port| std::net::TcpStream::connect(("127.0.0.1", port)).is_ok();
             (listens(self.grpc_port) && listens(self.http_port)).then_some(())
         });
+    }
+
+    /// The exporter's name, its settings, and the extensions that it needs.
+    fn exporter(&self) -> (&'static str, String, &'static str) {
+        match &self.exporter {
+            Exporter::File => {
+                let path = self.output().display().to_string();
+                let text =
+                    format!("exporters:\n  file:\n    path: {path}\n    append: true\n    flush_interval: 100ms\n");
+                ("file", text, "[]")
+            }
+            Exporter::Otlp { address, protocol, compression } => {
+                let name = if *protocol == "grpc" { "otlp_grpc" } else { "otlp_http" };
+                let folder = self.folder.path().join("storage").display().to_string();
+                let text = format!(
+                    "extensions:\n  file_storage:\n    directory: {folder}\n    create_directory: true\n\
+                     exporters:\n  {name}:\n    endpoint: {address}\n    tls:\n      insecure: true\n    \
+                     compression: {compression}\n    sending_queue:\n      storage: file_storage\n    \
+                     retry_on_failure:\n      initial_interval: 100ms\n      max_interval: 1s\n      max_elapsed_time: 0\n"
+                );
+                (name, text, "[file_storage]")
+            }
+        }
     }
 
     /// Stops it.

@@ -20,7 +20,10 @@ use axum::{
 };
 use bytes::Bytes;
 use opentelemetry_proto::tonic::{
-    collector::logs::v1::ExportLogsServiceRequest,
+    collector::{
+        logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest,
+        trace::v1::ExportTraceServiceRequest,
+    },
     common::v1::{AnyValue, any_value},
     logs::v1::LogRecord,
 };
@@ -205,6 +208,22 @@ impl SinkRequest {
     /// The body, decompressed and decoded.
     #[must_use]
     pub fn logs(&self) -> ExportLogsServiceRequest {
+        self.message()
+    }
+
+    /// The same of a request with metrics.
+    #[must_use]
+    pub fn metrics(&self) -> ExportMetricsServiceRequest {
+        self.message()
+    }
+
+    /// The same of a request with traces.
+    #[must_use]
+    pub fn spans(&self) -> ExportTraceServiceRequest {
+        self.message()
+    }
+
+    fn message<M: Message + Default>(&self) -> M {
         let bytes = match self.headers.get("content-encoding").map(String::as_str) {
             None => self.body.to_vec(),
             Some("zstd") => zstd::decode_all(&self.body[..]).unwrap(),
@@ -215,7 +234,7 @@ impl SinkRequest {
             }
             Some(other) => panic!("{other} is no compression that OTLP knows"),
         };
-        ExportLogsServiceRequest::decode(&bytes[..]).unwrap()
+        M::decode(&bytes[..]).unwrap()
     }
 }
 

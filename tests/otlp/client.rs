@@ -29,11 +29,27 @@ impl Client {
 
     /// The same, with so many random bytes in each record.
     pub fn start_with_padding(agent: &Agent, protocol: &str, compression: &str, records: u64, padding: u64) -> Self {
+        Self::start_padded(agent, &address(agent), protocol, compression, records, padding)
+    }
+
+    /// One that logs to another address, which sends to the agent.
+    pub fn start_at(agent: &Agent, address: &str, protocol: &str, compression: &str, records: u64) -> Self {
+        Self::start_padded(agent, address, protocol, compression, records, 0)
+    }
+
+    fn start_padded(
+        agent: &Agent,
+        address: &str,
+        protocol: &str,
+        compression: &str,
+        records: u64,
+        padding: u64,
+    ) -> Self {
         let python = tool("RUNLOG_TEST_OTEL_PYTHON", "otel-python");
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/otlp/client.py");
         let complaints = agent.path("client");
         let mut child = Command::new(python)
-            .args([script, protocol, compression, &address(agent), &records.to_string(), &padding.to_string()])
+            .args([script, protocol, compression, address, &records.to_string(), &padding.to_string()])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(fs::File::create(&complaints).unwrap())
@@ -93,8 +109,36 @@ impl Drop for Client {
     }
 }
 
+/// Runs a program that measures and traces so many steps, all of which is acknowledged.
+pub fn measure(address: &str, protocol: &str, compression: &str, steps: usize, environment: &[(&str, String)]) {
+    if let Err(complaints) = try_measure(address, protocol, compression, steps, environment) {
+        panic!("{protocol} {compression}: {complaints}");
+    }
+}
+
+/// The same where it may be refused, which gives what the SDK has said.
+pub fn try_measure(
+    address: &str,
+    protocol: &str,
+    compression: &str,
+    steps: usize,
+    environment: &[(&str, String)],
+) -> Result<(), String> {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/otlp/signals.py");
+    let output = Command::new(tool("RUNLOG_TEST_OTEL_PYTHON", "otel-python"))
+        .args([script, protocol, compression, address, &steps.to_string()])
+        .envs(environment.iter().map(|(name, value)| (*name, value)))
+        // These would be trusted in place of the authority that the SDK is told.
+        .env_remove("REQUESTS_CA_BUNDLE")
+        .env_remove("CURL_CA_BUNDLE")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
+}
+
 /// Where the agent receives OTLP, which it says once it does.
-fn address(agent: &Agent) -> String {
+pub fn address(agent: &Agent) -> String {
     eventually("the agent receives OTLP", || {
         let messages = agent.messages();
         let mut messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());

@@ -3,6 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests speak by panicking")]
 
 mod client;
+mod hostile;
+mod raw;
+mod signals;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,7 +14,7 @@ use std::{
 };
 
 use client::Client;
-use opentelemetry_proto::tonic::{common::v1::any_value, logs::v1::ResourceLogs};
+use opentelemetry_proto::tonic::{common::v1::any_value, resource::v1::Resource};
 use runlog_tests::{Agent, AgentBuilder, Sink, eventually};
 
 fn receiving(sink: &Sink) -> AgentBuilder {
@@ -25,8 +28,8 @@ fn numbers(sink: &Sink) -> Vec<u64> {
 }
 
 /// Attributes of a resource that are text.
-fn attributes(resource: &ResourceLogs) -> BTreeMap<String, String> {
-    let pairs = resource.resource.iter().flat_map(|resource| &resource.attributes);
+fn attributes(resource: Option<&Resource>) -> BTreeMap<String, String> {
+    let pairs = resource.into_iter().flat_map(|resource| &resource.attributes);
     let text = pairs.filter_map(|pair| match pair.value.as_ref()?.value.as_ref()? {
         any_value::Value::StringValue(text) => Some((pair.key.clone(), text.clone())),
         _ => None,
@@ -49,7 +52,7 @@ fn records_of_the_sdk_arrive_with_the_runs_tags_over_both_protocols() {
         assert_ne!(record.time_unix_nano, 0);
         assert!(record.attributes.iter().any(|pair| pair.key == "loss"), "{record:?}");
         let request = sink.requests()[0].logs();
-        let resource = attributes(&request.resource_logs[0]);
+        let resource = attributes(request.resource_logs[0].resource.as_ref());
         for (key, value) in [("service.name", "trainer"), ("telemetry.sdk.language", "python"), ("ml.run.id", "r")] {
             assert_eq!(resource[key], value, "{resource:?}");
         }

@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 
 use crate::record::{
-    Account, Batch, BatchMeta, Origin, PositionUpdate, ReadTo, Receipt, Resource, Severity, UnixNanos, batch,
+    Account, Batch, BatchMeta, Origin, PositionUpdate, ReadTo, Receipt, Resource, Severity, Signal, UnixNanos, batch,
     wire::{Above, Fields, RequestWriter, Seen, Text},
 };
 
@@ -57,6 +57,7 @@ pub struct Batcher {
 pub struct Slot(usize);
 
 struct Open {
+    signal: Signal,
     resource: Arc<Resource>,
     writer: RequestWriter,
     ranges: [u32; Severity::RANGES],
@@ -64,6 +65,8 @@ struct Open {
     last_time: u64,
     /// Of `ranges`.
     events: [u32; Severity::RANGES],
+    /// Of metrics.
+    points: u32,
     /// Set with the first record or position.
     since: Option<Instant>,
     /// When the batch before it was closed.
@@ -107,11 +110,11 @@ impl Batcher {
         Slot(slot)
     }
 
-    /// The open batch for records of that run that are passed on. It keeps a share of the receipt.
-    pub fn slot_of_run(&mut self, run_id: &str, receipt: &Receipt, now: Instant) -> Slot {
-        let known = self.open.iter().position(|open| open.writer.is_passing() && open.resource.run_id == run_id);
-        let slot = known.unwrap_or_else(|| {
-            self.open.push(Open::passing(run_id));
+    /// The open batch for records of that run and signal that are passed on. It keeps a share of the receipt.
+    pub fn slot_of_run(&mut self, run_id: &str, signal: Signal, receipt: &Receipt, now: Instant) -> Slot {
+        let same = |open: &Open| open.writer.is_passing() && open.signal == signal && open.resource.run_id == run_id;
+        let slot = self.open.iter().position(same).unwrap_or_else(|| {
+            self.open.push(Open::passing(run_id, signal));
             self.open.len() - 1
         });
         let open = &mut self.open[slot];
@@ -139,9 +142,11 @@ impl Batcher {
     ) -> Option<Slot> {
         let open = &mut self.open[slot.0];
         let before = open.writer.len();
-        open.writer.pass(above, record, (seen.time == 0).then_some(observed));
+        let is_log = open.signal == Signal::Logs;
+        open.writer.pass(above, record, (is_log && seen.time == 0).then_some(observed));
         let time = if seen.time == 0 { observed } else { seen.time };
         open.count(time, seen.severity, seen.has_event_name);
+        open.points += seen.points;
         self.open_bytes += open.writer.len() - before;
         self.full(slot)
     }
@@ -214,12 +219,16 @@ impl Batcher {
         let gives_memory_back = self.open.len() > KEPT_BUFFERS;
         let open = &mut self.open[slot.0];
         let mut payload = Bytes::new();
-        let mut meta = BatchMeta { run_id: open.resource.run_id.clone(), ..BatchMeta::default() };
+        let run_id = open.resource.run_id.clone();
+        let mut meta = BatchMeta { run_id, signal: open.signal.into(), ..BatchMeta::default() };
         if !open.writer.is_empty() {
             meta.records = open.writer.records();
             meta.first_time_unix_nano = open.first_time;
             meta.last_time_unix_nano = open.last_time;
-            meta.records_by_range = open.ranges.to_vec();
+            meta.points = open.points;
+            if open.signal == Signal::Logs {
+                meta.records_by_range = open.ranges.to_vec();
+            }
             meta.has_events = open.events.iter().any(|count| *count > 0);
             if meta.has_events {
                 meta.events_by_range = open.events.to_vec();
@@ -273,23 +282,25 @@ pub enum Due {
 impl Open {
     fn new(resource: Arc<Resource>) -> Self {
         let writer = RequestWriter::new(&resource.encoded, SCHEMA_URL, 0);
-        Self::with(resource, writer)
+        Self::with(resource, Signal::Logs, writer)
     }
 
     /// For records under heads of their own.
-    fn passing(run_id: &str) -> Self {
+    fn passing(run_id: &str, signal: Signal) -> Self {
         let resource = Resource { run_id: run_id.to_owned(), encoded: Vec::new() };
-        Self::with(Arc::new(resource), RequestWriter::passing())
+        Self::with(Arc::new(resource), signal, RequestWriter::passing())
     }
 
-    fn with(resource: Arc<Resource>, writer: RequestWriter) -> Self {
+    fn with(resource: Arc<Resource>, signal: Signal, writer: RequestWriter) -> Self {
         Self {
+            signal,
             writer,
             resource,
             ranges: [0; Severity::RANGES],
             first_time: u64::MAX,
             last_time: 0,
             events: [0; Severity::RANGES],
+            points: 0,
             since: None,
             last: None,
             streams: Vec::new(),
@@ -344,6 +355,7 @@ impl Open {
         self.first_time = u64::MAX;
         self.last_time = 0;
         self.events = [0; Severity::RANGES];
+        self.points = 0;
         self.last = Some(Instant::now());
         self.since = None;
         self.streams.clear();

@@ -86,7 +86,7 @@ pub fn start(
         })));
     }
     let config = settings.otlp.clone();
-    let tagging = otlp::Tagging { resource, level: settings.level };
+    let tagging = otlp::Tagging { resource, level: settings.level, passes_on: settings.export.is_some() };
     sources.push(tokio::spawn(pipeline.keeper().keep("source.otlp", move |context| {
         tokio::spawn(otlp::collect(config.clone(), context, tagging.clone(), trouble.clone()))
     })));

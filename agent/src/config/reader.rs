@@ -59,9 +59,11 @@ impl Reader {
     }
 }
 
-// A header without `=` may be a token that was pasted alone, so a faulty list of headers is not shown at all.
+// A header without `=` may be a token that was pasted alone, so a faulty list of headers is not shown at all, nor is a
+// faulty token.
 fn shown(key: &str, value: &Value) -> Option<String> {
-    Some(masked(key, value)).filter(|text| key != "export.headers" && !text.is_empty())
+    let is_secret = matches!(key, "export.headers" | "otlp.token");
+    Some(masked(key, value)).filter(|text| !is_secret && !text.is_empty())
 }
 
 /// The value as text, without what is secret in it.
@@ -74,6 +76,7 @@ fn masked(key: &str, value: &Value) -> String {
             names.map(|name| format!("{name}=***")).collect::<Vec<_>>().join(",")
         }
         "export.endpoint" => masked_url(&text),
+        "otlp.token" if !text.is_empty() => "***".to_owned(),
         _ => text,
     }
 }

@@ -71,10 +71,18 @@ pub(super) fn compose(reader: &mut Reader, standard: &Standard) -> Settings {
         listen: reader.read("otlp.listen", |value| receivers(value, &own_socket)),
         spool: reader.read("otlp.spool", values::path).unwrap_or_else(|| state_dir.join(SPOOL)),
         max_request_bytes: bytes(reader, "otlp.max_request_bytes", 64 * KIB, 64 * MIB),
+        token: reader.read("otlp.token", token),
+        tls: receiver_tls(reader),
     };
     if !Address::fits(&own_socket) && otlp.listen.contains(&USUAL_PORTS[1].into()) {
         let path = own_socket.display();
         reader.warnings.push(format!("otlp.listen has no socket: {path} is longer than the system allows for one"));
+    }
+    if otlp.token.is_none()
+        && let Some(address) = ports(&otlp.listen).find(|address| !address.ip().is_loopback())
+    {
+        let warning = format!("otlp.listen has {address}: whoever reaches it can write to the runs; set otlp.token");
+        reader.warnings.push(warning);
     }
     let process = process::Config {
         max_wait: reader.read("process.max_wait", |v| values::duration(v, &(Duration::ZERO..=HOUR))),
@@ -319,6 +327,33 @@ fn listen(value: &Value) -> Result<Option<SocketAddr>, Rejected> {
     text.trim().parse().map(Some).map_err(|_| Rejected::new("is not an address to listen on", accepted))
 }
 
+fn token(value: &Value) -> Result<Option<otlp::Token>, Rejected> {
+    const USE: &str = "use at least 16 printable characters of ASCII without spaces";
+    let Some(text) = values::optional(value)? else { return Ok(None) };
+    if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(Rejected::new("cannot be sent in a header", USE));
+    }
+    if text.len() < 16 {
+        return Err(Rejected::new("is too short to be a secret", USE));
+    }
+    Ok(Some(otlp::Token::new(text)))
+}
+
+fn receiver_tls(reader: &mut Reader) -> Option<otlp::Files> {
+    match (reader.read("otlp.certificate", values::path), reader.read("otlp.key", values::path)) {
+        (Some(certificate), Some(key)) => Some(otlp::Files { certificate, key }),
+        (None, None) => None,
+        (Some(_), None) => {
+            reader.reject("otlp.certificate", Rejected::new("has no key", "set otlp.key as well"));
+            None
+        }
+        (None, Some(_)) => {
+            reader.reject("otlp.key", Rejected::new("has no certificate", "set otlp.certificate as well"));
+            None
+        }
+    }
+}
+
 fn receivers(value: &Value, own_socket: &Path) -> Result<Vec<Address>, Rejected> {
     const ACCEPTED: &str = "use IP addresses and ports such as 127.0.0.1:4318, or unix:/path, or on, or off";
     let mut addresses = Vec::new();
@@ -344,6 +379,13 @@ fn receivers(value: &Value, own_socket: &Path) -> Result<Vec<Address>, Rejected>
     Ok(addresses)
 }
 
+fn ports(listen: &[Address]) -> impl Iterator<Item = SocketAddr> {
+    listen.iter().filter_map(|address| match address {
+        Address::Port(address) => Some(*address),
+        Address::Socket(_) => None,
+    })
+}
+
 fn socket_address(text: &str, path: &Path) -> Result<Address, Rejected> {
     if !path.is_absolute() || path.file_name().is_none() {
         let problem = format!("holds {text}, which is not the path of a socket");
@@ -366,11 +408,7 @@ fn ending_at(listen: &[Address], endpoint: &url::Url) -> Option<SocketAddr> {
         url::Host::Ipv6(ip) => ip.into(),
     };
     let is_here = |ip: IpAddr| ip == named || (named.is_loopback() && (ip.is_loopback() || ip.is_unspecified()));
-    let mut ports = listen.iter().filter_map(|address| match address {
-        Address::Port(address) => Some(*address),
-        Address::Socket(_) => None,
-    });
-    ports.find(|address| address.port() == port && is_here(address.ip()))
+    ports(listen).find(|address| address.port() == port && is_here(address.ip()))
 }
 
 fn telemetry(reader: &mut Reader, is_exported: bool) -> telemetry::Config {

@@ -194,6 +194,35 @@ fn a_socket_that_cannot_be_is_refused() {
 }
 
 #[test]
+fn h19_who_may_send_otlp_is_said_by_a_token_that_is_not_shown() {
+    let loaded = from(&[("RUNLOG_OTLP_TOKEN", "0123456789abcdef"), ("RUNLOG_OTLP_LISTEN", "0.0.0.0:4318")]);
+    assert_eq!(loaded.settings.otlp.token, Some(otlp::Token::new("0123456789abcdef".to_owned())));
+    assert_eq!(shown(&loaded, "otlp.token").0, "***");
+    assert_eq!(loaded.warnings, Vec::<String>::new());
+    assert!(!format!("{loaded:?}").contains("0123456789abcdef"));
+
+    let open = from(&[("RUNLOG_OTLP_LISTEN", "0.0.0.0:4318")]);
+    assert_eq!((&open.settings.otlp.token, shown(&open, "otlp.token").0), (&None, ""));
+    assert!(open.warnings[0].contains("set otlp.token"), "{:?}", open.warnings);
+
+    for (token, problem) in
+        [("tiny", "is too short to be a secret"), ("0123456789 abcdef", "cannot be sent in a header")]
+    {
+        let text = faults(&[("RUNLOG_OTLP_TOKEN", token)]).to_string();
+        assert!(text.starts_with(&format!("RUNLOG_OTLP_TOKEN {problem}")) && !text.contains(token), "{text}");
+    }
+}
+
+#[test]
+fn h20_a_receivers_certificate_has_its_key() {
+    let both = [("RUNLOG_OTLP_CERTIFICATE", "/c.pem"), ("RUNLOG_OTLP_KEY", "/k.pem")];
+    let files = otlp::Files { certificate: "/c.pem".into(), key: "/k.pem".into() };
+    assert_eq!(from(&both).settings.otlp.tls, Some(files));
+    assert_eq!(faults(&both[..1]).0[0].key, "otlp.certificate");
+    assert_eq!(faults(&both[1..]).0[0].key, "otlp.key");
+}
+
+#[test]
 fn logs_are_not_exported_to_the_agent_itself() {
     let cases = [
         ("on", "http://localhost:4318", true),

@@ -7,9 +7,9 @@
 //! The bytes, in one folder for all destinations:
 //!
 //! ```text
-//! 01792000000000000000-default-42.0.otlp.zst    one zstd frame with an OTLP ExportLogsServiceRequest
-//! 01792000000000000000-default-42.0.json        why: {"destination", "address", "seq", "records", "run_id",
-//!                                               "reason", "time_unix_nano"}
+//! 01792000000000000000-default-42.0.otlp.zst    one zstd frame with an OTLP request of the signal
+//! 01792000000000000000-default-42.0.json        why: {"destination", "address", "seq", "signal", "records",
+//!                                               "run_id", "reason", "time_unix_nano"}
 //! ```
 //!
 //! The name begins with the time, so the oldest letter sorts first; the destination, the batch's place in the
@@ -60,6 +60,9 @@ pub(super) struct Letter<'a> {
     pub(super) destination: &'a str,
     pub(super) address: &'a str,
     pub(super) seq: u64,
+    /// logs, metrics or traces.
+    pub(super) signal: &'a str,
+    /// Log records, data points or spans.
     pub(super) records: u64,
     pub(super) run_id: &'a str,
     pub(super) reason: &'a str,
@@ -162,6 +165,7 @@ mod tests {
             destination: "../a b",
             address: "http://backend:4318/v1/logs",
             seq: 42,
+            signal: "logs",
             records: 3,
             run_id: "r",
             reason: "answered 400 Bad Request",

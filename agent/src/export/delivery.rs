@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::record::BatchMeta;
+use crate::record::{BatchMeta, Signal};
 
 /// The next batch for one destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub struct Waiting {
     pub seq: u64,
     /// An encoded [`BatchMeta`].
     pub meta: Bytes,
-    /// One zstd frame with an OTLP `ExportLogsServiceRequest`.
+    /// One zstd frame with an OTLP request of the signal that `meta` names.
     pub body: Bytes,
 }
 
@@ -40,6 +40,16 @@ pub trait Deliver: Send + Sync {
 
     /// Where batches go, for people to read and without secrets.
     fn address(&self) -> &str;
+
+    /// Where those of a signal go.
+    fn address_of(&self, _signal: Signal) -> &str {
+        self.address()
+    }
+
+    /// Whether it can be known without asking that the destination takes such batches.
+    fn serves(&self, _signal: Signal) -> bool {
+        true
+    }
 }
 
 /// What became of a batch. Every reason is one line that fits after "<address>: ".
@@ -72,6 +82,11 @@ pub enum Delivery {
     },
     /// The destination will never take these bytes, though it may take a part of them.
     Refused {
+        /// What was answered.
+        reason: String,
+    },
+    /// The destination has no place for batches of this signal, which is metrics or traces.
+    Unserved {
         /// What was answered.
         reason: String,
     },

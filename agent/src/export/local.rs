@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 
 use crate::{
-    record::BatchMeta,
+    record::{BatchMeta, Signal},
     store::{Appended, Store, StoreError, Writer},
 };
 
@@ -66,6 +66,10 @@ impl Deliver for Local {
 
     fn address(&self) -> &'static str {
         "the embedded store"
+    }
+
+    fn serves(&self, signal: Signal) -> bool {
+        signal == Signal::Logs
     }
 }
 

@@ -17,7 +17,7 @@ use hyper::{
 use tracing::warn;
 use url::Url;
 
-use crate::record::{BatchMeta, Clock};
+use crate::record::{BatchMeta, Clock, Signal};
 
 use super::{
     Compression, Config, Deliver, Delivery, Headers, Protocol, otlp_grpc, otlp_http,
@@ -36,8 +36,8 @@ const USER_AGENT_VALUE: &str = concat!("runlog/", env!("CARGO_PKG_VERSION"));
 /// files are read again when their files change, now and then and after each failure.
 pub struct Otlp {
     name: String,
-    address: String,
-    uri: Uri,
+    /// Where each signal goes.
+    targets: [Target; Signal::ALL.len()],
     headers: Mutex<HeaderMap>,
     /// The file of the headers, if there is one.
     headers_file: Option<(PathBuf, Watched)>,
@@ -48,6 +48,13 @@ pub struct Otlp {
     transport: Transport,
     timeout: std::time::Duration,
     clock: Arc<dyn Clock>,
+}
+
+/// Where a signal goes.
+struct Target {
+    /// For people, without secrets.
+    address: String,
+    uri: Uri,
 }
 
 /// A destination that cannot be set up as configured. Displayed without the destination's name.
@@ -90,38 +97,14 @@ impl Otlp {
     /// # Errors
     /// If the endpoint, a header or a TLS file cannot be used.
     pub fn new(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, UnusableDestination> {
-        Self::at(config.endpoint.clone(), otlp_grpc::LOGS_PATH, config, clock)
-    }
-
-    /// Sets up the same destination for metrics: over HTTP, `/v1/metrics` takes the place of `/v1/logs`.
-    ///
-    /// # Errors
-    /// If the endpoint, a header or a TLS file cannot be used.
-    pub fn for_metrics(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, UnusableDestination> {
-        let mut endpoint = config.endpoint.clone();
-        let path = endpoint.path().trim_end_matches('/');
-        let metrics = format!("{}/v1/metrics", path.strip_suffix("/v1/logs").unwrap_or(path));
-        endpoint.set_path(&metrics);
-        Self::at(endpoint, otlp_grpc::METRICS_PATH, config, clock)
-    }
-
-    fn at(endpoint: Url, grpc_path: &str, config: &Config, clock: Arc<dyn Clock>) -> Result<Self, UnusableDestination> {
-        let address = without_secrets(&endpoint);
         let headers_file = config.headers_file.clone().map(|path| (path.clone(), Watched::new(vec![path])));
-        let mut target = endpoint;
-        target.set_fragment(None);
-        if config.protocol == Protocol::Grpc {
-            target.set_path(grpc_path);
-            target.set_query(None);
-        }
-        let uri = without_user(target)
-            .as_str()
-            .parse()
-            .map_err(|_| UnusableDestination::Endpoint { address: address.clone() })?;
         Ok(Self {
             name: config.name.clone(),
-            address,
-            uri,
+            targets: [
+                Target::of(Signal::Logs, config)?,
+                Target::of(Signal::Metrics, config)?,
+                Target::of(Signal::Traces, config)?,
+            ],
             headers: Mutex::new(header_map(&config.headers)?),
             headers_file,
             protocol: config.protocol,
@@ -134,8 +117,8 @@ impl Otlp {
     }
 
     /// Delivers an encoded request that does not come from the queue.
-    pub async fn send(&self, message: &[u8]) -> Delivery {
-        match payload::pack(message, BatchMeta::default()) {
+    pub async fn send(&self, signal: Signal, message: &[u8]) -> Delivery {
+        match payload::pack(message, BatchMeta { signal: signal.into(), ..BatchMeta::default() }) {
             Ok(part) => self.deliver(0, &part.meta, &part.body).await,
             Err(error) => Delivery::Refused { reason: format!("it cannot be compressed: {error}") },
         }
@@ -146,7 +129,7 @@ impl Otlp {
         let body = payload::transcode(meta, body, compression)?;
         let mut request = Request::new(());
         *request.method_mut() = hyper::Method::POST;
-        *request.uri_mut() = self.uri.clone();
+        *request.uri_mut() = self.target(meta.signal()).uri.clone();
         *request.headers_mut() = self.headers.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let request = match self.protocol {
             Protocol::HttpProtobuf => otlp_http::frame(request, body, compression),
@@ -155,13 +138,33 @@ impl Otlp {
                 otlp_grpc::frame(request, body, compression, self.timeout)
             }
         };
-        Ok(match self.transport.send(request).await {
-            Err(unanswered) => Verdict::of(self.unanswered(&unanswered)),
-            Ok(answer) => match self.protocol {
-                Protocol::HttpProtobuf => otlp_http::judge(&answer, compression, self.clock.now()),
-                Protocol::Grpc => otlp_grpc::judge(&answer, compression, self.clock.now()),
-            },
+        let answer = match self.transport.send(request).await {
+            Err(unanswered) => return Ok(Verdict::of(self.unanswered(&unanswered))),
+            Ok(answer) => answer,
+        };
+        let (verdict, is_unserved) = match self.protocol {
+            Protocol::HttpProtobuf => {
+                let verdict = otlp_http::judge(&answer, compression, self.clock.now());
+                (verdict, otlp_http::is_unserved(&answer))
+            }
+            Protocol::Grpc => {
+                let verdict = otlp_grpc::judge(&answer, compression, self.clock.now());
+                (verdict, otlp_grpc::is_unserved(&answer))
+            }
+        };
+        Ok(match verdict {
+            // Logs are what the endpoint is set for, so there it is the setting's fault.
+            Verdict { delivery: Delivery::Misconfigured { reason }, plainer }
+                if is_unserved && meta.signal() != Signal::Logs =>
+            {
+                Verdict { delivery: Delivery::Unserved { reason }, plainer }
+            }
+            verdict => verdict,
         })
+    }
+
+    fn target(&self, signal: Signal) -> &Target {
+        &self.targets[signal as usize]
     }
 
     fn unanswered(&self, unanswered: &Unanswered) -> Delivery {
@@ -179,7 +182,7 @@ impl Otlp {
             Unanswered::Untrusted(_) => Delivery::Misconfigured { reason },
             Unanswered::Closed(_) => {
                 // Some servers say nothing at all to the wrong protocol, so the usual port has to do.
-                let usual = match (self.protocol, self.uri.port_u16()) {
+                let usual = match (self.protocol, self.target(Signal::Logs).uri.port_u16()) {
                     (Protocol::Grpc, Some(4318)) => "; port 4318 is usually OTLP/HTTP: see export.protocol",
                     (Protocol::HttpProtobuf, Some(4317)) => "; port 4317 is usually gRPC: see export.protocol",
                     _ => "",
@@ -218,7 +221,7 @@ impl Otlp {
     async fn refresh(&self, look: Look) -> bool {
         let told = |outcome: Result<bool, String>| {
             if let Err(reason) = &outcome {
-                warn!(destination = %self.name, "{}: {reason}; what was read before stays in use", self.address);
+                warn!(destination = %self.name, "{}: {reason}; what was read before stays in use", self.address());
             }
             outcome.unwrap_or(false)
         };
@@ -259,7 +262,7 @@ impl Otlp {
         self.is_proven.store(true, Ordering::Relaxed);
         if plainer != first {
             self.compression.store(plainer as u8, Ordering::Relaxed);
-            let (address, plainer, first) = (&self.address, plainer.as_str(), first.as_str());
+            let (address, plainer, first) = (self.address(), plainer.as_str(), first.as_str());
             warn!(destination = %self.name, "{address} does not take {first}; sending {plainer} from now on");
         }
     }
@@ -277,7 +280,32 @@ impl Deliver for Otlp {
     }
 
     fn address(&self) -> &str {
-        &self.address
+        self.address_of(Signal::Logs)
+    }
+
+    fn address_of(&self, signal: Signal) -> &str {
+        &self.target(signal).address
+    }
+}
+
+impl Target {
+    /// Over HTTP, the path of the signal takes the place of `/v1/logs`.
+    fn of(signal: Signal, config: &Config) -> Result<Self, UnusableDestination> {
+        let mut target = config.endpoint.clone();
+        if signal != Signal::Logs {
+            let path = target.path().trim_end_matches('/');
+            let path = format!("{}/v1/{}", path.strip_suffix("/v1/logs").unwrap_or(path), signal.as_str());
+            target.set_path(&path);
+        }
+        let address = without_secrets(&target);
+        target.set_fragment(None);
+        if config.protocol == Protocol::Grpc {
+            target.set_path(otlp_grpc::method_of(signal));
+            target.set_query(None);
+        }
+        let uri = without_user(target).as_str().parse();
+        let uri = uri.map_err(|_| UnusableDestination::Endpoint { address: address.clone() })?;
+        Ok(Self { address, uri })
     }
 }
 

@@ -22,7 +22,7 @@ use hyper::{
 use prost::Message;
 use tonic_types::RpcStatusExt;
 
-use crate::record::UnixNanos;
+use crate::record::{Signal, UnixNanos};
 
 use super::{
     Compression, Delivery,
@@ -32,10 +32,14 @@ use super::{
     transport::{Answer, LONGEST_ANSWER, Outgoing},
 };
 
-/// The method's path for logs.
-pub(super) const LOGS_PATH: &str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
-/// The method's path for metrics.
-pub(super) const METRICS_PATH: &str = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
+/// The path of a signal's method.
+pub(super) const fn method_of(signal: Signal) -> &'static str {
+    match signal {
+        Signal::Logs => "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
+        Signal::Metrics => "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
+        Signal::Traces => "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+    }
+}
 
 const PREFIX: usize = 5;
 
@@ -80,6 +84,12 @@ pub(super) fn judge(answer: &Answer, compression: Compression, now: UnixNanos) -
         Some(Status { code: 0, .. }) => Verdict::of(accepted(answer)),
         Some(status) => refused(&status, compression),
     }
+}
+
+/// Whether an answer says that there is no such method.
+pub(super) fn is_unserved(answer: &Answer) -> bool {
+    let status = Status::read(&answer.trailers).or_else(|| Status::read(&answer.headers));
+    status.is_some_and(|status| status.code == UNIMPLEMENTED)
 }
 
 /// `grpc-status` and what belongs to it.

@@ -82,6 +82,11 @@ pub(super) fn judge(answer: &Answer, compression: Compression, now: UnixNanos) -
     Verdict::of(delivery)
 }
 
+/// Whether an answer says that there is nothing at the path that takes a signal.
+pub(super) fn is_unserved(answer: &Answer) -> bool {
+    matches!(answer.status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED)
+}
+
 /// Whether a status says that the same request may be taken later.
 pub(super) const fn asks_for_time(status: StatusCode) -> bool {
     // 425 is Too Early, which a proxy says before its handshake is done.
@@ -136,7 +141,8 @@ fn accepted(answer: &Answer) -> Delivery {
     }
 }
 
-/// Reads an encoded `ExportLogsServiceResponse`: the records that were rejected, and what was said of them.
+/// Reads an encoded `ExportLogsServiceResponse`: the records that were rejected, and what was said of them. Those of
+/// metrics and traces have the same fields, which count data points and spans.
 pub(super) fn partial_success(response: &[u8]) -> Option<(u64, String)> {
     let partial = ExportLogsServiceResponse::decode(response).ok()?.partial_success.unwrap_or_default();
     Some((u64::try_from(partial.rejected_log_records).unwrap_or(0), partial.error_message))
@@ -180,6 +186,7 @@ struct JsonAnswer {
 #[serde(default, rename_all = "camelCase")]
 struct JsonPartialSuccess {
     // Protobuf's JSON writes 64-bit numbers as strings; some write numbers.
+    #[serde(alias = "rejectedDataPoints", alias = "rejectedSpans")]
     rejected_log_records: serde_json::Value,
     error_message: String,
 }
@@ -240,6 +247,7 @@ mod tests {
                     Delivery::TooLarge { .. } => "too large",
                     Delivery::Refused { .. } => "refused",
                     Delivery::Misconfigured { .. } => "misconfigured",
+                    Delivery::Unserved { .. } => "unserved",
                 };
                 assert_eq!(found, expected, "{status}");
             }
@@ -295,7 +303,7 @@ mod tests {
             "answered 200 OK, but with \"text/plain\" that is no OTLP: is there a portal or proxy in between?";
         let torn = "answered 200 OK, but with \"application/x-protobuf\" that is no OTLP: is there a portal or proxy \
                     in between?";
-        let cases: [Case<'_>; 10] = [
+        let cases: [Case<'_>; 12] = [
             (&[], b"", 0, ""),
             (&[html], b"", 0, ""),
             (&[proto], b"\x0a\x00", 0, ""),
@@ -304,6 +312,8 @@ mod tests {
             (&[json], b"{}", 0, ""),
             (&[json], br#"{"partialSuccess":{"rejectedLogRecords":"3","errorMessage":"old"}}"#, 3, "old"),
             (&[json], br#"{"partialSuccess":{"rejectedLogRecords":3}}"#, 3, ""),
+            (&[json], br#"{"partialSuccess":{"rejectedDataPoints":"3"}}"#, 3, ""),
+            (&[json], br#"{"partialSuccess":{"rejectedSpans":"3"}}"#, 3, ""),
             (&[plain], b"ok", 0, strange),
             (&[proto], &partial[..5], 0, torn),
         ];

@@ -25,7 +25,7 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 
-use crate::record::BatchMeta;
+use crate::record::{BatchMeta, Signal};
 
 use super::{
     Deliver, Delivery, ExportState, Route, Shared, Waiting,
@@ -44,6 +44,9 @@ const STOPPING_PAUSE: Duration = Duration::from_secs(1);
 const SMALLEST_LIMIT: usize = 16 * 1024;
 /// How often in a row the destination may fail over the same bytes before they are suspected.
 const PATIENCE: u32 = 8;
+/// How often in a row the destination has to say that it has no place for a signal before that is believed: a proxy may
+/// say so while its server is away.
+const PATIENCE_UNSERVED: u32 = 3;
 /// How many records of a batch are set aside one by one.
 const MOST_ALONE: u32 = 16;
 
@@ -62,6 +65,8 @@ struct Learned {
     limit_bytes: usize,
     backoff: Backoff,
     report: Report,
+    /// How often in a row each signal was said to have no place.
+    unserved: [u32; Signal::ALL.len()],
 }
 
 /// A batch each of whose records is taken or set aside.
@@ -95,6 +100,7 @@ impl<D: Deliver> Way<D> {
             limit_bytes: route.max_request_bytes,
             backoff: Backoff::new(route.min_backoff, route.max_backoff, random),
             report: Report::default(),
+            unserved: [0; Signal::ALL.len()],
         };
         Self { gate: Gate::new(route.concurrency), learned: Mutex::new(learned), route, deliver, shared }
     }
@@ -165,6 +171,10 @@ struct Passage<'a, D> {
 
 impl<D: Deliver> Passage<'_, D> {
     async fn carry(&mut self, whole: Part) {
+        if !self.way.deliver.serves(whole.meta.signal()) {
+            self.leave_out(&whole, "it keeps logs alone");
+            return;
+        }
         self.pieces.push_back(Piece::new(whole, 0));
         let mut refusal = None;
         // A piece leaves when its fate is known, so that what was accepted is not sent again with the rest.
@@ -189,6 +199,7 @@ impl<D: Deliver> Passage<'_, D> {
                     let pause = self.way.learned().backoff.about(MISCONFIGURED_PAUSE);
                     self.rest(ExportState::Misconfigured, &reason, pause).await;
                 }
+                Delivery::Unserved { reason } => self.unserved(piece, &reason).await,
                 Delivery::Failed { reason } => self.failed(piece, &reason).await,
                 Delivery::Refused { reason } => {
                     self.refused(piece, &reason).await;
@@ -243,10 +254,11 @@ impl<D: Deliver> Passage<'_, D> {
         self.is_taken = true;
         way.gate.taken();
         way.learned().backoff.reset();
-        let records = u64::from(part.meta.records);
-        way.shared.stats.accepted(records, rejected, part.body.len() as u64, way.shared.clock.now());
+        way.learned().unserved[part.meta.signal() as usize] = 0;
+        let records = part.meta.items();
+        way.shared.stats.accepted(&part.meta, rejected, part.body.len() as u64, way.shared.clock.now());
         if (rejected > 0 || !message.is_empty()) && way.is_due(message) {
-            let address = way.deliver.address();
+            let address = way.deliver.address_of(part.meta.signal());
             warn!(
                 destination = %way.route.name, run_id = part.meta.run_id, rejected, records,
                 "{address} took a batch, but said: {message}"
@@ -254,7 +266,7 @@ impl<D: Deliver> Passage<'_, D> {
         }
         if rejected > 0 {
             let reason = format!("took the batch, but said: {message}");
-            self.write_letter(&part.meta.run_id, None, rejected, &reason).await;
+            self.write_letter(&part.meta, None, rejected, &reason).await;
         }
     }
 
@@ -280,6 +292,35 @@ impl<D: Deliver> Passage<'_, D> {
             );
         }
         self.pause(pause).await;
+    }
+
+    /// The destination says that it has no place for the signal. To keep it until there is one would hold up the logs.
+    async fn unserved(&mut self, piece: Piece, reason: &str) {
+        let signal = piece.part.meta.signal();
+        let times = {
+            let mut learned = self.way.learned();
+            learned.unserved[signal as usize] += 1;
+            learned.unserved[signal as usize]
+        };
+        if times < PATIENCE_UNSERVED {
+            self.put_back(piece);
+            let pause = self.way.learned().backoff.pause(None);
+            self.rest(ExportState::Retrying, reason, pause).await;
+        } else {
+            self.leave_out(&piece.part, reason);
+        }
+    }
+
+    /// Counts what the destination has no place for.
+    fn leave_out(&self, part: &Part, reason: &str) {
+        let way = self.way;
+        way.shared.stats.unserved(&part.meta);
+        let signal = part.meta.signal();
+        if way.is_due(signal.as_str()) {
+            let address = way.deliver.address_of(signal);
+            let signal = signal.as_str();
+            warn!(destination = %way.route.name, "{address}: {reason}; it is sent no {signal}, which are counted as rejected");
+        }
     }
 
     async fn failed(&mut self, mut piece: Piece, reason: &str) {
@@ -346,29 +387,31 @@ impl<D: Deliver> Passage<'_, D> {
 
     async fn set_aside(&mut self, part: &Part, reason: &str) {
         let way = self.way;
-        let records = u64::from(part.meta.records);
-        way.shared.stats.dead_lettered(records, reason);
+        let records = part.meta.items();
+        way.shared.stats.dead_lettered(&part.meta, reason);
         if way.is_due(reason) {
-            let address = way.deliver.address();
+            let address = way.deliver.address_of(part.meta.signal());
             error!(
                 destination = %way.route.name, run_id = part.meta.run_id, records,
                 "{address}: {reason}; set aside as a dead letter"
             );
         }
-        self.write_letter(&part.meta.run_id, Some(part.body.clone()), records, reason).await;
+        self.write_letter(&part.meta, Some(part.body.clone()), records, reason).await;
     }
 
     /// `body` is `None` if the destination has taken the bytes.
-    async fn write_letter(&mut self, run_id: &str, body: Option<Bytes>, records: u64, reason: &str) {
+    async fn write_letter(&mut self, meta: &BatchMeta, body: Option<Bytes>, records: u64, reason: &str) {
         let Shared { dead_letters, clock, .. } = &self.way.shared;
-        let (letters, run_id, reason) = (Arc::clone(dead_letters), run_id.to_owned(), reason.to_owned());
-        let (destination, address) = (self.way.route.name.clone(), self.way.deliver.address().to_owned());
+        let (letters, run_id, reason) = (Arc::clone(dead_letters), meta.run_id.clone(), reason.to_owned());
+        let (destination, signal) = (self.way.route.name.clone(), meta.signal());
+        let address = self.way.deliver.address_of(signal).to_owned();
         let (seq, time_unix_nano) = (self.seq, clock.now());
         let written = tokio::task::spawn_blocking(move || {
             let letter = Letter {
                 destination: &destination,
                 address: &address,
                 seq,
+                signal: signal.as_str(),
                 records,
                 run_id: &run_id,
                 reason: &reason,

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use bytes::Bytes;
 use flate2::write::GzEncoder;
 
-use crate::record::{BatchMeta, batch, wire};
+use crate::record::{BatchMeta, Signal, batch, wire};
 
 use super::Compression;
 
@@ -77,7 +77,8 @@ pub(super) fn halve(part: &Part) -> Result<Vec<Part>, Unreadable> {
 
 fn packed(part: &Part, cuts: Vec<wire::Part>) -> Result<Vec<Part>, Unreadable> {
     let pack = |cut: wire::Part| {
-        let meta = BatchMeta { records: cut.records, ..part.meta.clone() };
+        let points = if part.meta.signal() == Signal::Metrics { wire::points_in(&cut.bytes)? } else { 0 };
+        let meta = BatchMeta { records: cut.records, points, ..part.meta.clone() };
         pack(&cut.bytes, meta).map_err(Unreadable::Zstd)
     };
     cuts.into_iter().map(pack).collect()

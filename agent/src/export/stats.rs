@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use crate::record::UnixNanos;
+use crate::record::{BatchMeta, Signal, UnixNanos};
 
 /// Whether a destination takes what it is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -40,7 +40,15 @@ pub struct ExportStats {
     retries: AtomicU64,
     rejected_records: AtomicU64,
     dead_lettered: AtomicU64,
+    passed: [Passed; Signal::PASSED.len()],
     now: Mutex<Now>,
+}
+
+/// Data points or spans.
+#[derive(Debug, Default)]
+struct Passed {
+    taken: AtomicU64,
+    rejected: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -55,14 +63,16 @@ struct Now {
 pub struct ExportCounts {
     /// Batches, or parts of them, that were accepted.
     pub batches: u64,
-    /// Records that were accepted.
+    /// Log records that were accepted.
     pub records: u64,
     /// Size of the accepted batches as the queue keeps them.
     pub bytes: u64,
     /// Tries that failed and were or will be repeated.
     pub retries: u64,
-    /// Records that the destination did not keep: refused with their batch, or in a partial success.
+    /// Log records that the destination did not keep: refused with their batch, or in a partial success.
     pub rejected_records: u64,
+    /// Of each signal that is only passed on, the data points or spans that were accepted, and those that were not kept.
+    pub passed: [(u64, u64); Signal::PASSED.len()],
     /// Batches, or parts of them, that were set aside as dead letters.
     pub dead_lettered: u64,
     /// Whether the destination takes what it is sent.
@@ -86,16 +96,26 @@ impl ExportStats {
             retries: get(&self.retries),
             rejected_records: get(&self.rejected_records),
             dead_lettered: get(&self.dead_lettered),
+            passed: self.passed.each_ref().map(|passed| (get(&passed.taken), get(&passed.rejected))),
             state: now.state,
             last_error: now.last_error.clone(),
             last_success: now.last_success,
         }
     }
 
-    pub(super) fn accepted(&self, records: u64, rejected: u64, bytes: u64, at: UnixNanos) {
+    /// What is counted of a signal: what was taken, and what was not.
+    fn counters(&self, signal: Signal) -> (&AtomicU64, &AtomicU64) {
+        match Signal::PASSED.iter().position(|passed| *passed == signal) {
+            Some(at) => (&self.passed[at].taken, &self.passed[at].rejected),
+            None => (&self.records, &self.rejected_records),
+        }
+    }
+
+    pub(super) fn accepted(&self, meta: &BatchMeta, rejected: u64, bytes: u64, at: UnixNanos) {
         self.batches.fetch_add(1, Ordering::Relaxed);
-        self.records.fetch_add(records.saturating_sub(rejected), Ordering::Relaxed);
-        self.rejected_records.fetch_add(rejected, Ordering::Relaxed);
+        let (taken, not_taken) = self.counters(meta.signal());
+        taken.fetch_add(meta.items().saturating_sub(rejected), Ordering::Relaxed);
+        not_taken.fetch_add(rejected, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
         now.state = ExportState::Ok;
@@ -115,9 +135,14 @@ impl ExportStats {
         now.state = ExportState::Misconfigured;
     }
 
-    pub(super) fn dead_lettered(&self, records: u64, reason: &str) {
+    /// There is no place for a batch of that signal.
+    pub(super) fn unserved(&self, meta: &BatchMeta) {
+        self.counters(meta.signal()).1.fetch_add(meta.items(), Ordering::Relaxed);
+    }
+
+    pub(super) fn dead_lettered(&self, meta: &BatchMeta, reason: &str) {
         self.dead_lettered.fetch_add(1, Ordering::Relaxed);
-        self.rejected_records.fetch_add(records, Ordering::Relaxed);
+        self.counters(meta.signal()).1.fetch_add(meta.items(), Ordering::Relaxed);
         let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
         // It answered, so it can be reached.
         now.state = ExportState::Ok;

@@ -10,6 +10,7 @@ mod poison;
 mod proxy;
 mod rotation;
 mod server;
+mod signals;
 mod tls;
 
 use std::{
@@ -26,7 +27,7 @@ use tokio::sync::watch;
 use url::Url;
 
 use crate::record::{
-    BatchMeta, Severity, SystemClock, wire,
+    BatchMeta, Severity, Signal, SystemClock, wire,
     wire::{Fields, RequestWriter, Text},
 };
 

@@ -433,7 +433,7 @@ impl Stage {
         if *error != AppendError::Closed {
             // Their clients are told, since it would be refused again.
             for receipt in receipts {
-                receipt.reject(error);
+                receipt.reject(1, error);
                 receipt.durable();
             }
         }

@@ -7,8 +7,8 @@ use tokio::sync::watch;
 
 use crate::{
     queue::Queue,
-    record::{Ledger, UnixNanos},
-    serve::{Snapshot, Vitals},
+    record::{Ledger, Signal, UnixNanos},
+    serve::{Snapshot, Vitals, received},
     source::{docker, otlp},
 };
 
@@ -87,6 +87,15 @@ impl Vitals for AgentVitals {
                 pending_bytes: pending.bytes,
                 oldest_pending_seconds: pending.oldest_age.unwrap_or_default().as_secs_f64(),
                 last_error: counts.last_error.unwrap_or_default(),
+                signals: Signal::PASSED
+                    .into_iter()
+                    .zip(counts.passed)
+                    .map(|(signal, (taken, rejected))| v1::SignalCounts {
+                        signal: signal.as_str().to_owned(),
+                        taken,
+                        rejected,
+                    })
+                    .collect(),
             }
         };
         Snapshot {
@@ -102,6 +111,8 @@ impl Vitals for AgentVitals {
             queue_removals: stats.removals,
             queue: Some(v1::QueueStatus { bytes: stats.disk_bytes, max_bytes: stats.max_bytes }),
             destinations: self.destinations.iter().map(destination).collect(),
+            signals: received(&self.ledger),
+            refusals: self.ledger.refusals(),
         }
     }
 }

@@ -7,16 +7,28 @@ use std::{
 };
 
 use bytes::Bytes;
-use flate2::bufread::MultiGzDecoder;
+use flate2::bufread::GzDecoder;
 use http_body_util::BodyExt;
 use hyper::body::Body;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 use zstd::stream::read::Decoder;
 
 use super::{End, Refusal};
 
 /// How long a request's body may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long it may take to begin, or to go on.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What comes more slowly than this only keeps a place from others.
+const MIN_BYTES_PER_SECOND: u64 = 1024;
+
+/// What zstd may remember of what it has unpacked. RFC 8878 asks of every decoder that it can do with this.
+const MAX_WINDOW_LOG: u32 = 23;
+
+/// What most requests unpack to, in terms of their packed size: room for so much is taken at once.
+const USUAL_RATIO: usize = 8;
 
 /// Bytes are decompressed in steps of this size.
 const STEP: usize = 64 * 1024;
@@ -45,51 +57,48 @@ impl Encoding {
     }
 }
 
-/// Reads a body of at most `limit` bytes.
-pub(super) async fn read<E, B>(body: B, limit: usize, end: &E, room: &mut E::Room) -> Result<Vec<u8>, Refusal>
+/// Reads a body of at most `limit` bytes. `announced` tells its length by its first bytes, where those say it.
+pub(super) async fn read<E, B>(
+    body: B,
+    limit: usize,
+    announced: fn(&[u8]) -> Option<usize>,
+    end: &E,
+    room: &mut E::Room,
+) -> Result<Vec<u8>, Refusal>
 where
     E: End,
     B: Body<Data = Bytes> + Send,
 {
-    timeout(TIMEOUT, read_all(body, limit, end, room)).await.unwrap_or(Err(Refusal::TooSlow))
-}
-
-async fn read_all<E, B>(body: B, limit: usize, end: &E, room: &mut E::Room) -> Result<Vec<u8>, Refusal>
-where
-    E: End,
-    B: Body<Data = Bytes> + Send,
-{
-    let announced = body.size_hint().lower();
-    if announced > limit as u64 {
+    let stated = body.size_hint().lower();
+    if stated > limit as u64 {
         return Err(Refusal::TooLarge { limit });
     }
+    let stated = usize::try_from(stated).unwrap_or(limit);
     let mut bytes = Vec::new();
-    let announced = usize::try_from(announced).unwrap_or(limit);
-    grow(&mut bytes, announced, end, room).await?;
     let mut body = pin!(body);
-    while let Some(frame) = body.frame().await {
+    let began = Instant::now();
+    loop {
+        let earned = Duration::from_secs(bytes.len() as u64 / MIN_BYTES_PER_SECOND);
+        let deadline = began + (PATIENCE + earned).min(TIMEOUT);
+        let deadline = deadline.min(Instant::now() + PATIENCE);
+        let Some(frame) = timeout_at(deadline, body.frame()).await.map_err(|_| Refusal::TooSlow)? else { break };
         let frame = frame.map_err(|_| Refusal::Body(io::Error::other("it broke off")))?;
         let Ok(data) = frame.into_data() else { continue };
         if bytes.len() + data.len() > limit {
             return Err(Refusal::TooLarge { limit });
         }
-        grow(&mut bytes, data.len(), end, room).await?;
+        if bytes.len() + data.len() > bytes.capacity() {
+            // All of it at once, once there is some: requests that each hold a part would wait for each other.
+            let whole = stated.max(announced(&data).filter(|_| bytes.is_empty()).unwrap_or(0)).min(limit);
+            let capacity = (bytes.len() + data.len()).max(bytes.capacity() * 2).max(whole);
+            if !end.grow(room, capacity).await {
+                return Err(Refusal::Busy);
+            }
+            bytes.reserve_exact(capacity - bytes.len());
+        }
         bytes.extend_from_slice(&data);
     }
     Ok(bytes)
-}
-
-/// Makes room for `more` bytes.
-async fn grow<E: End>(bytes: &mut Vec<u8>, more: usize, end: &E, room: &mut E::Room) -> Result<(), Refusal> {
-    let needed = bytes.len() + more;
-    if needed > bytes.capacity() {
-        let capacity = needed.max(bytes.capacity() * 2);
-        if !end.grow(room, capacity).await {
-            return Err(Refusal::Busy);
-        }
-        bytes.reserve_exact(capacity - bytes.len());
-    }
-    Ok(())
 }
 
 /// Decompresses to at most `limit` bytes.
@@ -102,27 +111,44 @@ pub(super) async fn decompress<E: End>(
 ) -> Result<Vec<u8>, Refusal> {
     match encoding {
         Encoding::Identity => Ok(body),
-        Encoding::Gzip => unpack(MultiGzDecoder::new(&body[..]), body.len(), limit, end, room).await,
+        Encoding::Gzip => {
+            let mut rest = &body[..];
+            let bytes = unpack(GzDecoder::new(&mut rest), (body.len(), 0), limit, end, room).await?;
+            check_end(rest).map(|()| bytes)
+        }
         Encoding::Zstd => {
-            let decoder = Decoder::with_buffer(&body[..]).map_err(Refusal::Body)?;
-            unpack(decoder, body.len(), limit, end, room).await
+            let mut rest = &body[..];
+            let mut decoder = Decoder::with_buffer(&mut rest).map_err(Refusal::Body)?.single_frame();
+            decoder.window_log_max(MAX_WINDOW_LOG).map_err(Refusal::Body)?;
+            let bytes = unpack(decoder, (body.len(), 1 << MAX_WINDOW_LOG), limit, end, room).await?;
+            check_end(rest).map(|()| bytes)
         }
     }
 }
 
-/// Step by step, so that neither memory nor this thread is taken by surprise.
+/// One stream is what clients send. To look for more behind it is work that grows with nothing but the request.
+fn check_end(rest: &[u8]) -> Result<(), Refusal> {
+    if rest.is_empty() { Ok(()) } else { Err(Refusal::Body(io::Error::other("it goes on behind its compressed data"))) }
+}
+
+/// Step by step, so that neither memory nor this thread is taken by surprise. Held besides are the packed bytes, and what
+/// the decoder remembers: all that has come out of it, up to its window.
 async fn unpack<E: End>(
     mut decoder: impl Read + Send,
-    packed_bytes: usize,
+    (packed_bytes, window_bytes): (usize, usize),
     limit: usize,
     end: &E,
     room: &mut E::Room,
 ) -> Result<Vec<u8>, Refusal> {
     let mut bytes = Vec::new();
+    let usual = (packed_bytes * USUAL_RATIO).min(limit);
+    if !end.grow(room, packed_bytes + usual + usual.min(window_bytes)).await {
+        return Err(Refusal::Busy);
+    }
     loop {
         if bytes.len() + STEP > bytes.capacity() {
             let capacity = (bytes.len() * 2).clamp(STEP, limit + STEP);
-            if !end.grow(room, packed_bytes + capacity).await {
+            if !end.grow(room, packed_bytes + capacity + capacity.min(window_bytes)).await {
                 return Err(Refusal::Busy);
             }
             bytes.reserve_exact(capacity - bytes.len());

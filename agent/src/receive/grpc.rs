@@ -4,7 +4,7 @@ use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use bytes::{BufMut, Bytes};
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::{
-    HeaderMap, Method, Request, Response,
+    HeaderMap, Response,
     body::Body,
     header::{CONTENT_TYPE, HeaderValue},
 };
@@ -12,15 +12,13 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use prost::Message;
 use tonic_types::{Status, pb::RetryInfo};
 
-use crate::record::Kept;
+use crate::record::{Kept, Signal};
 
 use super::{
     AnswerBody, End, Refusal,
     body::{self, ENCODINGS, Encoding},
     http::{header, response},
 };
-
-const LOGS_PATH: &str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
 
 const MEDIA_TYPE: &str = "application/grpc";
 
@@ -35,40 +33,53 @@ pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
     header(headers, CONTENT_TYPE.as_str()).starts_with(MEDIA_TYPE)
 }
 
-/// Answers a request.
-pub(super) async fn answer<E, B>(request: Request<B>, end: &E) -> Response<AnswerBody>
+/// The signal that is sent to that method.
+pub(super) fn signal_at(path: &str) -> Result<Signal, Refusal> {
+    let is_at = |signal: &Signal| method_of(*signal) == path;
+    Signal::ALL.into_iter().find(is_at).ok_or(Refusal::Service)
+}
+
+const fn method_of(signal: Signal) -> &'static str {
+    match signal {
+        Signal::Logs => "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
+        Signal::Metrics => "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
+        Signal::Traces => "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+    }
+}
+
+/// Reads a call's message.
+pub(super) async fn read<E, B>(
+    headers: &HeaderMap,
+    body: B,
+    limit: usize,
+    end: &E,
+    room: &mut E::Room,
+) -> Result<Vec<u8>, Refusal>
 where
     E: End,
     B: Body<Data = Bytes> + Send,
 {
-    let mut response = match take(request, end).await {
-        Ok(kept) => accepted(&kept),
-        Err(refusal) => refused(&refusal),
+    let encoding = Encoding::named(header(headers, "grpc-encoding"))?;
+    let mut message = body::read(body, limit + PREFIX, announced, end, room).await?;
+    let is_compressed = strip_frame(&mut message)?;
+    let encoding = if is_compressed { encoding } else { Encoding::Identity };
+    body::decompress(message, encoding, limit, end, room).await
+}
+
+/// Answers a call.
+pub(super) fn respond(outcome: &Result<Kept, Refusal>) -> Response<AnswerBody> {
+    let mut response = match outcome {
+        Ok(kept) => accepted(kept),
+        Err(refusal) => refused(refusal),
     };
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
     response
 }
 
-async fn take<E, B>(request: Request<B>, end: &E) -> Result<Kept, Refusal>
-where
-    E: End,
-    B: Body<Data = Bytes> + Send,
-{
-    let (head, body) = request.into_parts();
-    if head.method != Method::POST {
-        return Err(Refusal::Method);
-    }
-    if head.uri.path() != LOGS_PATH {
-        return Err(Refusal::Service);
-    }
-    let encoding = Encoding::named(header(&head.headers, "grpc-encoding"))?;
-    let limit = end.max_request_bytes();
-    let mut room = E::Room::default();
-    let mut message = body::read(body, limit + PREFIX, end, &mut room).await?;
-    let is_compressed = strip_frame(&mut message)?;
-    let encoding = if is_compressed { encoding } else { Encoding::Identity };
-    let request = body::decompress(message, encoding, limit, end, &mut room).await?;
-    end.take(request, room).await
+/// The length of a frame, by its begin.
+fn announced(framed: &[u8]) -> Option<usize> {
+    let length = framed.get(1..PREFIX)?.try_into().ok().map(u32::from_be_bytes)?;
+    usize::try_from(length).ok()?.checked_add(PREFIX)
 }
 
 /// Takes the frame off its message, and says whether the message is compressed.

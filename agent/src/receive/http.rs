@@ -3,29 +3,35 @@
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::{
-    HeaderMap, Method, Request, Response,
+    HeaderMap, Response,
     body::Body,
-    header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, ORIGIN, RETRY_AFTER},
+    header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsPartialSuccess, ExportLogsServiceResponse};
 use prost::Message;
 use serde_json::json;
 use tonic_types::Status;
 
-use crate::record::Kept;
+use crate::record::{Kept, Signal};
 
 use super::{
     AnswerBody, End, Refusal,
     body::{self, Encoding},
-    json,
 };
 
-/// Where logs are sent.
-pub const LOGS_PATH: &str = "/v1/logs";
+/// Where a signal is sent.
+#[must_use]
+pub const fn path_of(signal: Signal) -> &'static str {
+    match signal {
+        Signal::Logs => "/v1/logs",
+        Signal::Metrics => "/v1/metrics",
+        Signal::Traces => "/v1/traces",
+    }
+}
 
 /// How messages are encoded. An answer is encoded as its request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
+pub(super) enum Form {
     Protobuf,
     Json,
 }
@@ -38,7 +44,7 @@ impl Form {
         }
     }
 
-    fn of(headers: &HeaderMap) -> Result<Self, Refusal> {
+    pub(super) fn of(headers: &HeaderMap) -> Result<Self, Refusal> {
         let media_type = header(headers, CONTENT_TYPE.as_str()).split(';').next().unwrap_or_default().trim();
         let is = |form: &Self| media_type.eq_ignore_ascii_case(form.media_type());
         [Self::Protobuf, Self::Json].into_iter().find(is).ok_or(Refusal::MediaType)
@@ -50,54 +56,29 @@ pub(super) fn header<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
     headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
-/// Answers a request.
-pub(super) async fn answer<E, B>(request: Request<B>, end: &E) -> Response<AnswerBody>
+/// The signal that is sent to that path.
+pub(super) fn signal_at(path: &str) -> Result<Signal, Refusal> {
+    Signal::ALL.into_iter().find(|signal| path_of(*signal) == path).ok_or(Refusal::Path)
+}
+
+/// Reads a request's body down to its message.
+pub(super) async fn read<E, B>(
+    headers: &HeaderMap,
+    body: B,
+    limit: usize,
+    end: &E,
+    room: &mut E::Room,
+) -> Result<Vec<u8>, Refusal>
 where
     E: End,
     B: Body<Data = Bytes> + Send,
 {
-    let form = Form::of(request.headers());
-    match take(request, &form, end).await {
-        Ok(kept) => respond(form.unwrap_or(Form::Protobuf), &Ok(kept)),
-        Err(refusal) => respond(form.unwrap_or(Form::Protobuf), &Err(refusal)),
-    }
+    let encoding = Encoding::named(header(headers, CONTENT_ENCODING.as_str()))?;
+    let body = body::read(body, limit, |_| None, end, room).await?;
+    body::decompress(body, encoding, limit, end, room).await
 }
 
-async fn take<E, B>(request: Request<B>, form: &Result<Form, Refusal>, end: &E) -> Result<Kept, Refusal>
-where
-    E: End,
-    B: Body<Data = Bytes> + Send,
-{
-    let (head, body) = request.into_parts();
-    if head.uri.path() != LOGS_PATH {
-        return Err(Refusal::Path);
-    }
-    if head.method != Method::POST {
-        return Err(Refusal::Method);
-    }
-    // Browsers alone send these.
-    if head.headers.contains_key(ORIGIN) || head.headers.contains_key("sec-fetch-site") {
-        return Err(Refusal::WebPage);
-    }
-    let form = *form.as_ref().map_err(|_| Refusal::MediaType)?;
-    let encoding = Encoding::named(header(&head.headers, CONTENT_ENCODING.as_str()))?;
-    let limit = end.max_request_bytes();
-    let mut room = E::Room::default();
-    let body = body::read(body, limit, end, &mut room).await?;
-    let request = body::decompress(body, encoding, limit, end, &mut room).await?;
-    let request = match form {
-        Form::Protobuf => request,
-        Form::Json => {
-            if !end.grow(&mut room, request.len() * json::BLOAT).await {
-                return Err(Refusal::Busy);
-            }
-            json::to_protobuf(&request)?
-        }
-    };
-    end.take(request, room).await
-}
-
-fn respond(form: Form, outcome: &Result<Kept, Refusal>) -> Response<AnswerBody> {
+pub(super) fn respond(signal: Signal, form: Form, outcome: &Result<Kept, Refusal>) -> Response<AnswerBody> {
     let body = match (form, outcome) {
         (Form::Protobuf, Ok(kept)) => response(kept),
         (Form::Protobuf, Err(refusal)) => {
@@ -105,7 +86,12 @@ fn respond(form: Form, outcome: &Result<Kept, Refusal>) -> Response<AnswerBody> 
         }
         (Form::Json, Ok(kept)) if kept.rejected == 0 => b"{}".to_vec(),
         (Form::Json, Ok(Kept { rejected, reason })) => {
-            let partial = json!({"rejectedLogRecords": rejected.to_string(), "errorMessage": reason});
+            let count = match signal {
+                Signal::Logs => "rejectedLogRecords",
+                Signal::Metrics => "rejectedDataPoints",
+                Signal::Traces => "rejectedSpans",
+            };
+            let partial = json!({count: rejected.to_string(), "errorMessage": reason});
             json!({ "partialSuccess": partial }).to_string().into_bytes()
         }
         (Form::Json, Err(refusal)) => {
@@ -119,15 +105,18 @@ fn respond(form: Form, outcome: &Result<Kept, Refusal>) -> Response<AnswerBody> 
         if let Some(after) = refusal.retry_after() {
             headers.insert(RETRY_AFTER, HeaderValue::from(after.as_secs()));
         }
-        if matches!(refusal, Refusal::Method) {
-            headers.insert(ALLOW, HeaderValue::from_static("POST"));
+        match refusal {
+            Refusal::Method => _ = headers.insert(ALLOW, HeaderValue::from_static("POST")),
+            Refusal::Stranger => _ = headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")),
+            _ => {}
         }
         *response.status_mut() = refusal.status();
     }
     response
 }
 
-/// An encoded `ExportLogsServiceResponse`: nothing at all if all went well.
+/// An encoded `ExportLogsServiceResponse`: nothing at all if all went well. Those of metrics and traces have the same
+/// fields, though they count data points and spans.
 pub(super) fn response(kept: &Kept) -> Vec<u8> {
     let partial = ExportLogsPartialSuccess {
         rejected_log_records: i64::try_from(kept.rejected).unwrap_or(i64::MAX),

@@ -4,12 +4,14 @@ use std::{
         Mutex,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use flate2::{Compression, write::GzEncoder};
-use http_body_util::{BodyExt, Full};
-use hyper::{HeaderMap, StatusCode};
+use futures_util::StreamExt;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::{HeaderMap, StatusCode, body::Frame};
 use opentelemetry_proto::tonic::{
     collector::logs::v1::{ExportLogsServiceRequest, ExportLogsServiceResponse},
     logs::v1::{LogRecord, ResourceLogs, ScopeLogs},
@@ -32,11 +34,23 @@ struct Desk {
     most: AtomicUsize,
     taken: Mutex<Vec<Vec<u8>>>,
     rejected: u64,
+    /// Where anything but logs is refused.
+    keeps_logs_alone: bool,
+    token: Option<Token>,
+    refusals: Mutex<Vec<&'static str>>,
 }
 
 impl Desk {
     fn new() -> Self {
-        Self { room: 10 * LIMIT, most: AtomicUsize::new(0), taken: Mutex::default(), rejected: 0 }
+        Self {
+            room: 10 * LIMIT,
+            most: AtomicUsize::new(0),
+            taken: Mutex::default(),
+            rejected: 0,
+            keeps_logs_alone: false,
+            token: None,
+            refusals: Mutex::default(),
+        }
     }
 
     fn taken(&self) -> Vec<Vec<u8>> {
@@ -57,7 +71,19 @@ impl End for Desk {
         *room <= self.room
     }
 
-    async fn take(&self, request: Vec<u8>, room: usize) -> Result<Kept, Refusal> {
+    fn takes(&self, signal: Signal) -> bool {
+        signal == Signal::Logs || !self.keeps_logs_alone
+    }
+
+    fn token(&self) -> Option<&Token> {
+        self.token.as_ref()
+    }
+
+    fn refused(&self, refusal: &Refusal) {
+        self.refusals.lock().unwrap().push(refusal.word());
+    }
+
+    async fn take(&self, _signal: Signal, request: Vec<u8>, room: usize) -> Result<Kept, Refusal> {
         assert!(room >= request.len(), "there is room for what is handed over");
         self.taken.lock().unwrap().push(request);
         Ok(Kept { rejected: self.rejected, reason: "50 % is \u{fc}".repeat(usize::from(self.rejected > 0)) })
@@ -96,7 +122,7 @@ async fn send(desk: &Desk, method: &str, path: &str, headers: &[(&str, &str)], b
 }
 
 async fn post(desk: &Desk, headers: &[(&str, &str)], body: &[u8]) -> Answered {
-    send(desk, "POST", LOGS_PATH, headers, body).await
+    send(desk, "POST", "/v1/logs", headers, body).await
 }
 
 async fn call(desk: &Desk, encoding: &str, framed: &[u8]) -> Answered {
@@ -150,15 +176,28 @@ async fn a_request_comes_out_as_it_was_encoded_however_it_was_wrapped() {
     let taken = desk.taken();
     assert_eq!(taken.len(), 9);
     for (number, taken) in taken.into_iter().enumerate() {
-        assert!(taken == if number == 4 { request(1) } else { plain.clone() }, "request {number}");
+        if number == 4 {
+            // Of JSON the lengths are written before they are known.
+            let decoded = ExportLogsServiceRequest::decode(&taken[..]).unwrap();
+            assert_eq!(decoded.encode_to_vec(), request(1));
+        } else {
+            assert!(taken == plain, "request {number}");
+        }
     }
 }
 
+/// Records that take twice as much as protobuf.
+fn json_of_little() -> String {
+    let records = "{},".repeat(LIMIT / 4);
+    format!(r#"{{"resourceLogs": [{{"scopeLogs": [{{"logRecords": [{records}{{}}]}}]}}]}}"#)
+}
+
 #[tokio::test]
-async fn what_is_not_otlp_is_refused_as_the_specification_says() {
+async fn h3_h4_what_is_not_otlp_is_refused_as_the_specification_says() {
     let desk = Desk::new();
     let large = vec![0; LIMIT + 1];
-    let cases: [(&[_], &[u8], u16); 11] = [
+    let (behind, little) = ([zstd(b""), zstd(b"")].concat(), json_of_little());
+    let cases: [(&[_], &[u8], u16); 15] = [
         (&[PROTOBUF, ("content-encoding", "br")], b"", 415),
         (&[("content-type", "text/plain")], b"", 415),
         (&[], b"", 415),
@@ -168,6 +207,11 @@ async fn what_is_not_otlp_is_refused_as_the_specification_says() {
         (&[PROTOBUF], &large, 413),
         (&[PROTOBUF, ("content-encoding", "gzip")], &gzip(&large), 413),
         (&[PROTOBUF, ("content-encoding", "zstd")], &zstd(&vec![0; 1 << 26]), 413),
+        // One stream after the other, a window that nobody has, and less text than bytes.
+        (&[PROTOBUF, ("content-encoding", "gzip")], &[gzip(b""), gzip(b"")].concat(), 400),
+        (&[PROTOBUF, ("content-encoding", "zstd")], &behind, 400),
+        (&[PROTOBUF, ("content-encoding", "zstd")], b"\x28\xb5\x2f\xfd\x00\x88\x01\x00\x00", 400),
+        (&[JSON], little.as_bytes(), 413),
         (&[PROTOBUF, ("origin", "https://evil.example")], b"", 403),
         (&[JSON, ("sec-fetch-site", "cross-site")], b"", 403),
     ];
@@ -181,7 +225,7 @@ async fn what_is_not_otlp_is_refused_as_the_specification_says() {
             assert!(!Status::decode(answered.body).unwrap().message.is_empty(), "{headers:?}");
         }
     }
-    for (method, path, status) in [("GET", LOGS_PATH, 405), ("POST", "/v1/profiles", 404), ("POST", "/", 404)] {
+    for (method, path, status) in [("GET", "/v1/logs", 405), ("POST", "/v1/profiles", 404), ("POST", "/", 404)] {
         assert_eq!(send(&desk, method, path, &[PROTOBUF], b"").await.status, status, "{method} {path}");
     }
     assert!(desk.taken().is_empty());
@@ -211,8 +255,8 @@ async fn a_call_that_is_no_call_is_refused_with_a_status_of_grpc() {
         assert_eq!(answered.header("grpc-status-details-bin"), "", "it is not to be sent again");
         assert_eq!(!answered.header("grpc-accept-encoding").is_empty(), code == unimplemented);
     }
-    let traces = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
-    assert_eq!(send(&desk, "POST", traces, &[GRPC], &framed(0, b"")).await.code(), unimplemented);
+    let profiles = "/opentelemetry.proto.collector.profiles.v1development.ProfilesService/Export";
+    assert_eq!(send(&desk, "POST", profiles, &[GRPC], &framed(0, b"")).await.code(), unimplemented);
     assert!(desk.taken().is_empty());
 }
 
@@ -228,7 +272,7 @@ async fn r3_without_room_the_client_is_told_to_come_again() {
         assert_eq!(answered.code(), "14", "{encoding:?}");
         let details = STANDARD_NO_PAD.decode(answered.header("grpc-status-details-bin")).unwrap();
         let wish = Status::decode(&details[..]).unwrap().get_details_retry_info().unwrap();
-        assert_eq!(wish.retry_delay, Some(std::time::Duration::from_secs(1)));
+        assert_eq!(wish.retry_delay, Some(Duration::from_secs(1)));
     }
     assert!(desk.taken().is_empty());
 }
@@ -251,4 +295,78 @@ async fn r4_what_was_rejected_is_told_with_its_reason_and_the_rest_is_taken() {
     let said: Json = serde_json::from_slice(&answered.body).unwrap();
     assert_eq!(said, json!({"partialSuccess": {"rejectedLogRecords": "3", "errorMessage": reason}}));
     assert_eq!(desk.taken().len(), 3);
+}
+
+#[tokio::test]
+async fn metrics_and_traces_have_paths_methods_and_counts_of_their_own() {
+    let desk = Desk { rejected: 3, ..Desk::new() };
+    let logs_alone = Desk { keeps_logs_alone: true, ..Desk::new() };
+    let cases = [
+        (Signal::Metrics, "/v1/metrics", "metrics.v1.MetricsService", "rejectedDataPoints"),
+        (Signal::Traces, "/v1/traces", "trace.v1.TraceService", "rejectedSpans"),
+    ];
+    for (signal, path, service, count) in cases {
+        let method = format!("/opentelemetry.proto.collector.{service}/Export");
+        let answered = send(&desk, "POST", path, &[JSON], b"{}").await;
+        let said: Json = serde_json::from_slice(&answered.body).unwrap();
+        assert_eq!(said["partialSuccess"][count], "3", "{signal:?}");
+        assert_eq!(send(&desk, "POST", &method, &[GRPC], &framed(0, b"")).await.code(), "0", "{signal:?}");
+
+        let refused = send(&logs_alone, "POST", path, &[PROTOBUF], b"").await;
+        assert_eq!(refused.status, 404);
+        let words = Status::decode(refused.body).unwrap().message;
+        assert!(words.starts_with(signal.as_str()), "{words}");
+        assert_eq!(send(&logs_alone, "POST", &method, &[GRPC], &framed(0, b"")).await.code(), "12");
+    }
+    assert_eq!((desk.taken().len(), logs_alone.taken().len()), (4, 0));
+    assert_eq!(*logs_alone.refusals.lock().unwrap(), ["signal"; 4]);
+}
+
+#[tokio::test]
+async fn h13_h19_neither_pages_nor_strangers_may_send_in_either_protocol() {
+    let desk = Desk { token: Some(Token::new("0123456789abcdef".into())), ..Desk::new() };
+    let shown = ("authorization", "Bearer 0123456789abcdef");
+    let answered = post(&desk, &[PROTOBUF], b"").await;
+    assert_eq!((answered.status.as_u16(), answered.header("www-authenticate")), (401, "Bearer"));
+    assert_eq!(send(&desk, "POST", GRPC_PATH, &[GRPC], &framed(0, b"")).await.code(), "16");
+    // A page that a name of its own makes one of this machine's.
+    let page = ("origin", "http://localhost:4318");
+    assert_eq!(post(&desk, &[PROTOBUF, shown, page], b"").await.status, 403);
+    assert_eq!(send(&desk, "POST", GRPC_PATH, &[GRPC, shown, page], &framed(0, b"")).await.code(), "7");
+    assert!(desk.taken().is_empty());
+    assert_eq!(*desk.refusals.lock().unwrap(), ["token", "token", "web_page", "web_page"]);
+
+    assert_eq!(post(&desk, &[PROTOBUF, shown], b"").await.status, 200);
+    assert_eq!(send(&desk, "POST", GRPC_PATH, &[GRPC, shown], &framed(0, b"")).await.code(), "0");
+}
+
+/// A body that comes in pieces, with a pause before each.
+fn slow(pieces: usize, bytes: usize, pause: Duration) -> impl Body<Data = Bytes, Error = Infallible> + Send {
+    let pieces = futures_util::stream::iter(0..pieces).then(move |_| async move {
+        tokio::time::sleep(pause).await;
+        Ok(Frame::data(Bytes::from(vec![0; bytes])))
+    });
+    StreamBody::new(pieces)
+}
+
+#[tokio::test(start_paused = true)]
+async fn h5_a_body_that_comes_too_slowly_is_not_waited_for() {
+    let second = Duration::from_secs(1);
+    for (pieces, bytes, pause, reason) in [
+        (1, 10, 4 * second, "malformed"),
+        (1, 10, 6 * second, "too_slow"),
+        (20, 10, second, "too_slow"),
+        (20, 2_000, second, "malformed"),
+        (40, 2_000, second, "too_slow"),
+    ] {
+        let desk = Desk::new();
+        let began = tokio::time::Instant::now();
+        let request = Request::post("/v1/logs").header(PROTOBUF.0, PROTOBUF.1).header("content-encoding", "gzip");
+        let answered = answer(request.body(slow(pieces, bytes, pause)).unwrap(), &desk).await;
+        assert_eq!(*desk.refusals.lock().unwrap(), [reason], "{pieces} times {bytes} bytes");
+        if reason == "too_slow" {
+            assert_eq!(answered.status(), 503);
+            assert!(began.elapsed() <= 30 * second);
+        }
+    }
 }

@@ -8,6 +8,8 @@ use zstd::{
     zstd_safe::{CParameter, ParamSwitch},
 };
 
+use super::Signal;
+
 /// What compresses batches: zstd's cheapest level, tuned for log records.
 ///
 /// # Errors
@@ -35,16 +37,16 @@ pub struct BatchMeta {
     /// How many records there are.
     #[prost(uint32, tag = "2")]
     pub records: u32,
-    /// Size of the `ExportLogsServiceRequest` before compression.
+    /// Size of the request before compression.
     #[prost(uint32, tag = "3")]
     pub uncompressed_bytes: u32,
-    /// Smallest `time_unix_nano` (or observed time) of the records.
+    /// Smallest `time_unix_nano` (or observed time) of the records. Of metrics and spans, when they were received.
     #[prost(fixed64, tag = "4")]
     pub first_time_unix_nano: u64,
-    /// Largest `time_unix_nano` (or observed time) of the records.
+    /// Largest of these times.
     #[prost(fixed64, tag = "5")]
     pub last_time_unix_nano: u64,
-    /// Records per [`super::Severity::range`].
+    /// Log records per [`super::Severity::range`].
     #[prost(uint32, repeated, tag = "6")]
     pub records_by_range: Vec<u32>,
     /// Whether a record has an `event_name`.
@@ -53,6 +55,20 @@ pub struct BatchMeta {
     /// Of `records_by_range`, those with an `event_name`; the others are what was printed. Empty if there are none.
     #[prost(uint32, repeated, tag = "8")]
     pub events_by_range: Vec<u32>,
+    /// What the records are. Entries of an older runlog hold logs.
+    #[prost(enumeration = "Signal", tag = "9")]
+    pub signal: i32,
+    /// The data points of all records, if they are metrics.
+    #[prost(uint32, tag = "10")]
+    pub points: u32,
+}
+
+impl BatchMeta {
+    /// What OTLP counts: log records, data points or spans.
+    #[must_use]
+    pub fn items(&self) -> u64 {
+        u64::from(if self.signal() == Signal::Metrics { self.points } else { self.records })
+    }
 }
 
 /// Records of one run, encoded once and compressed once.
@@ -60,7 +76,7 @@ pub struct BatchMeta {
 pub struct Batch {
     /// What is in it.
     pub meta: BatchMeta,
-    /// One zstd frame with an OTLP `ExportLogsServiceRequest`. Empty if the batch only moves positions.
+    /// One zstd frame with the OTLP request of the signal, such as `ExportLogsServiceRequest`. Empty if the batch only moves positions.
     pub payload: Bytes,
     /// Where to read on once this batch is durable.
     pub positions: Vec<PositionUpdate>,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::{
-    Forgotten, Origin, Receipt, Resource, Severity, SourceKind, Tally, UnixNanos, origin::Stream, wire::Outline,
+    Forgotten, Origin, Receipt, Resource, Severity, Signal, SourceKind, Tally, UnixNanos, origin::Stream, wire::Outline,
 };
 
 /// One thing that a source says about one of its streams.
@@ -154,7 +154,9 @@ pub struct Event {
 pub struct Pushed {
     /// Whom it came through: gives the run, the level and the tally.
     pub origin: Arc<Origin>,
-    /// An `ExportLogsServiceRequest`.
+    /// What it holds.
+    pub signal: Signal,
+    /// A request of that signal, such as `ExportLogsServiceRequest`.
     pub request: Vec<u8>,
     /// The outline of the request.
     pub outline: Outline,

@@ -12,6 +12,7 @@ pub mod lane;
 pub mod origin;
 pub mod receipt;
 pub mod severity;
+pub mod signal;
 pub mod tally;
 pub mod wire;
 
@@ -23,4 +24,5 @@ pub use lane::{Format, Lane, ReadTo};
 pub use origin::{Bookmark, Forgotten, NoBookmark, Origin, Resource, SourceKind};
 pub use receipt::{Kept, Receipt, receipt};
 pub use severity::Severity;
-pub use tally::{Ledger, Tally};
+pub use signal::Signal;
+pub use tally::{Ledger, Passed, Tally};

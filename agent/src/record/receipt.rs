@@ -39,13 +39,13 @@ pub fn receipt() -> (Receipt, oneshot::Receiver<Kept>) {
 }
 
 impl Receipt {
-    /// Notes a record that was not taken.
-    pub fn reject(&self, reason: &dyn std::fmt::Display) {
+    /// Notes records that were not taken.
+    pub fn reject(&self, count: u64, reason: &dyn std::fmt::Display) {
         let mut kept = self.0.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.rejected == 0 {
             kept.reason = reason.to_string();
         }
-        kept.rejected += 1;
+        kept.rejected += count;
     }
 
     /// What this share stands for can no longer be lost.
@@ -82,14 +82,14 @@ mod tests {
     fn the_answer_comes_with_the_last_share_and_counts_what_was_rejected() {
         let (first, mut answered) = receipt();
         let second = first.clone();
-        second.reject(&"too deep");
-        second.reject(&"no text");
+        second.reject(2, &"too deep");
+        second.reject(1, &"no text");
         first.durable();
         assert!(answered.try_recv().is_err());
 
         second.durable();
 
-        assert_eq!(answered.try_recv(), Ok(Kept { rejected: 2, reason: "too deep".into() }));
+        assert_eq!(answered.try_recv(), Ok(Kept { rejected: 3, reason: "too deep".into() }));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use super::{Severity, SourceKind, UnixNanos};
+use super::{Severity, Signal, SourceKind, UnixNanos};
 
 /// The counters of one stream. Each only grows, except the lag.
 #[derive(Debug)]
@@ -165,6 +165,15 @@ impl Tally {
     }
 }
 
+/// What came in of a signal that is only passed on: data points or spans.
+#[derive(Debug, Default)]
+pub struct Passed {
+    /// Those that went into a batch.
+    pub kept: AtomicU64,
+    /// Those that no destination could have decoded.
+    pub rejected: AtomicU64,
+}
+
 /// All tallies of this process.
 #[derive(Debug, Default)]
 pub struct Ledger {
@@ -172,6 +181,8 @@ pub struct Ledger {
     ended: Mutex<Ended>,
     /// Records that were kept and then refused by the queue for good, which is a bug or an absurd setting.
     pub records_refused: AtomicU64,
+    passed: [Passed; Signal::PASSED.len()],
+    refusals: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 /// Streams that their sources are done with.
@@ -222,6 +233,23 @@ impl Ledger {
                 self.close(&tally);
             }
         }
+    }
+
+    /// The counters of a signal that is only passed on; logs have none.
+    #[must_use]
+    pub fn passed(&self, signal: Signal) -> Option<&Passed> {
+        Signal::PASSED.iter().position(|passed| *passed == signal).map(|at| &self.passed[at])
+    }
+
+    /// Counts a request or a connection that a receiver did not take, by the reason in one word.
+    pub fn refuse(&self, reason: &'static str) {
+        *self.refusals.lock().unwrap_or_else(PoisonError::into_inner).entry(reason).or_default() += 1;
+    }
+
+    /// How many were not taken, by the reason.
+    #[must_use]
+    pub fn refusals(&self) -> BTreeMap<&'static str, u64> {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The streams that are open.

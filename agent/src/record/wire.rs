@@ -4,12 +4,15 @@
 //! decodes what is written here with `opentelemetry-proto`.
 
 mod check;
+mod json;
 mod pass;
 mod read;
+mod schema;
 mod split;
 mod write;
 
-pub use check::{Seen, Unfit, check_record};
+pub use check::{Seen, Unfit, check_metric, check_record, check_span, points_in, points_of};
+pub use json::{NoRequest, from_json};
 pub use pass::{Above, NoOutline, Outline, ResourceOutline, ScopeOutline, resource_without};
 pub use read::{Malformed, RecordView, ResourceView, ScopeView, Value, attributes, requests_resources};
 pub use split::{Part, split, split_records};

@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_names_that_no_one_else_can_own_are_served() {
+    fn h13_only_names_that_no_one_else_can_own_are_served() {
         let loopback = "127.0.0.1:4319";
         let cases = [
             (loopback, Some("localhost:4319"), true),

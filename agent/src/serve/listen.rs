@@ -1,9 +1,12 @@
 //! The address, and how long its connections may take.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{convert::Infallible, future::ready, io, net::SocketAddr, time::Duration};
 
 use axum::Router;
-use hyper::server::conn::http1;
+use hyper::{
+    server::conn::http1,
+    service::{Service, service_fn},
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -48,8 +51,19 @@ pub(super) async fn serve(
     };
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-    connections::serve(listener, shutdown, GRACE, |stream| {
-        server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(app.clone()))
-    })
+    connections::serve(
+        listener,
+        shutdown,
+        GRACE,
+        || {},
+        |stream, place| {
+            let app = TowerToHyperService::new(app.clone());
+            let service = service_fn(move |request| {
+                let (answer, under_way) = (app.call(request), place.begin());
+                async move { Ok::<_, Infallible>(under_way.until_sent(answer.await?)) }
+            });
+            ready(Some(server.serve_connection(TokioIo::new(stream), service)))
+        },
+    )
     .await;
 }

@@ -27,6 +27,7 @@ pub(super) fn render(snapshot: &Snapshot) -> String {
         out.sample(&[("part", part)], restarts);
     }
     sources(&mut out, snapshot);
+    receiver(&mut out, snapshot);
     queue(&mut out, snapshot);
     destinations(&mut out, snapshot);
     out.text
@@ -64,6 +65,25 @@ fn sources(out: &mut Exposition, snapshot: &Snapshot) {
         out.sample(&[("source", &stream.kind), ("stream", &stream.name)], stream.lag_bytes);
     }
 }
+
+fn receiver(out: &mut Exposition, snapshot: &Snapshot) {
+    let families: [(&str, &str, GetCount); 2] = [
+        ("runlog_received_items_total", "Data points and spans that were received over OTLP and kept.", |of| of.taken),
+        ("runlog_lost_items_total", "Data points and spans that no destination could have decoded.", |of| of.rejected),
+    ];
+    for (name, help, get) in families {
+        out.counter(name, help);
+        for of in &snapshot.signals {
+            out.sample(&[("signal", &of.signal)], get(of));
+        }
+    }
+    out.counter("runlog_refused_requests_total", "Requests and connections that the OTLP receiver has not taken.");
+    for (reason, count) in &snapshot.refusals {
+        out.sample(&[("reason", reason)], count);
+    }
+}
+
+type GetCount = fn(&runlog_proto::v1::SignalCounts) -> u64;
 
 fn queue(out: &mut Exposition, snapshot: &Snapshot) {
     let Some(queue) = &snapshot.queue else { return };
@@ -118,6 +138,22 @@ fn destinations(out: &mut Exposition, snapshot: &Snapshot) {
             declare(out, name, help);
             for to in &snapshot.destinations {
                 out.sample(&[("destination", &to.name)], get(to));
+            }
+        }
+    }
+    let families: [(&str, &str, GetCount); 2] = [
+        ("runlog_exported_items_total", "Data points and spans that the destination has taken.", |of| of.taken),
+        (
+            "runlog_rejected_items_total",
+            "Data points and spans that the destination has refused, or has no place for.",
+            |of| of.rejected,
+        ),
+    ];
+    for (name, help, get) in families {
+        out.counter(name, help);
+        for to in &snapshot.destinations {
+            for of in &to.signals {
+                out.sample(&[("destination", &to.name), ("signal", &of.signal)], get(of));
             }
         }
     }
@@ -208,8 +244,11 @@ mod tests {
                 state: "retrying".into(),
                 records_exported: 1 << 52,
                 oldest_pending_seconds: 1.5,
+                signals: vec![v1::SignalCounts { signal: "metrics".into(), taken: 7, rejected: 2 }],
                 ..Default::default()
             }],
+            signals: vec![v1::SignalCounts { signal: "traces".into(), taken: 8, rejected: 1 }],
+            refusals: BTreeMap::from([("too_large", 5)]),
         }
     }
 
@@ -245,6 +284,11 @@ mod tests {
             "runlog_queue_bytes 5\n",
             "runlog_exported_records_total{destination=\"default\"} 4503599627370496\n",
             "runlog_oldest_pending_seconds{destination=\"default\"} 1.5\n",
+            "runlog_exported_items_total{destination=\"default\",signal=\"metrics\"} 7\n",
+            "runlog_rejected_items_total{destination=\"default\",signal=\"metrics\"} 2\n",
+            "runlog_received_items_total{signal=\"traces\"} 8\n",
+            "runlog_lost_items_total{signal=\"traces\"} 1\n",
+            "runlog_refused_requests_total{reason=\"too_large\"} 5\n",
             "runlog_export_state{destination=\"default\",state=\"ok\"} 0\n",
             "runlog_export_state{destination=\"default\",state=\"retrying\"} 1\n",
         ] {

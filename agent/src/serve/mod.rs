@@ -9,7 +9,7 @@
 //! | `/api/v1/runs/{run}` | `v1::Run`; a run is named as `Reader::find` says |
 //! | `/api/v1/runs/{run}/logs` | `v1::QueryLogsResponse`, or a stream of them with `follow=1`; [`params`] |
 //! | `/` | the page |
-//! | `POST /v1/logs` | OTLP/HTTP, where a [`Receiver`] is given |
+//! | `POST /v1/logs` | OTLP/HTTP, where a [`Receiver`] is given; metrics and traces are refused |
 //!
 //! Whoever can reach the address can read everything, so it is a loopback one unless the operator says otherwise,
 //! and [`guard`] keeps web pages of others out.
@@ -29,7 +29,7 @@ mod vitals;
 
 pub use listen::BindError;
 pub use otlp::Receiver;
-pub use vitals::{Snapshot, Vitals};
+pub use vitals::{Snapshot, Vitals, received};
 
 use std::{net::SocketAddr, sync::Arc};
 

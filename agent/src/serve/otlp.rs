@@ -16,9 +16,9 @@ use prost::encoding::{WireType, encode_key, encode_varint};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
-    receive::{End, LOGS_PATH, Refusal, answer},
+    receive::{End, Refusal, answer, path_of},
     record::{
-        BatchMeta, Kept, Severity, batch,
+        BatchMeta, Kept, Severity, Signal, batch,
         wire::{Malformed, ResourceView, Value, requests_resources},
     },
     store::{Store, StoreError, Writer},
@@ -84,7 +84,11 @@ impl End for Receiver {
         room.is_some()
     }
 
-    async fn take(&self, request: Vec<u8>, room: Self::Room) -> Result<Kept, Refusal> {
+    fn takes(&self, signal: Signal) -> bool {
+        signal == Signal::Logs
+    }
+
+    async fn take(&self, _signal: Signal, request: Vec<u8>, room: Self::Room) -> Result<Kept, Refusal> {
         let receiver = self.clone();
         let stored = tokio::task::spawn_blocking(move || {
             let stored = receiver.store(&request);
@@ -98,7 +102,9 @@ impl End for Receiver {
 
 /// Not behind the check of `Host`, since agents call this server by the name that their network has for it.
 pub(super) fn router(receiver: Receiver) -> Router {
-    Router::new().route(LOGS_PATH, post(receive)).with_state(receiver)
+    let paths = Signal::ALL.map(path_of);
+    // Those that are not kept are answered as well: that they are not.
+    paths.into_iter().fold(Router::new(), |router, path| router.route(path, post(receive))).with_state(receiver)
 }
 
 async fn receive(State(receiver): State<Receiver>, request: Request) -> Response {

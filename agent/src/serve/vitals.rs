@@ -1,10 +1,13 @@
 //! What runlog says about itself.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering},
+};
 
 use runlog_proto::v1;
 
-use crate::record::{SourceKind, Tally, UnixNanos, tally::Counts};
+use crate::record::{Ledger, Signal, SourceKind, Tally, UnixNanos, tally::Counts};
 
 /// So many streams are named in metrics, and in a status that is not asked for all: those furthest behind.
 const NAMED_STREAMS: usize = 50;
@@ -48,6 +51,21 @@ pub struct Snapshot {
     pub queue: Option<v1::QueueStatus>,
     /// The destinations, with what waits for them.
     pub destinations: Vec<v1::DestinationStatus>,
+    /// Metrics and traces that were received, if there are any.
+    pub signals: Vec<v1::SignalCounts>,
+    /// [`crate::record::Ledger::refusals`].
+    pub refusals: BTreeMap<&'static str, u64>,
+}
+
+/// Metrics and traces that were received.
+#[must_use]
+pub fn received(ledger: &Ledger) -> Vec<v1::SignalCounts> {
+    let counts = |signal: Signal| {
+        let passed = ledger.passed(signal)?;
+        let [taken, rejected] = [&passed.kept, &passed.rejected].map(|counter| counter.load(Ordering::Relaxed));
+        Some(v1::SignalCounts { signal: signal.as_str().to_owned(), taken, rejected })
+    };
+    Signal::PASSED.into_iter().filter_map(counts).collect()
 }
 
 impl Snapshot {
@@ -106,6 +124,8 @@ impl Snapshot {
             degraded: self.degraded,
             queue: self.queue,
             destinations: self.destinations,
+            signals: self.signals,
+            refusals: self.refusals.into_iter().map(|(reason, count)| (reason.to_owned(), count)).collect(),
         }
     }
 }

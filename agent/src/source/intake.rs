@@ -22,11 +22,58 @@ use super::turns::Turns;
 /// What a chunk occupies at least, so that the number of waiting inputs is bounded as well.
 const SMALLEST_SHARE: usize = 4 * 1024;
 
+/// Bytes of memory that are shared out.
+#[derive(Clone, Debug)]
+pub struct Budget {
+    free: Arc<Semaphore>,
+    bytes: usize,
+}
+
+impl Budget {
+    /// A budget of so many bytes.
+    #[must_use]
+    pub fn new(bytes: usize) -> Self {
+        let bytes = bytes.clamp(SMALLEST_SHARE, u32::MAX as usize);
+        Self { free: Arc::new(Semaphore::new(bytes)), bytes }
+    }
+
+    /// All of it.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Makes the room fit so many bytes in all, waiting at most `patience` for others to give some back. Says whether
+    /// it does. Nobody takes more than the whole budget, so what is larger passes alone.
+    pub async fn grow(&self, room: &mut Room, bytes: usize, patience: Duration) -> bool {
+        let held = room.0.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let wanted = self.share_of(bytes);
+        let Some(more) = wanted.checked_sub(u32::try_from(held).unwrap_or(u32::MAX)).filter(|more| *more > 0) else {
+            return true;
+        };
+        match timeout(patience, self.take(more)).await {
+            Ok(Ok(permit)) => match &mut room.0 {
+                Some(held) => held.merge(permit),
+                none => *none = Some(permit),
+            },
+            Ok(Err(_)) | Err(_) => return false,
+        }
+        true
+    }
+
+    async fn take(&self, bytes: u32) -> Result<OwnedSemaphorePermit, Closed> {
+        Arc::clone(&self.free).acquire_many_owned(bytes).await.map_err(|_| Closed)
+    }
+
+    fn share_of(&self, bytes: usize) -> u32 {
+        u32::try_from(bytes.max(SMALLEST_SHARE).min(self.bytes)).unwrap_or(u32::MAX)
+    }
+}
+
 /// Hands chunks to the pipeline. Cloned for each source; the pipeline ends when all clones are gone.
 #[derive(Clone, Debug)]
 pub struct Intake {
-    budget: Arc<Semaphore>,
-    budget_bytes: usize,
+    budget: Budget,
     sender: SyncSender<Input>,
     is_held_up: HeldUp,
 }
@@ -83,12 +130,12 @@ pub enum Received {
 /// Makes a door that lets `budget_bytes` of chunks wait behind it.
 #[must_use]
 pub fn intake(budget_bytes: usize) -> (Intake, Outlet) {
-    let budget_bytes = budget_bytes.clamp(SMALLEST_SHARE, u32::MAX as usize);
+    let budget = Budget::new(budget_bytes);
     // Each waiting chunk holds at least the smallest share, so a sender with a permit finds a free place.
-    let (sender, receiver) = sync_channel(budget_bytes / SMALLEST_SHARE + 64);
+    let (sender, receiver) = sync_channel(budget.bytes / SMALLEST_SHARE + 64);
     let is_held_up = HeldUp::default();
     let outlet = Outlet { receiver, turns: RefCell::default(), is_held_up: is_held_up.clone() };
-    (Intake { budget: Arc::new(Semaphore::new(budget_bytes)), budget_bytes, sender, is_held_up }, outlet)
+    (Intake { budget, sender, is_held_up }, outlet)
 }
 
 impl Intake {
@@ -100,8 +147,7 @@ impl Intake {
         let Input::Chunk(mut chunk) = input else {
             return self.sender.send(input).map_err(|_| Closed);
         };
-        let permit = Arc::clone(&self.budget).acquire_many_owned(self.share(&chunk)).await.map_err(|_| Closed)?;
-        chunk.permit = Some(permit);
+        chunk.permit = Some(self.budget.take(self.share(&chunk)).await?);
         self.sender.send(Input::Chunk(chunk)).map_err(|_| Closed)
     }
 
@@ -110,7 +156,7 @@ impl Intake {
     /// # Errors
     /// [`Closed`] if the pipeline has ended.
     pub async fn offer(&self, mut chunk: Chunk, patience: Duration) -> Result<Offer, Closed> {
-        match timeout(patience, Arc::clone(&self.budget).acquire_many_owned(self.share(&chunk))).await {
+        match timeout(patience, self.budget.take(self.share(&chunk))).await {
             Err(_elapsed) => Ok(Offer::NoRoom(chunk)),
             Ok(Err(_)) => Err(Closed),
             Ok(Ok(permit)) => {
@@ -121,22 +167,10 @@ impl Intake {
         }
     }
 
-    /// Makes the room fit so many bytes in all, waiting at most `patience` for others to give some back. Says whether
-    /// it does. Nobody takes more than the whole budget, so what is larger passes alone.
-    pub async fn grow(&self, room: &mut Room, bytes: usize, patience: Duration) -> bool {
-        let held = room.0.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-        let wanted = self.share_of(bytes);
-        let Some(more) = wanted.checked_sub(u32::try_from(held).unwrap_or(u32::MAX)).filter(|more| *more > 0) else {
-            return true;
-        };
-        match timeout(patience, Arc::clone(&self.budget).acquire_many_owned(more)).await {
-            Ok(Ok(permit)) => match &mut room.0 {
-                Some(held) => held.merge(permit),
-                none => *none = Some(permit),
-            },
-            Ok(Err(_)) | Err(_) => return false,
-        }
-        true
+    /// What chunks and requests share.
+    #[must_use]
+    pub const fn budget(&self) -> &Budget {
+        &self.budget
     }
 
     /// Hands over a request for which there is `room`.
@@ -155,11 +189,7 @@ impl Intake {
     }
 
     fn share(&self, chunk: &Chunk) -> u32 {
-        self.share_of(chunk.data.capacity())
-    }
-
-    fn share_of(&self, bytes: usize) -> u32 {
-        u32::try_from(bytes.max(SMALLEST_SHARE).min(self.budget_bytes)).unwrap_or(u32::MAX)
+        self.budget.share_of(chunk.data.capacity())
     }
 }
 
@@ -230,7 +260,8 @@ impl Stop {
 mod tests {
     use super::*;
     use crate::record::{
-        Ending, NoBookmark, Origin, Resource, Severity, SourceKind, Tally, origin::Stream, receipt, wire::Outline,
+        Ending, NoBookmark, Origin, Resource, Severity, Signal, SourceKind, Tally, origin::Stream, receipt,
+        wire::Outline,
     };
 
     fn chunk(length: usize) -> Chunk {
@@ -278,25 +309,33 @@ mod tests {
     async fn room_grows_with_a_request_and_no_further_than_the_budget() {
         let (intake, outlet) = intake(16 * 1024);
         let (mut first, mut second) = (Room::default(), Room::default());
-        assert!(intake.grow(&mut first, 5_000, Duration::ZERO).await);
-        assert!(intake.grow(&mut first, 12_000, Duration::ZERO).await);
-        assert!(!intake.grow(&mut second, 5_000, Duration::from_secs(1)).await);
-        assert!(intake.grow(&mut second, 4_100, Duration::ZERO).await);
+        assert!(intake.budget().grow(&mut first, 5_000, Duration::ZERO).await);
+        assert!(intake.budget().grow(&mut first, 12_000, Duration::ZERO).await);
+        assert!(!intake.budget().grow(&mut second, 5_000, Duration::from_secs(1)).await);
+        assert!(intake.budget().grow(&mut second, 4_100, Duration::ZERO).await);
         drop(second);
-        assert!(intake.grow(&mut first, 1_000_000, Duration::ZERO).await);
+        assert!(intake.budget().grow(&mut first, 1_000_000, Duration::ZERO).await);
 
         let (receipt, _answered) = receipt();
         let origin = chunk(0).origin;
         intake
             .push(
-                Pushed { origin, request: Vec::new(), outline: Outline::default(), observed: 0, receipt, permit: None },
+                Pushed {
+                    origin,
+                    signal: Signal::Logs,
+                    request: Vec::new(),
+                    outline: Outline::default(),
+                    observed: 0,
+                    receipt,
+                    permit: None,
+                },
                 first,
             )
             .unwrap();
         let Received::Input(held) = outlet.receive(Instant::now()) else { panic!("the request is waiting") };
-        assert!(!intake.grow(&mut Room::default(), 1, Duration::ZERO).await);
+        assert!(!intake.budget().grow(&mut Room::default(), 1, Duration::ZERO).await);
         drop(held);
-        assert!(intake.grow(&mut Room::default(), 1, Duration::ZERO).await);
+        assert!(intake.budget().grow(&mut Room::default(), 1, Duration::ZERO).await);
     }
 
     #[tokio::test]

@@ -11,7 +11,9 @@ pub mod otlp;
 pub mod process;
 mod turns;
 
-pub use intake::{Closed, HeldUp, Intake, Offer, Outlet, Received, Room, Stop, StopSwitch, intake, stop_switch};
+pub use intake::{
+    Budget, Closed, HeldUp, Intake, Offer, Outlet, Received, Room, Stop, StopSwitch, intake, stop_switch,
+};
 
 use std::{collections::BTreeMap, sync::Arc};
 

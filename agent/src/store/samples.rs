@@ -90,6 +90,7 @@ pub(crate) fn batch(run_id: &str, samples: &[Sample]) -> (BatchMeta, Vec<u8>) {
         records_by_range,
         has_events: events_by_range.iter().any(|count| *count > 0),
         events_by_range,
+        ..BatchMeta::default()
     };
     (meta, zstd::bulk::compress(bytes, 1).unwrap())
 }

@@ -133,6 +133,9 @@ fn the_settings_are_shown_with_their_origin() {
     otlp.listen                                     default
     otlp.spool                                      default
     otlp.max_request_bytes     16MiB                default
+    otlp.token                                      default
+    otlp.certificate                                default
+    otlp.key                                        default
     process.max_wait           5s                   default
     parse.max_line_bytes       1MiB                 default
     batch.max_bytes            768KiB               default

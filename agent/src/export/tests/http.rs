@@ -45,18 +45,37 @@ async fn every_compression_carries_the_same_records_and_headers() {
 }
 
 #[tokio::test]
-async fn metrics_go_beside_the_logs() {
+async fn metrics_and_traces_go_beside_the_logs() {
     let server = Server::start(Speaks::Http1, |_, _| Reply::status(200)).await;
     for path in ["/v1/logs", "/otlp/v1/logs/", "/otlp?key=1", ""] {
         let config = config(&server.url(path), Protocol::HttpProtobuf, Compression::Gzip);
-        let otlp = Otlp::for_metrics(&config, Arc::new(SystemClock)).unwrap();
-        let delivery = otlp.send(b"an encoded request").await;
-        assert_eq!(delivery, Delivery::Accepted { rejected: 0, message: String::new() });
+        let otlp = Otlp::new(&config, Arc::new(SystemClock)).unwrap();
+        for signal in Signal::PASSED {
+            let delivery = otlp.send(signal, b"an encoded request").await;
+            assert_eq!(delivery, Delivery::Accepted { rejected: 0, message: String::new() });
+        }
     }
     let seen = server.seen();
     let paths: Vec<&str> = seen.iter().map(|seen| seen.path.as_str()).collect();
-    assert_eq!(paths, ["/v1/metrics", "/otlp/v1/metrics", "/otlp/v1/metrics", "/v1/metrics"]);
+    let expected = [["/v1/metrics", "/v1/traces"], ["/otlp/v1/metrics", "/otlp/v1/traces"]];
+    assert_eq!(paths, [expected[0], expected[1], expected[1], expected[0]].concat());
     assert!(seen.iter().all(|seen| opened(seen) == b"an encoded request" && seen.header("x-scope-orgid").is_some()));
+}
+
+#[tokio::test]
+async fn a_signal_without_a_path_is_no_fault_of_the_settings() {
+    let server = Server::start(Speaks::Http1, |before, _| Reply::status([404, 405, 501, 401][before % 4])).await;
+    let otlp =
+        Otlp::new(&config(&server.url("/v1/logs"), Protocol::HttpProtobuf, Compression::None), Arc::new(SystemClock));
+    let otlp = otlp.unwrap();
+    for _ in 0..3 {
+        let delivery = otlp.send(Signal::Traces, b"an encoded request").await;
+        assert!(matches!(delivery, Delivery::Unserved { .. }), "{delivery:?}");
+    }
+    let delivery = otlp.send(Signal::Traces, b"an encoded request").await;
+    assert!(matches!(delivery, Delivery::Misconfigured { .. }), "{delivery:?}");
+    let delivery = otlp.send(Signal::Logs, b"an encoded request").await;
+    assert!(matches!(delivery, Delivery::Misconfigured { .. }), "{delivery:?}");
 }
 
 #[tokio::test]

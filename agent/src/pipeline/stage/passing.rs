@@ -12,8 +12,8 @@ use crate::{
     batch::{Due, Slot},
     enrich::{adopt, is_kept},
     record::{
-        Account, Origin, Pushed, Severity,
-        wire::{Above, Malformed, Unfit, check_record},
+        Account, Origin, Pushed, Severity, Signal,
+        wire::{Above, Malformed, Seen, Unfit, check_metric, check_record, check_span, points_of},
     },
 };
 
@@ -30,7 +30,7 @@ pub(super) struct Passing {
     warned: Option<Instant>,
 }
 
-/// What one request held.
+/// What one request held: log records, data points or spans.
 #[derive(Debug, Default, Clone, Copy)]
 struct Count {
     read: u64,
@@ -59,13 +59,19 @@ impl Stage {
         let passed = self.pass_resources(&pushed, &mut count);
         tally.heard(pushed.observed);
         tally.bytes_read.fetch_add(pushed.request.len() as u64, Ordering::Relaxed);
-        tally.lines_read.fetch_add(count.read, Ordering::Relaxed);
-        tally.records_kept.fetch_add(count.kept, Ordering::Relaxed);
-        tally.lines_lost.fetch_add(count.rejected, Ordering::Relaxed);
+        if let Some(passed) = self.ledger.passed(pushed.signal) {
+            passed.kept.fetch_add(count.kept, Ordering::Relaxed);
+            passed.rejected.fetch_add(count.rejected, Ordering::Relaxed);
+        } else {
+            tally.lines_read.fetch_add(count.read, Ordering::Relaxed);
+            tally.records_kept.fetch_add(count.kept, Ordering::Relaxed);
+            tally.lines_lost.fetch_add(count.rejected, Ordering::Relaxed);
+        }
         if count.rejected > 0 && self.passing.warned.is_none_or(|at| at.elapsed() >= WARN_EVERY) {
             self.passing.warned = Some(Instant::now());
             warn!(
                 source = tally.name,
+                signal = pushed.signal.as_str(),
                 records = count.rejected,
                 "records were rejected, since no destination could decode them; their client was told"
             );
@@ -90,13 +96,14 @@ impl Stage {
                     (_, Err(unfit)) => Err(unfit),
                 };
                 for record in scope.records(&pushed.request) {
-                    count.read += 1;
                     self.pass_record(pushed, run_and_above, record, &mut slot, count)?;
                 }
             }
-            // A resource that cannot be adopted has its records rejected, which counts for the agent's own run.
-            let run_id = adopted.as_ref().map_or(&pushed.origin.resource.run_id[..], |adopted| &adopted.run_id);
-            self.account_passed(&pushed.origin, run_id, slot, count.since(before));
+            if pushed.signal == Signal::Logs {
+                // A resource that cannot be adopted has its records rejected, which counts for the agent's own run.
+                let run_id = adopted.as_ref().map_or(&pushed.origin.resource.run_id[..], |adopted| &adopted.run_id);
+                self.account_passed(&pushed.origin, run_id, slot, count.since(before));
+            }
             if self.batcher.is_crowded() {
                 self.close_batches(Due::All)?;
                 self.batcher.forget_idle();
@@ -128,28 +135,47 @@ impl Stage {
     ) -> io::Result<()> {
         let looked_through = run_and_above.and_then(|(run_id, above)| {
             let record = record?;
-            Ok((run_id, above, record, check_record(record)?))
+            Ok((run_id, above, record, look_through(pushed.signal, record)?))
         });
         let (run_id, above, record, seen) = match looked_through {
             Ok(found) => found,
             Err(unfit) => {
-                pushed.receipt.reject(&unfit);
-                count.rejected += 1;
+                let items = match (pushed.signal, record) {
+                    // One that cannot be counted counts, too.
+                    (Signal::Metrics, Ok(metric)) => points_of(metric).map_or(1, |points| u64::from(points.max(1))),
+                    _ => 1,
+                };
+                pushed.receipt.reject(items, &unfit);
+                count.read += items;
+                count.rejected += items;
                 return Ok(());
             }
         };
-        let level = if seen.severity == Severity::UNSPECIFIED { Severity::INFO } else { seen.severity };
-        if !is_kept(level, &pushed.origin) {
-            return Ok(());
+        let items = if pushed.signal == Signal::Metrics { u64::from(seen.points) } else { 1 };
+        count.read += items;
+        if pushed.signal == Signal::Logs {
+            let level = if seen.severity == Severity::UNSPECIFIED { Severity::INFO } else { seen.severity };
+            if !is_kept(level, &pushed.origin) {
+                return Ok(());
+            }
         }
-        let into = *slot.get_or_insert_with(|| self.batcher.slot_of_run(run_id, &pushed.receipt, Instant::now()));
-        count.kept += 1;
+        let into = *slot
+            .get_or_insert_with(|| self.batcher.slot_of_run(run_id, pushed.signal, &pushed.receipt, Instant::now()));
+        count.kept += items;
         count.events += u64::from(seen.has_event_name);
         if let Some(full) = self.batcher.pass(into, &above, record, &seen, pushed.observed) {
             *slot = None;
             self.close(full)?;
         }
         Ok(())
+    }
+}
+
+fn look_through(signal: Signal, record: &[u8]) -> Result<Seen, Unfit> {
+    match signal {
+        Signal::Logs => check_record(record),
+        Signal::Metrics => check_metric(record),
+        Signal::Traces => check_span(record),
     }
 }
 

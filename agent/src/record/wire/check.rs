@@ -8,7 +8,8 @@ use crate::record::{Severity, UnixNanos};
 
 use super::{
     Malformed,
-    read::{Walk, Wire},
+    read::{Walk, Wire, messages},
+    schema::{Field, Kind, METRIC, Message, SPAN},
 };
 
 /// Messages below a record, a resource or a scope that may stand inside of each other.
@@ -28,6 +29,9 @@ pub enum Unfit {
     /// Lists and maps stand too deep in each other.
     #[error("its lists and maps stand too deep in each other")]
     TooDeep,
+    /// What stands above it is repeated in each batch.
+    #[error("the attributes of its resource or scope take more than {MAX_HEAD_BYTES} bytes")]
+    HeadTooLarge,
 }
 
 impl From<Malformed> for Unfit {
@@ -36,8 +40,11 @@ impl From<Malformed> for Unfit {
     }
 }
 
+/// What may stand above a record: a resource without its scopes, a scope without its records.
+const MAX_HEAD_BYTES: usize = 64 * 1024;
+
 /// What a record is filed under.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Seen {
     /// `time_unix_nano`, or the observed time where that is unknown; zero if both are.
     pub time: UnixNanos,
@@ -45,6 +52,8 @@ pub struct Seen {
     pub severity: Severity,
     /// Whether there is an `event_name`.
     pub has_event_name: bool,
+    /// Its data points, if it is a metric.
+    pub points: u32,
 }
 
 /// Looks through a `LogRecord`.
@@ -52,7 +61,7 @@ pub struct Seen {
 /// # Errors
 /// If it cannot be passed on.
 pub fn check_record(record: &[u8]) -> Result<Seen, Unfit> {
-    let mut seen = Seen { time: 0, severity: Severity::UNSPECIFIED, has_event_name: false };
+    let mut seen = Seen::default();
     let mut observed = 0;
     for field in Walk::new(record) {
         match field? {
@@ -75,6 +84,98 @@ pub fn check_record(record: &[u8]) -> Result<Seen, Unfit> {
         seen.time = observed;
     }
     Ok(seen)
+}
+
+/// Looks through a `Metric`. It is filed under no time of its own.
+///
+/// # Errors
+/// If it cannot be passed on.
+pub fn check_metric(metric: &[u8]) -> Result<Seen, Unfit> {
+    check_message(metric, &METRIC, MAX_DEPTH)?;
+    Ok(Seen { points: points_of(metric)?, ..Seen::default() })
+}
+
+/// Looks through a `Span`. It is filed under no time of its own.
+///
+/// # Errors
+/// If it cannot be passed on.
+pub fn check_span(span: &[u8]) -> Result<Seen, Unfit> {
+    check_message(span, &SPAN, MAX_DEPTH)?;
+    Ok(Seen::default())
+}
+
+/// The number of data points of a `Metric`.
+///
+/// # Errors
+/// If it is not encoded as OTLP says.
+pub fn points_of(metric: &[u8]) -> Result<u32, Malformed> {
+    let mut points = 0;
+    for field in Walk::new(metric) {
+        // The points of each kind of metric are field 1 of its message.
+        if let (5 | 7 | 9 | 10 | 11, Wire::Bytes(kind)) = field? {
+            for point in messages(kind, 1) {
+                point?;
+                points += 1;
+            }
+        }
+    }
+    Ok(points)
+}
+
+/// The number of data points in an `ExportMetricsServiceRequest`.
+///
+/// # Errors
+/// If it is not encoded as OTLP says.
+pub fn points_in(request: &[u8]) -> Result<u32, Malformed> {
+    let mut points = 0;
+    for resource in messages(request, 1) {
+        for scope in messages(resource?, 2) {
+            for metric in messages(scope?, 2) {
+                points += points_of(metric?)?;
+            }
+        }
+    }
+    Ok(points)
+}
+
+/// Looks through a message and what stands in it.
+fn check_message(bytes: &[u8], message: &Message, depth: u32) -> Result<(), Unfit> {
+    for field in Walk::new(bytes) {
+        let (number, value) = field?;
+        let Some(Field { kind, is_repeated, .. }) = message.field(number) else { continue };
+        match (kind, value) {
+            (Kind::Text, Wire::Bytes(bytes)) => text(bytes)?,
+            (Kind::Nested(inner), Wire::Bytes(bytes)) => {
+                check_message(bytes, inner, depth.checked_sub(1).ok_or(Unfit::TooDeep)?)?;
+            }
+            (Kind::Bytes | Kind::Id, Wire::Bytes(_))
+            | (Kind::Bool | Kind::Int | Kind::Zigzag, Wire::Varint(_))
+            | (Kind::Fixed32, Wire::Fixed32)
+            | (Kind::Fixed64 | Kind::SignedFixed64 | Kind::Double, Wire::Fixed64(_)) => {}
+            // Numbers of a repeated field may stand in one.
+            (Kind::Int, Wire::Bytes(bytes)) if *is_repeated => check_varints(bytes)?,
+            (Kind::Fixed64 | Kind::Double, Wire::Bytes(bytes)) if *is_repeated && bytes.len() % 8 == 0 => {}
+            _ => return Err(Unfit::Malformed),
+        }
+    }
+    Ok(())
+}
+
+/// Whether these are varints, one after the other.
+fn check_varints(bytes: &[u8]) -> Result<(), Malformed> {
+    let mut walk = Walk::new(bytes);
+    while walk.at() < bytes.len() {
+        walk.varint()?;
+    }
+    Ok(())
+}
+
+/// Whether what stands above a record is small enough.
+///
+/// # Errors
+/// If it is not.
+pub(super) const fn check_size(head_bytes: usize) -> Result<(), Unfit> {
+    if head_bytes > MAX_HEAD_BYTES { Err(Unfit::HeadTooLarge) } else { Ok(()) }
 }
 
 /// Looks through a `Resource`.
@@ -234,10 +335,10 @@ mod tests {
     #[test]
     fn a_record_is_filed_under_its_time_its_level_and_whether_it_is_an_event() {
         let record = LogRecord { time_unix_nano: 7, severity_number: 13, ..LogRecord::default() };
-        let seen = Seen { time: 7, severity: Severity::WARN, has_event_name: false };
+        let seen = Seen { time: 7, severity: Severity::WARN, ..Seen::default() };
         assert_eq!(check_record(&record.encode_to_vec()), Ok(seen));
         let record = LogRecord { observed_time_unix_nano: 9, event_name: "e".into(), ..LogRecord::default() };
-        let seen = Seen { time: 9, severity: Severity::UNSPECIFIED, has_event_name: true };
+        let seen = Seen { time: 9, has_event_name: true, ..Seen::default() };
         assert_eq!(check_record(&record.encode_to_vec()), Ok(seen));
     }
 

@@ -1,4 +1,7 @@
 //! Passing on: records that others have encoded keep their bytes, under a head that may differ.
+//!
+//! The requests of all signals have the same form down to their records, which are metrics or spans in the others. So
+//! what is said of logs here holds for all.
 
 use std::ops::Range;
 
@@ -6,7 +9,7 @@ use crate::record::UnixNanos;
 
 use super::{
     Malformed, Unfit,
-    check::{Parent, check_head, check_resource},
+    check::{Parent, check_head, check_resource, check_size},
     read::{Walk, Wire, messages},
     split::{CHILDREN, close_message, open_message},
     write::{
@@ -23,6 +26,9 @@ const RESOURCE: u32 = 1;
 /// Resources and scopes of one request. A Collector that gathers from many sends some hundreds.
 const MAX_HEADS: usize = 20_000;
 
+/// Records of one request, which can be two bytes each. A Collector sends some thousands.
+const MAX_RECORDS: usize = 200_000;
+
 /// What stands above a record.
 #[derive(Debug, Clone, Copy)]
 pub struct Above<'a> {
@@ -36,8 +42,7 @@ pub struct Above<'a> {
 
 /// Where the records of a request stand, and what stands above them.
 ///
-/// Whoever has one knows that the request is an `ExportLogsServiceRequest` down to its records, which are not looked
-/// into. It is made where the request's bytes have just come in, since to go through them twice elsewhere is to wait
+/// Whoever has one knows that the request is one of OTLP down to its records, which are not looked into. It is made where the request's bytes have just come in, since to go through them twice elsewhere is to wait
 /// for memory twice.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Outline {
@@ -63,17 +68,22 @@ pub struct ScopeOutline {
     pub head: Vec<u8>,
     /// Where it stands in the request.
     message: Range<usize>,
+    /// How many records it has.
+    records: usize,
 }
 
 /// Why a request has no outline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NoOutline {
-    /// It is no `ExportLogsServiceRequest`.
+    /// It is no request of OTLP.
     #[error(transparent)]
     Malformed(#[from] Malformed),
     /// Its outline would take far more memory than the request.
     #[error("the request has more than {MAX_HEADS} resources and scopes")]
     Crowded,
+    /// To look each record through would take long.
+    #[error("the request has more than {MAX_RECORDS} records")]
+    Countless,
 }
 
 impl Outline {
@@ -101,6 +111,10 @@ impl Outline {
             }
             Ok(())
         })?;
+        let scopes = resources.iter().flat_map(|resource| &resource.scopes);
+        if scopes.map(|scope| scope.records).sum::<usize>() > MAX_RECORDS {
+            return Err(NoOutline::Countless);
+        }
         Ok(Self { resources })
     }
 }
@@ -124,6 +138,7 @@ impl ResourceOutline {
     /// # Errors
     /// If it cannot be.
     pub fn check(&self) -> Result<(), Unfit> {
+        check_size(self.resource.len() + self.rest.len())?;
         check_resource(&self.resource)?;
         check_head(&self.rest, Parent::ResourceLogs)
     }
@@ -141,15 +156,15 @@ impl ResourceOutline {
 impl ScopeOutline {
     /// `None` if there are no records.
     fn read(message: &[u8], at: usize) -> Result<Option<Self>, Malformed> {
-        let (mut head, mut has_records) = (Vec::new(), false);
+        let (mut head, mut records) = (Vec::new(), 0);
         for_each_field(message, at, |number, value, field, _| {
             match (number, value) {
-                (CHILDREN, Wire::Bytes(_)) => has_records = true,
+                (CHILDREN, Wire::Bytes(_)) => records += 1,
                 _ => head.extend_from_slice(field),
             }
             Ok(())
         })?;
-        Ok(has_records.then_some(Self { head, message: at..at + message.len() }))
+        Ok((records > 0).then_some(Self { head, message: at..at + message.len(), records }))
     }
 
     /// Whether the head can be passed on.
@@ -157,6 +172,7 @@ impl ScopeOutline {
     /// # Errors
     /// If it cannot be.
     pub fn check(&self) -> Result<(), Unfit> {
+        check_size(self.head.len())?;
         check_head(&self.head, Parent::ScopeLogs)
     }
 

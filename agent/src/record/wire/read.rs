@@ -212,7 +212,7 @@ impl<'a> Walk<'a> {
 
     // Nearly all tags and lengths have one byte.
     #[inline]
-    fn varint(&mut self) -> Result<u64, Malformed> {
+    pub(super) fn varint(&mut self) -> Result<u64, Malformed> {
         match self.message.get(self.at) {
             Some(byte) if *byte < 0x80 => {
                 self.at += 1;

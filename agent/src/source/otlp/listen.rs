@@ -1,6 +1,6 @@
 //! One address and its connections.
 
-use std::{convert::Infallible, io, sync::Arc, time::Duration};
+use std::{convert::Infallible, error::Error, io, sync::Arc, time::Duration};
 
 use hyper::service::service_fn;
 use hyper_util::{
@@ -12,6 +12,7 @@ use tokio::{
     net::TcpListener,
     select,
     sync::watch,
+    task::spawn_blocking,
     time::sleep,
 };
 use tracing::{info, warn};
@@ -20,6 +21,7 @@ use crate::{
     receive::{
         answer,
         connections::{self, Accept},
+        tls::{Files, Tls},
     },
     source::Stop,
 };
@@ -30,10 +32,13 @@ use super::{Address, Trouble, end::Gate, unix::Socket};
 const MAX_STREAMS: u32 = 32;
 
 /// What a connection may send before it is read. With the number of connections it bounds what nobody has counted.
-const WINDOW_BYTES: u32 = 256 * 1024;
+const WINDOW_BYTES: u32 = 128 * 1024;
 
 /// What is read at once from a connection of HTTP/1, of which the same holds.
 const READ_BYTES: usize = 64 * 1024;
+
+/// The head of a request of HTTP/2.
+const HEAD_BYTES: u32 = 16 * 1024;
 
 /// How long a request's head may take, and an idle connection of HTTP/1 stay.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
@@ -44,8 +49,13 @@ const PING_EVERY: Duration = Duration::from_secs(60);
 /// How long requests that are under way may take when runlog stops.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// How often an address that is in use is tried again.
-const BIND_AGAIN: Duration = Duration::from_secs(5);
+/// How often an address that is in use, or a certificate that cannot be used, is tried again.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// A connection, with or without TLS.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 /// What is listened on.
 pub(super) enum Listener {
@@ -71,15 +81,28 @@ impl Listener {
 }
 
 /// Receives on that address until the stop is thrown.
-pub(super) async fn listen(address: Address, end: Gate, mut stop: Stop, trouble: Arc<watch::Sender<Trouble>>) {
-    let listener = select! {
-        listener = bind(&address, &trouble) => listener,
+pub(super) async fn listen(
+    address: Address,
+    end: Gate,
+    files: Option<Files>,
+    mut stop: Stop,
+    trouble: Arc<watch::Sender<Trouble>>,
+) {
+    let ready = async {
+        let tls = match files {
+            Some(files) => Some(read(&address, files, &trouble).await),
+            None => None,
+        };
+        (tls, bind(&address, &trouble).await)
+    };
+    let (tls, listener) = select! {
+        ready = ready => ready,
         () = stop.thrown() => return,
     };
-    info!(address = %listener.address(&address), "receiving OTLP, gRPC and HTTP");
+    info!(address = %listener.address(&address), tls = tls.is_some(), "receiving OTLP, gRPC and HTTP");
     match listener {
-        Listener::Port(listener) => serve(listener, Arc::new(end), stop).await,
-        Listener::Socket(socket) => serve(socket, Arc::new(end), stop).await,
+        Listener::Port(listener) => serve(listener, Arc::new(end), tls, stop).await,
+        Listener::Socket(socket) => serve(socket, Arc::new(end), tls, stop).await,
     }
 }
 
@@ -91,32 +114,62 @@ pub(super) async fn bind(address: &Address, trouble: &watch::Sender<Trouble>) ->
                 trouble.send_modify(|all| _ = all.remove(address));
                 return listener;
             }
-            Err(error) => {
-                let reason = error.to_string();
-                if trouble.send_if_modified(|all| all.insert(address.clone(), reason.clone()).as_ref() != Some(&reason))
-                {
-                    warn!(%address, %error, "cannot receive OTLP, trying again; all else is collected");
-                }
-            }
+            Err(error) => tell(address, &error, trouble),
         }
-        sleep(BIND_AGAIN).await;
+        sleep(AGAIN).await;
+    }
+}
+
+/// Reads the certificate, however long it cannot be used. Cancel safe.
+async fn read(address: &Address, files: Files, trouble: &watch::Sender<Trouble>) -> Arc<Tls> {
+    loop {
+        let files = files.clone();
+        match spawn_blocking(move || Tls::read(files)).await {
+            Ok(Ok(tls)) => return Arc::new(tls),
+            Ok(Err(error)) => tell(address, &error, trouble),
+            // The runtime is shutting down.
+            Err(error) => tell(address, &error, trouble),
+        }
+        sleep(AGAIN).await;
+    }
+}
+
+/// Tells why nothing is received, once for each reason.
+fn tell(address: &Address, error: &dyn Error, trouble: &watch::Sender<Trouble>) {
+    let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+    let reason = format!("{error}{cause}");
+    if trouble.send_if_modified(|all| all.insert(address.clone(), reason.clone()).as_ref() != Some(&reason)) {
+        warn!(%address, error = reason, "cannot receive OTLP, trying again; all else is collected");
     }
 }
 
 /// Receives until the stop is thrown, and what is under way is answered.
-pub(super) async fn serve<L>(listener: L, end: Arc<Gate>, mut stop: Stop)
+pub(super) async fn serve<L>(listener: L, end: Arc<Gate>, tls: Option<Arc<Tls>>, mut stop: Stop)
 where
     L: Accept,
-    L::Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    L::Stream: Stream + 'static,
 {
     let server = server();
-    connections::serve(listener, stop.thrown(), GRACE, |stream| {
-        let end = Arc::clone(&end);
-        let service = service_fn(move |request| {
-            let end = Arc::clone(&end);
-            async move { Ok::<_, Infallible>(answer(request, &*end).await) }
-        });
-        server.serve_connection(TokioIo::new(stream), service).into_owned()
+    let displaced = || end.turned_away("displaced");
+    connections::serve(listener, stop.thrown(), GRACE, displaced, |stream, place| {
+        let (server, end, tls) = (server.clone(), Arc::clone(&end), tls.clone());
+        async move {
+            let stream: Box<dyn Stream> = match tls {
+                None => Box::new(stream),
+                Some(tls) => match tls.accept(stream).await {
+                    Some(stream) => Box::new(stream),
+                    None => {
+                        end.turned_away("tls");
+                        return None;
+                    }
+                },
+            };
+            let service = service_fn(move |request| {
+                let (end, under_way) = (Arc::clone(&end), place.begin());
+                async move { Ok::<_, Infallible>(under_way.until_sent(answer(request, &*end).await)) }
+            });
+            Some(server.serve_connection(TokioIo::new(stream), service).into_owned())
+        }
     })
     .await;
 }
@@ -129,6 +182,7 @@ fn server() -> auto::Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .keep_alive_interval(PING_EVERY)
         .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(HEAD_BYTES)
         .initial_stream_window_size(WINDOW_BYTES)
         .initial_connection_window_size(WINDOW_BYTES);
     server

@@ -1,11 +1,11 @@
-//! Programs that send OTLP: the logs of an SDK or a Collector pass through, with the run's tags added.
+//! Programs that send OTLP: logs, metrics and traces of an SDK or a Collector pass through, with the run's tags added.
 //!
 //! Each address speaks gRPC and HTTP, told apart by the request, so that no client finds the wrong port. What a client
 //! sends is neither decoded nor written anew: the pipeline looks it through and puts it under another head. The
 //! client is answered when its records are durable; it sends again what was not answered, which may repeat records.
 //! While the queue is full or memory is short, clients are asked to come again.
 //!
-//! An address that is in use holds up nothing else: it is told, and tried again.
+//! An address that is in use, or a certificate that cannot be used, holds up nothing else: it is told, and tried again.
 //!
 //! What a program could not send it may leave in a file, which goes the same way ([`spool`]).
 
@@ -15,8 +15,10 @@ mod listen;
 mod spool;
 #[cfg(test)]
 mod tests;
+mod unanswered;
 mod unix;
 
+pub use crate::receive::{Token, tls::Files};
 pub use address::Address;
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
@@ -36,6 +38,10 @@ pub struct Config {
     pub spool: PathBuf,
     /// The largest request, before and after decompression.
     pub max_request_bytes: usize,
+    /// What clients of a port have to show; `None` if anyone may send.
+    pub token: Option<Token>,
+    /// With what TLS is spoken on a port; `None` to speak without it.
+    pub tls: Option<Files>,
 }
 
 /// What is said of records that do not say it themselves.
@@ -43,8 +49,10 @@ pub struct Config {
 pub struct Tagging {
     /// The run.
     pub resource: Arc<Resource>,
-    /// Records below this level are left out.
+    /// Log records below this level are left out.
     pub level: Severity,
+    /// Whether there is a backend that metrics and traces are passed on to.
+    pub passes_on: bool,
 }
 
 /// Addresses that cannot be listened on at the moment, and why.
@@ -53,14 +61,20 @@ pub type Trouble = BTreeMap<Address, String>;
 /// Receives until the stop is thrown and what was taken is answered.
 pub async fn collect(config: Config, context: Context, tagging: Tagging, trouble: watch::Sender<Trouble>) {
     let trouble = Arc::new(trouble);
+    let desk = end::Desk::new(&context);
     let mut listeners = JoinSet::new();
-    for address in config.listen {
-        let end = end::Gate::new(&address.to_string(), config.max_request_bytes, &context, &tagging);
-        listeners.spawn(listen::listen(address, end, context.stop.clone(), Arc::clone(&trouble)));
+    for address in &config.listen {
+        // Who may write to a socket is said by its folder.
+        let (token, files) = match address {
+            Address::Port(_) => (config.token.clone(), config.tls.clone()),
+            Address::Socket(_) => (None, None),
+        };
+        let end = end::Gate::new(&address.to_string(), &config, token, desk.clone(), &tagging);
+        listeners.spawn(listen::listen(address.clone(), end, files, context.stop.clone(), Arc::clone(&trouble)));
     }
-    let name = config.spool.display().to_string();
-    let end = end::Gate::new(&name, config.max_request_bytes, &context, &tagging);
+    let end = end::Gate::new(&config.spool.display().to_string(), &config, None, desk.clone(), &tagging);
     listeners.spawn(spool::collect(config.spool, end, context.stop.clone()));
+    drop(desk);
     drop(context);
     while let Some(ended) = listeners.join_next().await {
         // All are started again.

@@ -26,8 +26,9 @@ use tokio::{
 use tracing::{debug, info, warn};
 
 use crate::{
-    receive::{End, JSON_BLOAT, Refusal, logs_of_json},
-    source::{Room, Stop},
+    receive::{End, Refusal, take_json},
+    record::Signal,
+    source::Stop,
 };
 
 use super::end::Gate;
@@ -158,21 +159,13 @@ impl Spool {
     /// runlog stops.
     async fn send(&self, line: &[u8]) -> Option<Refusal> {
         loop {
-            match self.try_to_send(line).await {
-                Ok(()) => return None,
+            match take_json(Signal::Logs, line, &self.gate).await {
+                Ok(_) => return None,
                 Err(Refusal::Busy) if self.is_over() => return Some(Refusal::Busy),
                 Err(Refusal::Busy) => sleep(AGAIN).await,
                 Err(refusal) => return Some(refusal),
             }
         }
-    }
-
-    async fn try_to_send(&self, line: &[u8]) -> Result<(), Refusal> {
-        let mut room = Room::default();
-        if !self.gate.grow(&mut room, line.len() * (1 + JSON_BLOAT)).await {
-            return Err(Refusal::Busy);
-        }
-        self.gate.take(logs_of_json(line)?, room).await.map(drop)
     }
 
     fn is_over(&self) -> bool {

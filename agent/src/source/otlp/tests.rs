@@ -1,6 +1,6 @@
 use std::{
     net::SocketAddr,
-    sync::{Arc, mpsc},
+    sync::{Arc, Weak, mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -20,7 +20,7 @@ use prost::Message;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 use super::{
-    end::Gate,
+    end::{Desk, Gate},
     listen::{Listener, bind, serve},
     *,
 };
@@ -36,6 +36,7 @@ struct Site {
     switch: StopSwitch,
     pushed: mpsc::Receiver<Pushed>,
     serving: JoinHandle<()>,
+    gate: Weak<Gate>,
 }
 
 impl Site {
@@ -54,9 +55,14 @@ impl Site {
         let resource = Arc::new(Resource { run_id: "r".into(), encoded: Vec::new() });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let gate = Gate::new(&address.to_string(), 1 << 20, &context, &Tagging { resource, level: Severity::INFO });
-        let serving = tokio::spawn(serve(listener, Arc::new(gate), stop));
-        Self { address, ledger, switch, pushed: receive(outlet), serving }
+        let config =
+            Config { listen: Vec::new(), spool: PathBuf::new(), max_request_bytes: 1 << 20, token: None, tls: None };
+        let tagging = Tagging { resource, level: Severity::INFO, passes_on: false };
+        let gate = Gate::new(&address.to_string(), &config, None, Desk::new(&context), &tagging);
+        let gate = Arc::new(gate);
+        let weak = Arc::downgrade(&gate);
+        let serving = tokio::spawn(serve(listener, gate, None, stop));
+        Self { address, ledger, switch, pushed: receive(outlet), serving, gate: weak }
     }
 
     /// The next request, which its client waits for.
@@ -176,4 +182,32 @@ async fn an_address_in_use_is_told_and_taken_when_it_is_free() {
     let Listener::Port(listener) = binding.await.unwrap() else { panic!("a port was asked for") };
     assert_eq!(listener.local_addr().unwrap(), address);
     assert!(trouble.borrow().is_empty());
+}
+
+#[tokio::test]
+async fn r1_a_request_that_comes_again_without_an_answer_is_one_request() {
+    let site = Site::open(false).await;
+    let address = site.address;
+    let first = tokio::spawn(post(address));
+    let (site, pushed) = site.next().await;
+    // The client loses its connection while its records are on their way.
+    first.abort();
+    assert!(first.await.unwrap_err().is_cancelled());
+    while site.gate.upgrade().unwrap().remembered() == 0 {
+        tokio::task::yield_now().await;
+    }
+    pushed.receipt.reject(1, &"a reason");
+    let second = tokio::spawn(post(address));
+    pushed.receipt.durable();
+    let answer = second.await.unwrap().unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    let kept = answer.into_body().collect().await.unwrap().to_bytes();
+    assert!(kept.ends_with(b"a reason"), "the answer is that of the first");
+    assert!(site.pushed.try_recv().is_err(), "the records were taken twice");
+
+    // Once it has been answered, the same bytes mean something else.
+    let third = tokio::spawn(post(address));
+    let (_site, pushed) = site.next().await;
+    pushed.receipt.durable();
+    assert_eq!(third.await.unwrap().unwrap().status(), StatusCode::OK);
 }

@@ -49,8 +49,8 @@ class NoAnswerError(Exception):
 
 
 _OUTCOMES = {200: Outcome.TAKEN, 413: Outcome.TOO_LARGE, 408: Outcome.BUSY, 429: Outcome.BUSY}
-#: What a server answers that is no receiver of OTLP.
-_NO_RECEIVER = (404, 405, 415, 501)
+#: What a server answers that is no receiver of OTLP, or none for us: one may want a token.
+_NO_RECEIVER = (401, 403, 404, 405, 415, 501)
 
 
 class Agent:

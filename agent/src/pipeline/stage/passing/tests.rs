@@ -5,10 +5,15 @@ use std::{
 };
 
 use opentelemetry_proto::tonic::{
-    collector::logs::v1::ExportLogsServiceRequest,
+    collector::{
+        logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest,
+        trace::v1::ExportTraceServiceRequest,
+    },
     common::v1::{AnyValue, KeyValue, any_value},
     logs::v1::{LogRecord, ResourceLogs, ScopeLogs},
+    metrics::v1::{Gauge, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, metric::Data},
     resource::v1::Resource,
+    trace::v1::{ResourceSpans, ScopeSpans, Span},
 };
 use prost::Message;
 use tokio::sync::mpsc;
@@ -35,7 +40,11 @@ const DESTINATION: &str = "d";
 struct Passed {
     answers: Vec<Option<Kept>>,
     batches: Vec<(BatchMeta, ExportLogsServiceRequest)>,
+    /// The batches that are no logs.
+    passed_on: Vec<(BatchMeta, Vec<u8>)>,
     counts: Counts,
+    /// Of metrics and traces, what was kept and what was rejected.
+    items: [(u64, u64); 2],
     /// The run and the sentence of each receipt.
     receipts: Vec<(String, String)>,
 }
@@ -49,8 +58,14 @@ impl Passed {
     }
 }
 
-/// Sends requests through a stage, as run `ours`, and waits for their answers.
+/// Sends logs through a stage, as run `ours`, and waits for their answers.
 async fn pass(level: Severity, max_bytes: usize, requests: &[Vec<u8>]) -> Passed {
+    let requests: Vec<_> = requests.iter().map(|request| (Signal::Logs, request.clone())).collect();
+    pass_signals(level, max_bytes, &requests).await
+}
+
+/// The same for requests of any signal.
+async fn pass_signals(level: Severity, max_bytes: usize, requests: &[(Signal, Vec<u8>)]) -> Passed {
     let dir = tempfile::tempdir().unwrap();
     let config = queue::Config::sized(64 << 20, 8 << 20);
     let linger = Duration::from_millis(5);
@@ -80,10 +95,11 @@ async fn pass(level: Severity, max_bytes: usize, requests: &[Vec<u8>]) -> Passed
     });
     let mut answers = Vec::new();
     let mut waiting = Vec::new();
-    for request in requests {
+    for (signal, request) in requests {
         let (receipt, answered) = receipt();
         let (origin, outline) = (Arc::clone(&origin), Outline::read(request).unwrap());
-        let pushed = Pushed { origin, request: request.clone(), outline, observed: 5, receipt, permit: None };
+        let request = request.clone();
+        let pushed = Pushed { origin, signal: *signal, request, outline, observed: 5, receipt, permit: None };
         door.push(pushed, Room::default()).unwrap();
         waiting.push(answered);
     }
@@ -95,11 +111,15 @@ async fn pass(level: Severity, max_bytes: usize, requests: &[Vec<u8>]) -> Passed
     drop(door);
     stage.join().unwrap().unwrap();
     queue.close();
-    let (mut batches, mut receipts) = (Vec::new(), Vec::new());
+    let (mut batches, mut passed_on, mut receipts) = (Vec::new(), Vec::new(), Vec::new());
     while let Some(stored) = reader.next().await {
         let meta = BatchMeta::decode(&stored.meta[..]).unwrap();
         let bytes = zstd::decode_all(&stored.body[..]).unwrap();
         assert_eq!(bytes.len(), meta.uncompressed_bytes as usize);
+        if meta.signal() != Signal::Logs {
+            passed_on.push((meta, bytes));
+            continue;
+        }
         let request = ExportLogsServiceRequest::decode(&bytes[..]).unwrap();
         let first = &request.resource_logs[0].scope_logs[0].log_records[0];
         if first.event_name == "runlog.receipt" {
@@ -109,7 +129,11 @@ async fn pass(level: Severity, max_bytes: usize, requests: &[Vec<u8>]) -> Passed
             batches.push((meta, request));
         }
     }
-    Passed { answers, batches, counts: tally.counts(), receipts }
+    let items = Signal::PASSED.map(|signal| {
+        let passed = ledger.passed(signal).unwrap();
+        (passed.kept.load(Ordering::Relaxed), passed.rejected.load(Ordering::Relaxed))
+    });
+    Passed { answers, batches, passed_on, counts: tally.counts(), items, receipts }
 }
 
 fn text(text: &str) -> Option<AnyValue> {
@@ -223,4 +247,84 @@ async fn a_record_that_the_queue_can_never_take_is_rejected_and_not_asked_for_ag
     let Some(Kept { rejected: 1, reason }) = &passed.answers[0] else { panic!("{:?}", passed.answers) };
     assert!(reason.contains("larger than"), "{reason}");
     assert!(passed.batches.is_empty());
+}
+
+/// A gauge with so many points.
+fn gauge(name: &str, points: usize) -> Metric {
+    let gauge = Gauge { data_points: vec![NumberDataPoint { time_unix_nano: 3, ..Default::default() }; points] };
+    Metric { name: name.to_owned(), data: Some(Data::Gauge(gauge)), ..Metric::default() }
+}
+
+fn metrics(metrics: Vec<Metric>) -> ExportMetricsServiceRequest {
+    let scope = ScopeMetrics { metrics, ..ScopeMetrics::default() };
+    let resource = ResourceMetrics { scope_metrics: vec![scope], ..ResourceMetrics::default() };
+    ExportMetricsServiceRequest { resource_metrics: vec![resource] }
+}
+
+fn spans(names: &[&str]) -> ExportTraceServiceRequest {
+    let span = |name: &&str| Span { name: (*name).to_owned(), start_time_unix_nano: 3, ..Span::default() };
+    let scope = ScopeSpans { spans: names.iter().map(span).collect(), ..ScopeSpans::default() };
+    let resource = ResourceSpans { scope_spans: vec![scope], ..ResourceSpans::default() };
+    ExportTraceServiceRequest { resource_spans: vec![resource] }
+}
+
+#[tokio::test]
+async fn metrics_and_traces_pass_under_the_runs_tags_whatever_the_level_in_batches_of_their_own() {
+    let (sent, traced) = (metrics(vec![gauge("loss", 2), gauge("rate", 1)]), spans(&["step", "save"]));
+    let requests = [
+        (Signal::Metrics, sent.encode_to_vec()),
+        (Signal::Logs, request(vec![resource(None, vec![record(1, 5, "debug"), record(1, 17, "error")])])),
+        (Signal::Traces, traced.encode_to_vec()),
+    ];
+    let passed = pass_signals(Severity::ERROR, 1 << 20, &requests).await;
+
+    assert_eq!(passed.answers, vec![Some(Kept::default()); 3]);
+    assert_eq!(passed.bodies("ours"), ["error"]);
+    let find = |signal| passed.passed_on.iter().find(|(meta, _)| meta.signal() == signal).unwrap();
+    assert_eq!(passed.passed_on.len(), 2);
+    let (meta, bytes) = find(Signal::Metrics);
+    assert_eq!((&meta.run_id[..], meta.records, meta.points, meta.items()), ("ours", 2, 3, 3));
+    assert_eq!((meta.first_time_unix_nano, meta.last_time_unix_nano), (5, 5), "when they were received");
+    let mut found = ExportMetricsServiceRequest::decode(&bytes[..]).unwrap();
+    let added = found.resource_metrics[0].resource.take().unwrap();
+    assert_eq!(added.attributes.iter().map(|pair| &pair.key[..]).collect::<Vec<_>>(), ["ml.run.id", "host.name"]);
+    assert_eq!(found, sent);
+    let (meta, bytes) = find(Signal::Traces);
+    assert_eq!((&meta.run_id[..], meta.records, meta.points, meta.items()), ("ours", 2, 0, 2));
+    let mut found = ExportTraceServiceRequest::decode(&bytes[..]).unwrap();
+    assert!(found.resource_spans[0].resource.take().is_some());
+    assert_eq!(found, traced);
+    // They are no lines.
+    assert_eq!((passed.counts.lines_read, passed.counts.records_kept, passed.items), (2, 1, [(3, 0), (2, 0)]));
+    assert_eq!(passed.receipts.len(), 1);
+    assert!(passed.receipts[0].1.starts_with("2 lines"), "{:?}", passed.receipts);
+}
+
+#[tokio::test]
+async fn r4_of_bad_metrics_the_points_are_rejected_and_of_bad_traces_the_spans() {
+    let spoil = |mut bytes: Vec<u8>, name: &[u8]| {
+        let at = bytes.windows(name.len()).position(|window| window == name).unwrap();
+        bytes[at] = 0xff;
+        bytes
+    };
+    let requests = [
+        (Signal::Metrics, spoil(metrics(vec![gauge("loss", 2), gauge("rate", 3)]).encode_to_vec(), b"rate")),
+        (Signal::Traces, spoil(spans(&["step", "save", "load"]).encode_to_vec(), b"save")),
+    ];
+    let passed = pass_signals(Severity::INFO, 1 << 20, &requests).await;
+    let rejected = |answer: &Option<Kept>| answer.as_ref().unwrap().rejected;
+    assert_eq!(passed.answers.iter().map(rejected).collect::<Vec<_>>(), [3, 1]);
+    assert_eq!((passed.items, passed.counts.lines_lost), ([(2, 3), (2, 1)], 0));
+}
+
+#[tokio::test]
+async fn h7_what_would_be_repeated_in_each_batch_is_small() {
+    let mut large = resource(Some(&"x".repeat(200)), vec![record(1, 9, "under a large head"); 3]);
+    let value = text(&"y".repeat(64 << 10));
+    large.resource.as_mut().unwrap().attributes.push(KeyValue { key: "k".into(), value, ..KeyValue::default() });
+    let requests = [request(vec![large, resource(None, vec![record(1, 9, "small")])])];
+    let passed = pass(Severity::INFO, 16 << 10, &requests).await;
+    let Some(Kept { rejected: 3, reason }) = &passed.answers[0] else { panic!("{:?}", passed.answers) };
+    assert!(reason.contains("65536 bytes"), "{reason}");
+    assert_eq!(passed.bodies("ours"), ["small"]);
 }

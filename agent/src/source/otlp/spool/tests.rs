@@ -7,7 +7,11 @@ use std::{
 use super::*;
 use crate::{
     record::{Input, Ledger, Resource, Severity, SourceKind, SystemClock},
-    source::{Context, Received, StopSwitch, intake, otlp::Tagging, stop_switch},
+    source::{
+        Context, Received, StopSwitch, intake,
+        otlp::{Config, Tagging, end::Desk},
+        stop_switch,
+    },
 };
 
 /// A spool that is looked at, and what came through the door.
@@ -34,7 +38,10 @@ impl Site {
             clock: Arc::new(SystemClock),
         };
         let resource = Arc::new(Resource { run_id: "r".into(), encoded: Vec::new() });
-        let gate = Gate::new("spool", 1 << 10, &context, &Tagging { resource, level: Severity::INFO });
+        let config =
+            Config { listen: Vec::new(), spool: PathBuf::new(), max_request_bytes: 1 << 10, token: None, tls: None };
+        let tagging = Tagging { resource, level: Severity::INFO, passes_on: false };
+        let gate = Gate::new("spool", &config, None, Desk::new(&context), &tagging);
         drop(context);
         let (sender, taken) = mpsc::channel();
         let is_answering = Arc::new(Mutex::new(true));
