@@ -106,13 +106,11 @@ pub fn start(
             tokio::spawn(kubernetes::keep_asking(config.clone(), known.clone(), context.stop))
         })));
     }
-    if is_receiving {
-        let config = settings.otlp.clone();
-        let tagging = otlp::Tagging { resource, level: settings.level, passes_on: settings.export.is_some() };
-        sources.push(tokio::spawn(pipeline.keeper().keep("source.otlp", move |context| {
-            tokio::spawn(otlp::collect(config.clone(), context, tagging.clone(), trouble.clone()))
-        })));
-    }
+    let config = settings.otlp.clone();
+    let tagging = otlp::Tagging { resource, level: settings.level, passes_on: settings.export.is_some() };
+    sources.push(tokio::spawn(pipeline.keeper().keep("source.otlp", move |context| {
+        tokio::spawn(otlp::collect(config.clone(), context, tagging.clone(), trouble.clone()))
+    })));
     if has_journal {
         let config = settings.journal.clone();
         let tagging = journal::Tagging {

@@ -6,8 +6,10 @@ use std::sync::OnceLock;
 pub(super) const DEFAULTS: &str = include_str!("../../default.toml");
 
 /// `RUNLOG_` variables that are not options, and what they are.
-pub(super) const OTHER_VARIABLES: [(&str, &str); 2] = [
+pub(super) const OTHER_VARIABLES: [(&str, &str); 4] = [
     ("RUNLOG_CONFIG", "the configuration file to read, as `--config`"),
+    ("RUNLOG_SOCKET", "for programs: where Python's `runlog.Handler` finds the agent, a path or host:port"),
+    ("RUNLOG_PYTHON_DEBUG", "for programs: Python's `runlog.Handler` prints what goes wrong"),
     ("RUNLOG_ATTEMPT", "which attempt at the run this is, written as `ml.run.attempt`"),
 ];
 

@@ -2,7 +2,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -17,7 +17,11 @@ use crate::{
     record::{Format, Severity},
     run::RunId,
     serve,
-    source::{docker, file, journal, kubernetes, otlp, process},
+    source::{
+        docker, file, journal, kubernetes,
+        otlp::{self, Address},
+        process,
+    },
     telemetry,
 };
 
@@ -29,6 +33,13 @@ use super::{
     standard::{LOGS_ENDPOINT, Standard},
     values,
 };
+
+/// Where programs look for a receiver that nobody has told them of.
+const USUAL_PORTS: [SocketAddr; 2] =
+    [SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4317), SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4318)];
+/// Names that programs look for in the state directory.
+const SOCKET: &str = "otlp.sock";
+const SPOOL: &str = "spool";
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -58,8 +69,10 @@ pub(super) fn compose(reader: &mut Reader, standard: &Standard) -> Settings {
     };
     let docker = docker(reader);
     let kubernetes = kubernetes(reader);
+    let own_socket = standard.runtime_dir.as_ref().unwrap_or(&state_dir).join(SOCKET);
     let otlp = otlp::Config {
-        listen: reader.read("otlp.listen", receivers),
+        listen: reader.read("otlp.listen", |value| receivers(value, &own_socket)),
+        spool: reader.read("otlp.spool", values::path).unwrap_or_else(|| state_dir.join(SPOOL)),
         max_request_bytes: bytes(reader, "otlp.max_request_bytes", 64 * KIB, 64 * MIB),
         token: reader.read("otlp.token", token),
         tls: receiver_tls(reader),
@@ -68,8 +81,12 @@ pub(super) fn compose(reader: &mut Reader, standard: &Standard) -> Settings {
         units: reader.read("journal.units", units),
         directory: reader.read("journal.directory", values::path),
     };
+    if !Address::fits(&own_socket) && otlp.listen.contains(&USUAL_PORTS[1].into()) {
+        let path = own_socket.display();
+        reader.warnings.push(format!("otlp.listen has no socket: {path} is longer than the system allows for one"));
+    }
     if otlp.token.is_none()
-        && let Some(address) = otlp.listen.iter().find(|address| !address.ip().is_loopback())
+        && let Some(address) = ports(&otlp.listen).find(|address| !address.ip().is_loopback())
     {
         let warning = format!("otlp.listen has {address}: whoever reaches it can write to the runs; set otlp.token");
         reader.warnings.push(warning);
@@ -391,24 +408,52 @@ fn receiver_tls(reader: &mut Reader) -> Option<otlp::Files> {
     }
 }
 
-fn receivers(value: &Value) -> Result<Vec<SocketAddr>, Rejected> {
-    const USUAL: [u16; 2] = [4317, 4318];
+fn receivers(value: &Value, own_socket: &Path) -> Result<Vec<Address>, Rejected> {
+    const ACCEPTED: &str = "use IP addresses and ports such as 127.0.0.1:4318, or unix:/path, or on, or off";
     let mut addresses = Vec::new();
     for text in values::list(value)? {
+        if let Some(path) = text.strip_prefix("unix:") {
+            addresses.push(socket_address(&text, Path::new(path))?);
+            continue;
+        }
         match text.to_ascii_lowercase().as_str() {
             "off" => {}
-            "on" => addresses.extend(USUAL.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)))),
-            _ => addresses.push(text.parse().map_err(|_| {
-                let problem = format!("holds {text}, which is not an address to listen on");
-                Rejected::new(problem, "use IP addresses and ports such as 127.0.0.1:4318, or on, or off")
-            })?),
+            "on" => {
+                addresses.extend(USUAL_PORTS.map(Address::from));
+                addresses.extend(Address::fits(own_socket).then(|| Address::Socket(own_socket.to_owned())));
+            }
+            _ => {
+                let address = text.parse::<SocketAddr>().map_err(|_| {
+                    Rejected::new(format!("holds {text}, which is not an address to listen on"), ACCEPTED)
+                })?;
+                addresses.push(address.into());
+            }
         }
     }
     Ok(addresses)
 }
 
+fn ports(listen: &[Address]) -> impl Iterator<Item = SocketAddr> {
+    listen.iter().filter_map(|address| match address {
+        Address::Port(address) => Some(*address),
+        Address::Socket(_) => None,
+    })
+}
+
+fn socket_address(text: &str, path: &Path) -> Result<Address, Rejected> {
+    if !path.is_absolute() || path.file_name().is_none() {
+        let problem = format!("holds {text}, which is not the path of a socket");
+        return Err(Rejected::new(problem, "write unix:/path/to/otlp.sock"));
+    }
+    if !Address::fits(path) {
+        let problem = format!("holds {text}, whose path is longer than the system allows for a socket");
+        return Err(Rejected::new(problem, "use a path of at most 107 bytes"));
+    }
+    Ok(Address::Socket(path.to_owned()))
+}
+
 /// The address among these that the endpoint names, as far as its name tells.
-fn ending_at(listen: &[SocketAddr], endpoint: &url::Url) -> Option<SocketAddr> {
+fn ending_at(listen: &[Address], endpoint: &url::Url) -> Option<SocketAddr> {
     let port = endpoint.port_or_known_default()?;
     let named = match endpoint.host()? {
         url::Host::Domain("localhost") => IpAddr::from(Ipv4Addr::LOCALHOST),
@@ -417,7 +462,7 @@ fn ending_at(listen: &[SocketAddr], endpoint: &url::Url) -> Option<SocketAddr> {
         url::Host::Ipv6(ip) => ip.into(),
     };
     let is_here = |ip: IpAddr| ip == named || (named.is_loopback() && (ip.is_loopback() || ip.is_unspecified()));
-    listen.iter().copied().find(|address| address.port() == port && is_here(address.ip()))
+    ports(listen).find(|address| address.port() == port && is_here(address.ip()))
 }
 
 fn telemetry(reader: &mut Reader, is_exported: bool) -> telemetry::Config {

@@ -4,7 +4,7 @@
 //! `configuration/sdk-environment-variables.md`: an empty value counts as not set, a value that cannot be used is
 //! warned about and ignored.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use config::Value;
 
@@ -27,6 +27,8 @@ pub(super) struct Standard {
     pub is_disabled: bool,
     /// `HTTPS_PROXY` and `NO_PROXY`, which are everybody's.
     pub proxy: Proxy,
+    /// `RUNTIME_DIRECTORY`, in which systemd lets runlog have a socket.
+    pub runtime_dir: Option<PathBuf>,
     /// What was ignored.
     pub warnings: Vec<String>,
 }
@@ -83,6 +85,9 @@ pub(super) fn read(environment: &BTreeMap<String, String>) -> Standard {
         https: first(&["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]),
         not_for: first(&["no_proxy", "NO_PROXY"]),
     };
+    // systemd names several directories with colons between them (systemd.exec, RuntimeDirectory=).
+    let runtime_dir = get("RUNTIME_DIRECTORY").and_then(|paths| paths.split(':').next());
+    standard.runtime_dir = runtime_dir.filter(|path| path.starts_with('/')).map(PathBuf::from);
     standard.service_name = get("OTEL_SERVICE_NAME").map(str::to_owned);
     if let Some(text) = get("OTEL_RESOURCE_ATTRIBUTES") {
         // "In case of any error … the entire environment variable value SHOULD be discarded" (resource/sdk.md).

@@ -1,4 +1,4 @@
-use std::{fs, net::SocketAddr, path::Path};
+use std::{fs, path::Path};
 
 use insta::assert_snapshot;
 
@@ -6,7 +6,10 @@ use super::*;
 use crate::{
     queue::SyncPolicy,
     record::Format,
-    source::kubernetes::{PodLog, Scope},
+    source::{
+        kubernetes::{PodLog, Scope},
+        otlp::Address,
+    },
 };
 
 mod faulty;
@@ -164,11 +167,37 @@ fn the_disk_is_waited_for_as_the_settings_say() {
 #[test]
 fn otlp_is_received_where_the_settings_say() {
     let listen = |value| from(&[("RUNLOG_OTLP_LISTEN", value)]).settings.otlp.listen;
-    let addresses = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<SocketAddr>>();
+    let port = |text: &str| Address::Port(text.parse().unwrap());
+    let socket = |path: &str| Address::Socket(path.into());
     assert_eq!(from(&[]).settings.otlp.listen, []);
     assert_eq!(listen("off"), []);
-    assert_eq!(listen("On"), addresses(&["127.0.0.1:4317", "127.0.0.1:4318"]));
-    assert_eq!(listen("[::]:4318, 127.0.0.1:0"), addresses(&["[::]:4318", "127.0.0.1:0"]));
+    let usual = [port("127.0.0.1:4317"), port("127.0.0.1:4318")];
+    assert_eq!(listen("On"), [&usual[..], &[socket("/home/me/.local/state/runlog/otlp.sock")]].concat());
+    let given = "[::]:4318, unix:/shared/a.sock, 127.0.0.1:0";
+    assert_eq!(listen(given), [port("[::]:4318"), socket("/shared/a.sock"), port("127.0.0.1:0")]);
+
+    let on = |name, value| from(&[("RUNLOG_OTLP_LISTEN", "on"), (name, value)]);
+    let by_systemd = on("RUNTIME_DIRECTORY", "/run/runlog:/run/other").settings.otlp.listen;
+    assert_eq!(by_systemd, [&usual[..], &[socket("/run/runlog/otlp.sock")]].concat());
+    // A state directory of any length is fine; only the socket is not there.
+    let too_long = on("RUNLOG_STATE_DIR", &format!("/{}", "d".repeat(100)));
+    assert_eq!((too_long.settings.otlp.listen, too_long.warnings.len()), (usual.to_vec(), 1));
+
+    let spool = |variables: &[_]| from(variables).settings.otlp.spool;
+    assert_eq!(spool(&[]), Path::new("/home/me/.local/state/runlog/spool"));
+    assert_eq!(spool(&[("RUNLOG_OTLP_SPOOL", "/shared/spool")]), Path::new("/shared/spool"));
+}
+
+#[test]
+fn a_socket_that_cannot_be_is_refused() {
+    assert_snapshot!(faults(&[("RUNLOG_OTLP_LISTEN", "unix:otlp.sock")]), @r"
+    RUNLOG_OTLP_LISTEN=unix:otlp.sock holds unix:otlp.sock, which is not the path of a socket (environment)
+    write unix:/path/to/otlp.sock
+    ");
+    let too_long = format!("unix:/{}", "d".repeat(107));
+    let Faults(found) = faults(&[("RUNLOG_OTLP_LISTEN", &too_long)]);
+    assert!(found[0].problem.ends_with("whose path is longer than the system allows for a socket"), "{found:?}");
+    from(&[("RUNLOG_OTLP_LISTEN", too_long.strip_suffix('d').unwrap())]);
 }
 
 #[test]

@@ -135,7 +135,9 @@ fn at_head(line: &[u8]) -> Option<Found<'_>> {
             let digits = digits_at(line, end + 1);
             if !digits.is_empty() && digits.len() <= 3 {
                 let level = digits.iter().fold(0, |sum, digit| sum * 10 + u32::from(digit - b'0'));
-                return Some(found(Severity::from_python(level), &line[start..end + 1 + digits.len()], logger));
+                let end = end + 1 + digits.len();
+                let logger = logger_after(line, end, has_time).unwrap_or(logger);
+                return Some(found(Severity::from_python(level), &line[start..end], logger));
             }
         }
 
@@ -197,6 +199,7 @@ fn logger_after(line: &[u8], level_end: usize, has_time: bool) -> Option<&[u8]> 
     if !is_basic && !has_time {
         return None;
     }
+    let is_in_columns = rest.trim_ascii_start().starts_with(b"|");
     let rest = &rest[rest.iter().position(|byte| !matches!(byte, b' ' | b':' | b']' | b'|' | b'-' | b'['))?..];
     let mut length = 0;
     while let Some(byte) = rest.get(length) {
@@ -212,7 +215,8 @@ fn logger_after(line: &[u8], level_end: usize, has_time: bool) -> Option<&[u8]> 
     let is_name = name.first().is_some_and(|byte| byte.is_ascii_alphabetic() || *byte == b'_');
     // `engine.py:88` is a place in a file; `com.acme.Train - …` is log4j's way.
     let is_ended = after.first() == Some(&b':') && !after.get(1).is_some_and(u8::is_ascii_digit)
-        || after.starts_with(b" - ") && name.contains(&b'.');
+        || after.starts_with(b" - ") && name.contains(&b'.')
+        || is_in_columns && after.starts_with(b" | ");
     (is_name && is_ended).then_some(name)
 }
 

@@ -1,9 +1,6 @@
 //! What the agent says about itself.
 
-use std::{
-    net::SocketAddr,
-    sync::{Arc, atomic::Ordering},
-};
+use std::sync::{Arc, atomic::Ordering};
 
 use runlog_proto::v1;
 use tokio::sync::watch;
@@ -72,7 +69,7 @@ impl Vitals for AgentVitals {
         let mut degraded: Vec<String> = docker.into_iter().collect();
         if let Some(trouble) = &self.otlp {
             let tell =
-                |(address, reason): (&SocketAddr, &String)| format!("otlp: cannot listen on {address}: {reason}");
+                |(address, reason): (&otlp::Address, &String)| format!("otlp: cannot listen on {address}: {reason}");
             degraded.extend(trouble.borrow().iter().map(tell));
         }
         let destination = |told: &Told| {

@@ -28,6 +28,26 @@ const PART: u64 = 8;
 /// How long to wait when a connection cannot be taken, as when all file descriptors are in use.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
+/// Where connections come from.
+pub trait Accept {
+    /// A connection.
+    type Stream;
+
+    /// Waits for the next one. Cancel safe.
+    fn accept(&self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+}
+
+impl Accept for TcpListener {
+    type Stream = TcpStream;
+
+    async fn accept(&self) -> io::Result<TcpStream> {
+        let (stream, _) = Self::accept(self).await?;
+        // A client waits for each answer. Without it they come a little later.
+        let _ = stream.set_nodelay(true);
+        Ok(stream)
+    }
+}
+
 /// A connection without a request is closed after this time.
 const MAX_IDLE: Duration = Duration::from_secs(300);
 
@@ -41,13 +61,14 @@ const LOOK: Duration = Duration::from_millis(100);
 ///
 /// When all places are taken, the connection that has been without a request for the longest time gives its place to the
 /// next one, which `displaced` is told: whoever only holds connections open keeps nobody out.
-pub async fn serve<F, C>(
-    listener: TcpListener,
+pub async fn serve<L, F, C>(
+    listener: L,
     shutdown: impl Future<Output = ()>,
     grace: Duration,
     displaced: impl Fn(),
-    connect: impl Fn(TcpStream, Arc<Place>) -> F,
+    connect: impl Fn(L::Stream, Arc<Place>) -> F,
 ) where
+    L: Accept,
     F: Future<Output = Option<C>> + Send + 'static,
     C: GracefulConnection + Send + 'static,
     C::Error: Send,
@@ -60,7 +81,7 @@ pub async fn serve<F, C>(
     loop {
         // Both waits are cancel safe: nobody is owed anything yet.
         let accepted = async {
-            let stream = listener.accept().await?.0;
+            let stream = listener.accept().await?;
             Ok::<_, io::Error>((stream, hall.seat(&displaced).await))
         };
         let (stream, place) = select! {

@@ -118,19 +118,33 @@ where
     };
     let request = match form {
         Form::Protobuf => request,
-        Form::Json => {
-            // A vector that grows may be twice as large as what it holds.
-            let protobuf = (request.len() * BLOAT).min(limit * 2);
-            if !end.grow(&mut room, request.len() + protobuf).await {
-                return Err(Refusal::Busy);
-            }
-            from_json(signal, &request, limit).map_err(|fault| match fault {
-                NoRequest::Json(source) => Refusal::Json { signal, source },
-                NoRequest::TooLarge(limit) => Refusal::TooLarge { limit },
-            })?
-        }
+        Form::Json => protobuf_of(signal, &request, end, &mut room).await?,
     };
     end.take(signal, request, room).await
+}
+
+/// Takes a request in JSON that has come another way than over HTTP.
+///
+/// # Errors
+/// If it is not taken, as a client is told.
+pub async fn take_json<E: End>(signal: Signal, text: &[u8], end: &E) -> Result<Kept, Refusal> {
+    let mut room = E::Room::default();
+    let request = protobuf_of(signal, text, end, &mut room).await?;
+    end.take(signal, request, room).await
+}
+
+/// A request in JSON as protobuf.
+async fn protobuf_of<E: End>(signal: Signal, text: &[u8], end: &E, room: &mut E::Room) -> Result<Vec<u8>, Refusal> {
+    let limit = end.max_request_bytes();
+    // A vector that grows may be twice as large as what it holds.
+    let protobuf = (text.len() * BLOAT).min(limit * 2);
+    if !end.grow(room, text.len() + protobuf).await {
+        return Err(Refusal::Busy);
+    }
+    from_json(signal, text, limit).map_err(|fault| match fault {
+        NoRequest::Json(source) => Refusal::Json { signal, source },
+        NoRequest::TooLarge(limit) => Refusal::TooLarge { limit },
+    })
 }
 
 /// Whether whoever sends this may.

@@ -12,7 +12,7 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem, pem::PemObject},
 };
 use tokio::{
-    net::TcpStream,
+    io::{AsyncRead, AsyncWrite},
     task::spawn_blocking,
     time::{Instant, timeout},
 };
@@ -90,7 +90,10 @@ impl Tls {
     }
 
     /// Agrees on TLS with a client. `None` if that fails.
-    pub async fn accept(&self, stream: TcpStream) -> Option<TlsStream<TcpStream>> {
+    pub async fn accept<S>(&self, stream: S) -> Option<TlsStream<S>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
         let acceptor = self.acceptor().await;
         timeout(HANDSHAKE, acceptor.accept(stream)).await.ok()?.ok()
     }

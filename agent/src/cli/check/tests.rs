@@ -138,6 +138,7 @@ fn the_settings_are_shown_with_their_origin() {
     kubernetes.metadata                             default
     kubernetes.credentials                          default
     otlp.listen                                     default
+    otlp.spool                                      default
     otlp.max_request_bytes     16MiB                default
     otlp.token                                      default
     otlp.certificate                                default

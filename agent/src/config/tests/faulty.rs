@@ -45,7 +45,7 @@ fn all_faults_are_shown_at_once() {
     use one of: auto, on, off
 
     RUNLOG_OTLP_LISTEN=on,4318 holds 4318, which is not an address to listen on (environment)
-    use IP addresses and ports such as 127.0.0.1:4318, or on, or off
+    use IP addresses and ports such as 127.0.0.1:4318, or unix:/path, or on, or off
 
     RUNLOG_BATCH_LINGER=200 is not a duration (environment)
     write a number and a unit, from 1ms to 1m

@@ -1,7 +1,6 @@
 //! From a request to the pipeline, and back to its answer.
 
 use std::{
-    net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -70,9 +69,9 @@ pub(super) struct Gate {
 }
 
 impl Gate {
-    /// Opens it; it is a stream like others.
-    pub(super) fn new(address: SocketAddr, config: &Config, desk: Desk, tagging: &Tagging) -> Self {
-        let tally = desk.ledger.open(SourceKind::Otlp, &address.to_string());
+    /// Opens it; it is a stream like others. The token is what its clients have to show.
+    pub(super) fn new(name: &str, config: &Config, token: Option<Token>, desk: Desk, tagging: &Tagging) -> Self {
+        let tally = desk.ledger.open(SourceKind::Otlp, name);
         let origin = Origin::new(Stream {
             key: String::new(),
             kind: SourceKind::Otlp,
@@ -83,14 +82,17 @@ impl Gate {
             tally: Arc::clone(&tally),
             bookmark: Arc::new(NoBookmark),
         });
-        Self {
-            desk,
-            tally,
-            origin,
-            max_request_bytes: config.max_request_bytes,
-            token: config.token.clone(),
-            passes_on: tagging.passes_on,
-        }
+        Self { desk, tally, origin, max_request_bytes: config.max_request_bytes, token, passes_on: tagging.passes_on }
+    }
+
+    /// Notes that so many bytes wait to come through it.
+    pub(super) fn waits(&self, bytes: u64) {
+        self.tally.reached(0, bytes, self.desk.clock.now());
+    }
+
+    /// How what comes through it is counted.
+    pub(super) const fn tally(&self) -> &Arc<Tally> {
+        &self.tally
     }
 
     /// Counts a connection that was not served, by the reason in one word.

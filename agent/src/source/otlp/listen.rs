@@ -1,6 +1,6 @@
 //! One address and its connections.
 
-use std::{convert::Infallible, error::Error, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, error::Error, io, sync::Arc, time::Duration};
 
 use hyper::service::service_fn;
 use hyper_util::{
@@ -19,13 +19,14 @@ use tracing::{info, warn};
 
 use crate::{
     receive::{
-        answer, connections,
+        answer,
+        connections::{self, Accept},
         tls::{Files, Tls},
     },
     source::Stop,
 };
 
-use super::{Trouble, end::Gate};
+use super::{Address, Trouble, end::Gate, unix::Socket};
 
 /// Requests of one connection of HTTP/2 that are under way at the same time.
 const MAX_STREAMS: u32 = 32;
@@ -52,13 +53,36 @@ const GRACE: Duration = Duration::from_secs(10);
 const AGAIN: Duration = Duration::from_secs(5);
 
 /// A connection, with or without TLS.
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
+/// What is listened on.
+pub(super) enum Listener {
+    Port(TcpListener),
+    Socket(Socket),
+}
+
+impl Listener {
+    async fn open(address: &Address) -> io::Result<Self> {
+        match address {
+            Address::Port(address) => TcpListener::bind(address).await.map(Self::Port),
+            Address::Socket(path) => Socket::bind(path).map(Self::Socket),
+        }
+    }
+
+    /// The address, with the port that was found where any would do.
+    fn address(&self, asked_for: &Address) -> Address {
+        match self {
+            Self::Port(listener) => listener.local_addr().map_or_else(|_| asked_for.clone(), Address::Port),
+            Self::Socket(_) => asked_for.clone(),
+        }
+    }
+}
+
 /// Receives on that address until the stop is thrown.
 pub(super) async fn listen(
-    address: SocketAddr,
+    address: Address,
     end: Gate,
     files: Option<Files>,
     mut stop: Stop,
@@ -66,26 +90,28 @@ pub(super) async fn listen(
 ) {
     let ready = async {
         let tls = match files {
-            Some(files) => Some(read(address, files, &trouble).await),
+            Some(files) => Some(read(&address, files, &trouble).await),
             None => None,
         };
-        (tls, bind(address, &trouble).await)
+        (tls, bind(&address, &trouble).await)
     };
     let (tls, listener) = select! {
         ready = ready => ready,
         () = stop.thrown() => return,
     };
-    let address = listener.local_addr().unwrap_or(address);
-    info!(%address, tls = tls.is_some(), "receiving OTLP, gRPC and HTTP");
-    serve(listener, Arc::new(end), tls, stop).await;
+    info!(address = %listener.address(&address), tls = tls.is_some(), "receiving OTLP, gRPC and HTTP");
+    match listener {
+        Listener::Port(listener) => serve(listener, Arc::new(end), tls, stop).await,
+        Listener::Socket(socket) => serve(socket, Arc::new(end), tls, stop).await,
+    }
 }
 
 /// Takes the address, however long somebody else has it. Cancel safe.
-pub(super) async fn bind(address: SocketAddr, trouble: &watch::Sender<Trouble>) -> TcpListener {
+pub(super) async fn bind(address: &Address, trouble: &watch::Sender<Trouble>) -> Listener {
     loop {
-        match TcpListener::bind(address).await {
+        match Listener::open(address).await {
             Ok(listener) => {
-                trouble.send_modify(|all| _ = all.remove(&address));
+                trouble.send_modify(|all| _ = all.remove(address));
                 return listener;
             }
             Err(error) => tell(address, &error, trouble),
@@ -95,7 +121,7 @@ pub(super) async fn bind(address: SocketAddr, trouble: &watch::Sender<Trouble>) 
 }
 
 /// Reads the certificate, however long it cannot be used. Cancel safe.
-async fn read(address: SocketAddr, files: Files, trouble: &watch::Sender<Trouble>) -> Arc<Tls> {
+async fn read(address: &Address, files: Files, trouble: &watch::Sender<Trouble>) -> Arc<Tls> {
     loop {
         let files = files.clone();
         match spawn_blocking(move || Tls::read(files)).await {
@@ -109,21 +135,23 @@ async fn read(address: SocketAddr, files: Files, trouble: &watch::Sender<Trouble
 }
 
 /// Tells why nothing is received, once for each reason.
-fn tell(address: SocketAddr, error: &dyn Error, trouble: &watch::Sender<Trouble>) {
+fn tell(address: &Address, error: &dyn Error, trouble: &watch::Sender<Trouble>) {
     let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
     let reason = format!("{error}{cause}");
-    if trouble.send_if_modified(|all| all.insert(address, reason.clone()).as_ref() != Some(&reason)) {
+    if trouble.send_if_modified(|all| all.insert(address.clone(), reason.clone()).as_ref() != Some(&reason)) {
         warn!(%address, error = reason, "cannot receive OTLP, trying again; all else is collected");
     }
 }
 
 /// Receives until the stop is thrown, and what is under way is answered.
-pub(super) async fn serve(listener: TcpListener, end: Arc<Gate>, tls: Option<Arc<Tls>>, mut stop: Stop) {
+pub(super) async fn serve<L>(listener: L, end: Arc<Gate>, tls: Option<Arc<Tls>>, mut stop: Stop)
+where
+    L: Accept,
+    L::Stream: Stream + 'static,
+{
     let server = server();
     let displaced = || end.turned_away("displaced");
     connections::serve(listener, stop.thrown(), GRACE, displaced, |stream, place| {
-        // A client waits for each answer. Without it they come a little later.
-        let _ = stream.set_nodelay(true);
         let (server, end, tls) = (server.clone(), Arc::clone(&end), tls.clone());
         async move {
             let stream: Box<dyn Stream> = match tls {

@@ -6,16 +6,22 @@
 //! While the queue is full or memory is short, clients are asked to come again.
 //!
 //! An address that is in use, or a certificate that cannot be used, holds up nothing else: it is told, and tried again.
+//!
+//! What a program could not send it may leave in a file, which goes the same way ([`spool`]).
 
+mod address;
 mod end;
 mod listen;
+mod spool;
 #[cfg(test)]
 mod tests;
 mod unanswered;
+mod unix;
 
 pub use crate::receive::{Token, tls::Files};
+pub use address::Address;
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use tokio::{sync::watch, task::JoinSet};
 
@@ -27,12 +33,14 @@ use super::Context;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// The addresses; none to receive nothing.
-    pub listen: Vec<SocketAddr>,
+    pub listen: Vec<Address>,
+    /// The folder in which programs leave what they could not send.
+    pub spool: PathBuf,
     /// The largest request, before and after decompression.
     pub max_request_bytes: usize,
-    /// What clients have to show; `None` if anyone may send.
+    /// What clients of a port have to show; `None` if anyone may send.
     pub token: Option<Token>,
-    /// With what TLS is spoken; `None` to speak without it.
+    /// With what TLS is spoken on a port; `None` to speak without it.
     pub tls: Option<Files>,
 }
 
@@ -48,7 +56,7 @@ pub struct Tagging {
 }
 
 /// Addresses that cannot be listened on at the moment, and why.
-pub type Trouble = BTreeMap<SocketAddr, String>;
+pub type Trouble = BTreeMap<Address, String>;
 
 /// Receives until the stop is thrown and what was taken is answered.
 pub async fn collect(config: Config, context: Context, tagging: Tagging, trouble: watch::Sender<Trouble>) {
@@ -56,10 +64,16 @@ pub async fn collect(config: Config, context: Context, tagging: Tagging, trouble
     let desk = end::Desk::new(&context);
     let mut listeners = JoinSet::new();
     for address in &config.listen {
-        let end = end::Gate::new(*address, &config, desk.clone(), &tagging);
-        let files = config.tls.clone();
-        listeners.spawn(listen::listen(*address, end, files, context.stop.clone(), Arc::clone(&trouble)));
+        // Who may write to a socket is said by its folder.
+        let (token, files) = match address {
+            Address::Port(_) => (config.token.clone(), config.tls.clone()),
+            Address::Socket(_) => (None, None),
+        };
+        let end = end::Gate::new(&address.to_string(), &config, token, desk.clone(), &tagging);
+        listeners.spawn(listen::listen(address.clone(), end, files, context.stop.clone(), Arc::clone(&trouble)));
     }
+    let end = end::Gate::new(&config.spool.display().to_string(), &config, None, desk.clone(), &tagging);
+    listeners.spawn(spool::collect(config.spool, end, context.stop.clone()));
     drop(desk);
     drop(context);
     while let Some(ended) = listeners.join_next().await {

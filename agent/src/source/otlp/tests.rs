@@ -21,7 +21,7 @@ use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 use super::{
     end::{Desk, Gate},
-    listen::{bind, serve},
+    listen::{Listener, bind, serve},
     *,
 };
 use crate::{
@@ -55,9 +55,10 @@ impl Site {
         let resource = Arc::new(Resource { run_id: "r".into(), encoded: Vec::new() });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let config = Config { listen: Vec::new(), max_request_bytes: 1 << 20, token: None, tls: None };
+        let config =
+            Config { listen: Vec::new(), spool: PathBuf::new(), max_request_bytes: 1 << 20, token: None, tls: None };
         let tagging = Tagging { resource, level: Severity::INFO, passes_on: false };
-        let gate = Gate::new(address, &config, Desk::new(&context), &tagging);
+        let gate = Gate::new(&address.to_string(), &config, None, Desk::new(&context), &tagging);
         let gate = Arc::new(gate);
         let weak = Arc::downgrade(&gate);
         let serving = tokio::spawn(serve(listener, gate, None, stop));
@@ -170,11 +171,16 @@ async fn an_address_in_use_is_told_and_taken_when_it_is_free() {
     let other = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = other.local_addr().unwrap();
     let (sender, mut trouble) = watch::channel(Trouble::new());
-    let binding = tokio::spawn(async move { bind(address, &sender).await });
-    let told = trouble.wait_for(|trouble| !trouble.is_empty()).await.unwrap()[&address].clone();
+    let asked_for = Address::from(address);
+    let binding = tokio::spawn({
+        let asked_for = asked_for.clone();
+        async move { bind(&asked_for, &sender).await }
+    });
+    let told = trouble.wait_for(|trouble| !trouble.is_empty()).await.unwrap()[&asked_for].clone();
     assert!(told.contains("in use"), "{told}");
     drop(other);
-    assert_eq!(binding.await.unwrap().local_addr().unwrap(), address);
+    let Listener::Port(listener) = binding.await.unwrap() else { panic!("a port was asked for") };
+    assert_eq!(listener.local_addr().unwrap(), address);
     assert!(trouble.borrow().is_empty());
 }
 
