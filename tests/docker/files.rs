@@ -32,19 +32,6 @@ fn lines_arrive_under_their_runs_without_an_engine_that_answers() {
 }
 
 #[test]
-fn containers_that_are_removed_as_soon_as_they_end_are_read() {
-    const CONTAINERS: usize = 10;
-    let containers = Containers::new();
-    let agent = agent(&containers).start();
-    for i in 0..CONTAINERS {
-        let _gone = containers.run(&["--rm", "--label", "runlog.run-id=gone"], &format!("echo {i}; sleep 0.2"));
-    }
-    let lines = agent.eventually_lines("gone", CONTAINERS);
-    let expected: BTreeSet<String> = (0..CONTAINERS).map(|i| i.to_string()).collect();
-    assert_eq!(lines.iter().map(|line| line.body().to_owned()).collect::<BTreeSet<_>>(), expected);
-}
-
-#[test]
 fn kill_9_in_the_middle_of_two_streams_and_of_rotations_loses_and_repeats_nothing() {
     const LINES: usize = 10_000;
     let containers = Containers::new();
@@ -68,7 +55,7 @@ fn kill_9_in_the_middle_of_two_streams_and_of_rotations_loses_and_repeats_nothin
 }
 
 #[test]
-fn both_lives_of_a_restarted_container_are_read_once() {
+fn d24_both_lives_of_a_restarted_container_are_read_once() {
     let containers = Containers::new();
     let agent = agent(&containers).start();
     let container = containers.run_to_end(&["--label", "runlog.run-id=twice"], "echo life; printf half");

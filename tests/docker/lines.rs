@@ -87,7 +87,7 @@ fn d5_lines_around_the_size_of_the_engines_pieces_and_longer_arrive_in_one() {
 }
 
 #[test]
-fn both_lives_of_a_restarted_container_are_read_once() {
+fn d24_both_lives_of_a_restarted_container_are_read_once() {
     let containers = Containers::new();
     let agent = containers.agent().start();
     let container = containers.run_to_end(&["--label", "runlog.run-id=twice"], "echo life; printf half");

@@ -4,8 +4,11 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests speak by panicking")]
 
+mod engine;
 mod faults;
 mod files;
 mod lines;
+mod lives;
+mod podman;
 mod restart;
 mod runs;

@@ -14,7 +14,7 @@ fn final_bodies(agent: &mut Agent, run: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_restart_of_a_running_container_is_followed_into_its_next_life() {
+fn d13_a_restart_of_a_running_container_is_followed_into_its_next_life() {
     let containers = Containers::new();
     let mut agent = containers.agent().start();
     let script = "echo begin; while :; do [ -e /go ] && rm /go && echo after; sleep 0.05; done";
@@ -63,10 +63,10 @@ fn containers_that_have_ended_are_left_alone_if_asked() {
 }
 
 #[test]
-fn a_restart_of_the_engine_loses_and_repeats_nothing() {
+fn d14_a_restart_of_the_engine_loses_and_repeats_nothing() {
     let engine = Engine::start();
     let containers = Containers::on(&engine.host());
-    let mut agent = containers.agent().set("RUNLOG_DOCKER_LABELS", "").start();
+    let mut agent = containers.agent().set("RUNLOG_DOCKER_INCLUDE", "").start();
     // Ends at once when the engine ends it, and prints faster than it is read.
     let script =
         "trap 'echo last; exit 0' TERM; i=0; while :; do i=$((i+1)); echo out $i; echo err $i >&2; usleep 200; done";

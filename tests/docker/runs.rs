@@ -48,18 +48,38 @@ fn the_receipt_of_a_containers_run_comes_with_its_end() {
 }
 
 #[test]
-fn containers_that_are_switched_off_or_lack_the_label_are_left_alone() {
+fn containers_are_chosen_by_label_image_name_and_compose_project() {
     let containers = Containers::new();
-    let wanted = format!("{},team=vision", containers.label());
-    let agent = containers.agent().set("RUNLOG_DOCKER_LABELS", wanted).start();
-    let _off = containers.run_to_end(
-        &["--label", "team=vision", "--label", "runlog.enabled=false", "--label", "runlog.run-id=off"],
-        "echo off",
-    );
-    let _other = containers.run_to_end(&["--label", "team=speech", "--label", "runlog.run-id=other"], "echo other");
-    let _right = containers.run(&["--label", "team=vision", "--label", "runlog.run-id=right"], "echo right");
-
-    assert_eq!(agent.eventually_lines("right", 1)[0].body(), "right");
-    assert_eq!(agent.try_lines("off"), None);
-    assert_eq!(agent.try_lines("other"), None);
+    let label = containers.label();
+    let ours = |more: &str| format!("label={label} {more}");
+    let include = [ours("label=team=vis*"), ours("project=ridge service=train"), ours("name=chosen-*")].join(",");
+    let agent = containers
+        .agent()
+        .set("RUNLOG_DOCKER_INCLUDE", include)
+        .set("RUNLOG_DOCKER_EXCLUDE", "label=team=visitors,image=*/nothing:*")
+        .start();
+    let run = |id: &str, flags: &[&str]| {
+        let run_id = format!("runlog.run-id={id}");
+        containers.run_to_end(&[&["--label", &run_id], flags].concat(), &format!("echo {id}"))
+    };
+    let compose = |service: &str| format!("com.docker.compose.service={service}");
+    let in_project = "com.docker.compose.project=ridge";
+    let name = format!("chosen-{}", std::process::id());
+    let _left_out = [
+        run("off", &["--label", "team=vision", "--label", "runlog.enabled=false"]),
+        run("other-team", &["--label", "team=speech"]),
+        run("excluded", &["--label", "team=visitors"]),
+        run("other-service", &["--label", in_project, "--label", &compose("db")]),
+    ];
+    let _chosen = [
+        run("by-team", &["--label", "team=vision"]),
+        run("by-service", &["--label", in_project, "--label", &compose("train")]),
+        run("by-name", &["--name", &name]),
+    ];
+    for id in ["by-team", "by-service", "by-name"] {
+        assert_eq!(agent.eventually_lines(id, 1)[0].body(), id);
+    }
+    for id in ["off", "other-team", "excluded", "other-service"] {
+        assert_eq!(agent.try_lines(id), None, "{id}");
+    }
 }

@@ -69,7 +69,7 @@ impl Containers {
         Agent::builder()
             .set("RUNLOG_DOCKER_COLLECT", "on")
             .set("RUNLOG_DOCKER_HOST", &self.host)
-            .set("RUNLOG_DOCKER_LABELS", self.label())
+            .set("RUNLOG_DOCKER_INCLUDE", format!("label={}", self.label()))
             .set("RUNLOG_FILES", "")
     }
 
@@ -124,6 +124,11 @@ impl Container {
     /// `docker restart`, without patience for its process.
     pub fn restart(&self) {
         self.docker(&["restart", "--time", "0"]);
+    }
+
+    /// `docker rename`.
+    pub fn rename(&self, name: &str) {
+        docker(&self.host, &["rename", &self.id, name]);
     }
 
     /// What the engine has kept of its stdout and its stderr.

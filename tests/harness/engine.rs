@@ -12,15 +12,22 @@ use crate::{container::give_image, eventually, tools::root};
 #[derive(Debug)]
 pub struct Engine {
     folder: tempfile::TempDir,
+    flags: &'static [&'static str],
 }
 
 impl Engine {
     /// Starts an engine with the test image.
     #[must_use]
     pub fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// Starts an engine with the test image and these flags of `dockerd`.
+    #[must_use]
+    pub fn with(flags: &'static [&'static str]) -> Self {
         // Short, since its sockets' paths have to be.
         let folder = tempfile::Builder::new().prefix("rl").tempdir_in("/tmp").unwrap();
-        let engine = Self { folder };
+        let engine = Self { folder, flags };
         engine.up();
         give_image(&engine.host());
         engine
@@ -34,22 +41,46 @@ impl Engine {
 
     /// SIGTERM to the engine, which ends its containers; waits until it is gone.
     pub fn stop(&self) {
-        let pid = fs::read_to_string(self.dir().join("dockerd.pid")).unwrap();
-        let status = Command::new("kill").arg(pid.trim()).status().unwrap();
-        assert!(status.success());
-        let process = Path::new("/proc").join(pid.trim());
+        self.end("TERM");
+    }
+
+    /// SIGKILL to the engine; waits until it is gone.
+    pub fn kill(&self) {
+        self.end("KILL");
+    }
+
+    /// SIGSTOP to the engine: its socket still takes connections, and nobody answers.
+    pub fn freeze(&self) {
+        self.signal("STOP");
+    }
+
+    /// SIGCONT to the engine.
+    pub fn thaw(&self) {
+        self.signal("CONT");
+    }
+
+    fn end(&self, signal: &str) {
+        let process = Path::new("/proc").join(self.signal(signal));
         eventually("the engine has ended", || (!process.exists() || is_zombie(&process)).then_some(()));
+    }
+
+    /// Sends a signal and returns the process id.
+    fn signal(&self, signal: &str) -> String {
+        let pid = fs::read_to_string(self.dir().join("dockerd.pid")).unwrap().trim().to_owned();
+        let status = Command::new("kill").args(["-s", signal, &pid]).status().unwrap();
+        assert!(status.success());
+        pid
     }
 
     /// Starts it, again.
     pub fn up(&self) {
-        assert!(self.script("up"), "the engine does not start");
+        assert!(self.script(&[&["up"], self.flags].concat()), "the engine does not start");
     }
 
-    fn script(&self, verb: &str) -> bool {
+    fn script(&self, arguments: &[&str]) -> bool {
         let mut command = Command::new(root().join("tests/tools/docker-engine"));
         // An address where nobody is, so that it does not take the engine that all share.
-        command.arg(verb).env("TMPDIR", self.folder.path()).env("DOCKER_HOST", "unix:///nonexistent/docker.sock");
+        command.args(arguments).env("TMPDIR", self.folder.path()).env("DOCKER_HOST", "unix:///nonexistent/docker.sock");
         command.output().unwrap().status.success()
     }
 
@@ -60,7 +91,7 @@ impl Engine {
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        self.script("down");
+        self.script(&["down"]);
     }
 }
 

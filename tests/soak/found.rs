@@ -140,7 +140,11 @@ impl Found {
                 if requests[earlier].body == request.body || may_be_cut && is_part() {
                     found.repeated += 1;
                 } else {
-                    let what = format!("request {number} repeats lines of request {earlier}, but is another");
+                    let lines = || request.taken.iter().filter(|line| known(line).is_some());
+                    let (again, all, first) = (lines().count(), request.taken.len(), lines().next());
+                    let what = format!(
+                        "request {number} repeats {again} of its {all} lines, but is not request {earlier}: {first:?}"
+                    );
                     found.violations.push(what);
                 }
             }

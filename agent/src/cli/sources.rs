@@ -54,6 +54,7 @@ pub fn start(
         facts: run.facts.clone(),
         level: settings.level,
     };
+    let fates = Arc::new(docker::Fates::default());
     let collects = settings.docker.collect != Switch::Off;
     let resource = run::resource(&run.id, &run.identity, &run.facts);
     if !settings.file.paths.is_empty() || collects && settings.docker.files.is_some() {
@@ -65,8 +66,10 @@ pub fn start(
             agent_id: pipeline.queue().id(),
         };
         let (config, docker, containers) = (settings.file.clone(), settings.docker.clone(), containers.clone());
+        let fates = Arc::clone(&fates);
         sources.push(tokio::spawn(pipeline.keeper().keep("source.file", move |context| {
-            let logs = docker::Files::new(&docker, containers.clone(), &context.positions).filter(|_| collects);
+            let logs = docker::Files::new(&docker, containers.clone(), context.clone(), Arc::clone(&fates));
+            let logs = logs.filter(|_| collects);
             let disk = Arc::new(file::RealDisk);
             let mut source = file::FileSource::new(config.clone(), context, tagging.clone(), disk, Handle::current());
             source = source.without_own_output();
@@ -80,7 +83,8 @@ pub fn start(
     if collects {
         let (config, health) = (settings.docker.clone(), health);
         sources.push(tokio::spawn(pipeline.keeper().keep("source.docker", move |context| {
-            tokio::spawn(docker::collect(config.clone(), context, containers.clone(), health.clone()))
+            let (containers, fates, health) = (containers.clone(), Arc::clone(&fates), health.clone());
+            tokio::spawn(docker::collect(config.clone(), context, containers, fates, health))
         })));
     }
     if is_receiving {

@@ -7,7 +7,7 @@ use config::{ConfigError, FileFormat, Format, Map, Source, Value, ValueKind};
 use super::{
     Flag, Input, Origin,
     fault::{Fault, nearest},
-    options::{self, DEFAULTS, OTHER_VARIABLES},
+    options::{self, DEFAULTS, OTHER_VARIABLES, RENAMED},
 };
 
 /// Values by key, of which each knows its origin.
@@ -140,6 +140,14 @@ pub(super) fn environment(variables: &BTreeMap<String, String>, faults: &mut Vec
                     "name a file that holds the value and that runlog may read",
                 )),
             }
+        } else if let Some(renamed) = RENAMED.iter().find(|renamed| options::variable(renamed.from) == *name) {
+            faults.push(Fault {
+                key: name.clone(),
+                value: None,
+                origin: Origin::Variable(name.clone()),
+                problem: "is not a setting any more".to_owned(),
+                remedy: format!("set {}, {}", options::variable(renamed.to), renamed.as_what),
+            });
         } else if !OTHER_VARIABLES.iter().any(|(other, _)| other == name) && !is_service_link(name, text) {
             let names = options::known().iter().map(|option| option.variable.as_str());
             faults.push(Fault {
@@ -200,7 +208,9 @@ fn is_known(key: &str, value: &Value, origin: &Origin, faults: &mut Vec<Fault>) 
     }
     let members: Vec<&str> =
         options::known().iter().filter(|option| option.table() == key).map(|option| option.key.as_str()).collect();
-    let (problem, remedy) = if members.is_empty() {
+    let (problem, remedy) = if let Some(renamed) = RENAMED.iter().find(|renamed| renamed.from == key) {
+        ("is not a setting any more".to_owned(), format!("set {}, {}", renamed.to, renamed.as_what))
+    } else if members.is_empty() {
         ("is not a setting".to_owned(), nearest(key, options::known().iter().map(|option| option.key.as_str())))
     } else if matches!(value.kind, ValueKind::Table(_)) {
         return true;

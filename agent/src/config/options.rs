@@ -11,6 +11,23 @@ pub(super) const OTHER_VARIABLES: [(&str, &str); 2] = [
     ("RUNLOG_ATTEMPT", "which attempt at the run this is, written as `ml.run.attempt`"),
 ];
 
+/// An option that has another name now.
+pub(super) struct Renamed {
+    /// The key that it had.
+    pub from: &'static str,
+    /// The key that it has.
+    pub to: &'static str,
+    /// How what stood there is written now.
+    pub as_what: &'static str,
+}
+
+/// Options of which the old names are still written somewhere.
+pub(super) const RENAMED: [Renamed; 1] = [Renamed {
+    from: "docker.labels",
+    to: "docker.include",
+    as_what: "each label as label=KEY or label=KEY=VALUE, with spaces between those that all have to be there",
+}];
+
 /// One option, as `default.toml` describes it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Known {
@@ -47,6 +64,11 @@ pub(super) fn find(key: &str) -> Option<&'static Known> {
     known().iter().find(|option| option.key == key)
 }
 
+/// The environment variable that sets the option of that key.
+pub(super) fn variable(key: &str) -> String {
+    format!("RUNLOG_{}", key.to_ascii_uppercase().replace('.', "_"))
+}
+
 // Comments are not part of what a TOML parser gives back, so the lines are read here; a test compares the keys.
 fn read(text: &str) -> Vec<Known> {
     let (mut found, mut table, mut comment) = (Vec::new(), "", Vec::new());
@@ -58,7 +80,7 @@ fn read(text: &str) -> Vec<Known> {
         } else if let Some((name, default)) = line.split_once(" = ") {
             let key = if table.is_empty() { name.to_owned() } else { format!("{table}.{name}") };
             found.push(Known {
-                variable: format!("RUNLOG_{}", key.to_ascii_uppercase().replace('.', "_")),
+                variable: variable(&key),
                 key,
                 default: default.to_owned(),
                 comment: comment.join(" "),

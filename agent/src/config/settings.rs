@@ -147,7 +147,8 @@ fn state_dir(reader: &mut Reader) -> PathBuf {
 
 fn docker(reader: &mut Reader) -> docker::Config {
     let mut collect = reader.read("docker.collect", values::switch);
-    let labels = reader.read("docker.labels", labels);
+    let include = reader.read("docker.include", filters);
+    let exclude = reader.read("docker.exclude", filters);
     let read_exited = reader.read("docker.read_exited", values::truth);
     let files = reader.read("docker.files", values::path);
     // DOCKER_HOST may be meant for the docker command; only who asked for containers gets a fault for it.
@@ -162,7 +163,7 @@ fn docker(reader: &mut Reader) -> docker::Config {
         }
         collect = Switch::Off;
     }
-    docker::Config { collect, socket: socket.unwrap_or_default(), labels, read_exited, files }
+    docker::Config { collect, socket: socket.unwrap_or_default(), include, exclude, read_exited, files }
 }
 
 fn socket(value: &Value, is_tolerated: bool) -> Result<Option<PathBuf>, Rejected> {
@@ -174,18 +175,9 @@ fn socket(value: &Value, is_tolerated: bool) -> Result<Option<PathBuf>, Rejected
     Ok(path)
 }
 
-fn labels(value: &Value) -> Result<Vec<docker::Label>, Rejected> {
-    let label = |text: String| {
-        let (key, value) = match text.split_once('=') {
-            Some((key, value)) => (key.trim().to_owned(), Some(value.trim().to_owned())),
-            None => (text, None),
-        };
-        if key.is_empty() {
-            return Err(Rejected::new("has a label without a key", "write each as key or key=value"));
-        }
-        Ok(docker::Label { key, value })
-    };
-    values::list(value)?.into_iter().map(label).collect()
+fn filters(value: &Value) -> Result<Vec<docker::Filter>, Rejected> {
+    let rejected = |error: docker::UnusableFilter| Rejected::new(format!("holds {error}"), docker::Filter::ACCEPTED);
+    values::list(value)?.iter().map(|text| text.parse().map_err(rejected)).collect()
 }
 
 fn units(value: &Value) -> Result<Vec<journal::Unit>, Rejected> {

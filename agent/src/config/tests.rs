@@ -252,6 +252,31 @@ fn the_engines_files_are_read_where_it_is_said_where_they_are() {
 }
 
 #[test]
+fn containers_are_included_and_excluded_by_filters() {
+    let filter = |text: &str| text.parse::<docker::Filter>().unwrap();
+    let include = ("RUNLOG_DOCKER_INCLUDE", "name=train-* label=team=nlp, project=ridge");
+    let docker = from(&[include, ("RUNLOG_DOCKER_EXCLUDE", "image=*/postgres")]).settings.docker;
+    assert_eq!(docker.include, [filter("name=train-* label=team=nlp"), filter("project=ridge")]);
+    assert_eq!(docker.exclude, [filter("image=*/postgres")]);
+    assert_snapshot!(faults(&[("RUNLOG_DOCKER_INCLUDE", "name=a,nmae=b")]), @r#"
+    RUNLOG_DOCKER_INCLUDE=name=a,nmae=b holds nmae=b, which is no condition (environment)
+    write name=, image=, project= or service= with a glob such as train-*, label=KEY or label=KEY=GLOB, and spaces between those that all have to hold
+    "#);
+}
+
+#[test]
+fn a_renamed_option_is_told_with_its_new_name() {
+    let variable = faults(&[("RUNLOG_DOCKER_LABELS", "team=vision")]).to_string();
+    assert_snapshot!(variable, @r#"
+    RUNLOG_DOCKER_LABELS is not a setting any more (environment)
+    set RUNLOG_DOCKER_INCLUDE, each label as label=KEY or label=KEY=VALUE, with spaces between those that all have to be there
+    "#);
+    let file = with_file("[docker]\nlabels = ['team=vision']", &[]).unwrap_err().to_string();
+    assert!(file.starts_with("docker.labels is not a setting any more"), "{file}");
+    assert!(file.contains("set docker.include, each label as label=KEY"), "{file}");
+}
+
+#[test]
 fn the_format_of_files_is_one_of_those_that_are_read() {
     assert_eq!(from(&[]).settings.file.format, Format::Auto);
     assert_eq!(from(&[("RUNLOG_FILE_FORMAT", "CRI")]).settings.file.format, Format::Cri);
@@ -272,10 +297,8 @@ fn export_bisects_and_sends_several_requests_at_once_unless_told_otherwise() {
 fn a_list_is_written_with_commas_or_as_an_array() {
     let loaded = with_file("files = ['/a,b.log', '/c/**/*.log']", &[]).unwrap();
     assert_eq!(loaded.settings.file.paths, ["/a,b.log", "/c/**/*.log"]);
-    let loaded = from(&[("RUNLOG_FILES", "/a.log, /b.log,"), ("RUNLOG_DOCKER_LABELS", "train,team=vision")]);
+    let loaded = from(&[("RUNLOG_FILES", "/a.log, /b.log,")]);
     assert_eq!(loaded.settings.file.paths, ["/a.log", "/b.log"]);
-    let label = |key: &str, value: Option<&str>| docker::Label { key: key.into(), value: value.map(Into::into) };
-    assert_eq!(loaded.settings.docker.labels, [label("train", None), label("team", Some("vision"))]);
     let flags = vec![flag("files", "/a.log"), flag("files", "/b.log"), flag("level", "info"), flag("level", "debug")];
     let loaded = load(&Input { flags, ..input(&[]) }).unwrap();
     assert_eq!(loaded.settings.file.paths, ["/a.log", "/b.log"]);

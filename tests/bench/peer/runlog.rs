@@ -78,7 +78,7 @@ impl Peer for Runlog {
             Input::Otlp(address) => vec![("RUNLOG_OTLP_LISTEN", address.to_string().into())],
             Input::Containers(engine) => {
                 let mut settings = vec![("RUNLOG_DOCKER_HOST", engine.host.clone().into())];
-                settings.push(("RUNLOG_DOCKER_LABELS", containers::LABEL.into()));
+                settings.push(("RUNLOG_DOCKER_INCLUDE", format!("label={}", containers::LABEL).into()));
                 if self.wire == Wire::EngineFiles {
                     settings.push(("RUNLOG_DOCKER_FILES", engine.folder.clone().into()));
                 }

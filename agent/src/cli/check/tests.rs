@@ -126,7 +126,8 @@ fn the_settings_are_shown_with_their_origin() {
     file.max_open              1024                 default
     docker.collect             auto                 default
     docker.host                unix:///docker.sock  environment variable RUNLOG_DOCKER_HOST
-    docker.labels                                   default
+    docker.include                                  default
+    docker.exclude                                  default
     docker.read_exited         true                 default
     docker.files                                    default
     otlp.listen                                     default

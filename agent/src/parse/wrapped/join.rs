@@ -101,7 +101,8 @@ impl Joiner {
 
     /// How far the stream is given out if wrapped lines were read up to `consumed`.
     pub fn read_to(&self, consumed: u64) -> ReadTo {
-        let mut read_to = ReadTo::whole(consumed);
+        // What was given out before the stream was opened may lie further on than what was read again so far.
+        let mut read_to = ReadTo { offset: consumed, lanes: self.left_at.lanes.map(|left_at| left_at.max(consumed)) };
         for (lane, beginning) in self.lanes.iter().enumerate() {
             if let Some(beginning) = beginning {
                 read_to.offset = read_to.offset.min(beginning.read_from);

@@ -147,6 +147,27 @@ fn pieces_are_joined_in_their_own_stream() {
 }
 
 #[test]
+fn what_was_given_out_before_is_not_forgotten_while_it_is_read_again() {
+    let text =
+        format!("{}{}{}", cri("stdout", "P", "first "), cri("stderr", "F", "between"), cri("stdout", "F", "rest"));
+    // The begin of stdout's line is given out, and the line of stderr is not.
+    let first = text.find('\n').unwrap() as u64 + 1;
+    let between = first + text[first as usize..].find('\n').unwrap() as u64 + 1;
+    let left = ReadTo { offset: first, lanes: [between, between, first] };
+    let origin = origin(Format::Cri, Left::from(left));
+    let mut lines = Lines::new(1 << 20, &origin, first);
+    let mut chunk = Chunk::opening(Arc::clone(&origin), first, 1);
+    lines.feed(&chunk, |_| unreachable!());
+    assert_eq!(lines.read_to(), left);
+    for byte in text.as_bytes()[first as usize..between as usize].iter().take(30) {
+        chunk.data = vec![*byte];
+        lines.feed(&chunk, |_| unreachable!());
+        chunk.at += 1;
+        assert_eq!(lines.read_to(), left);
+    }
+}
+
+#[test]
 fn a_last_piece_is_given_out_when_the_stream_closes() {
     let text = cri("stderr", "P", "prompt") + &cri("stdout", "P", "no ") + &cri("stdout", "P", "end");
     let seen = whole(Format::Auto, &text);

@@ -8,7 +8,6 @@ use std::{
     future::Future,
     io,
     path::{Path, PathBuf},
-    pin::Pin,
     sync::Arc,
     time::Duration,
 };
@@ -16,28 +15,31 @@ use std::{
 use bollard::{
     API_DEFAULT_VERSION, Docker,
     errors::Error as EngineError,
-    models::{ContainerInspectResponse, ContainerSummaryStateEnum, EventMessage},
+    models::{ContainerInspectResponse, ContainerSummaryStateEnum, SystemVersion, SystemVersionComponents},
     query_parameters::{EventsOptions, ListContainersOptions},
 };
-use bytes::Bytes;
-use futures_util::{FutureExt, Stream, StreamExt};
-use http_body_util::{BodyExt, Empty};
-use hyper::{
-    StatusCode,
-    body::Incoming,
-    client::conn::http1::{self, Connection},
-};
-use hyper_util::rt::TokioIo;
+use futures_util::{Stream, StreamExt};
+use hyper::StatusCode;
 use tokio::{net::UnixStream, time::timeout};
 
-use super::{frame::Framing, life::Exit, log::Request, tagging::Container};
+use super::{
+    ask::{self, NotAsked},
+    body::{Body, Broken},
+    change::{Change, WANTED},
+    frame::Framing,
+    keeping::Keeping,
+    life::Exit,
+    log::Request,
+    stamp,
+    tagging::Container,
+};
 use crate::record::UnixNanos;
 
 /// How long the engine may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What one connection may hold of a container's logs.
-const BUFFER: usize = 64 * 1024;
+/// What is read of the reason why the engine refuses.
+const LONGEST_REASON: usize = 64 * 1024;
 
 /// A failed request.
 #[derive(Debug, thiserror::Error)]
@@ -54,8 +56,10 @@ pub(super) enum Failure {
     Refused(StatusCode, String),
     #[error("the connection failed")]
     Io(#[from] io::Error),
-    #[error("the connection failed")]
-    Http(#[from] hyper::Error),
+    #[error(transparent)]
+    Answer(#[from] Broken),
+    #[error(transparent)]
+    NotAsked(#[from] NotAsked),
     #[error("the request failed")]
     Engine(#[source] EngineError),
 }
@@ -69,6 +73,13 @@ pub(super) enum Absent {
     Denied,
     #[error(transparent)]
     Failure(#[from] Failure),
+}
+
+/// Who made an engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Make {
+    Docker,
+    Podman,
 }
 
 /// A container in a list.
@@ -87,26 +98,12 @@ pub(super) enum Activity {
     Ended,
 }
 
-/// A change of a container.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Change {
-    pub id: String,
-    pub kind: ChangeKind,
-    pub time: UnixNanos,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ChangeKind {
-    Started,
-    Ended,
-    Removed,
-}
-
 /// A connection to an engine. Each request opens a socket of its own, so it survives the engine's restart.
 #[derive(Debug, Clone)]
 pub(super) struct Engine {
     docker: Docker,
     socket: Arc<PathBuf>,
+    make: Make,
 }
 
 impl Engine {
@@ -124,11 +121,35 @@ impl Engine {
             }
             Ok(Ok(_stream)) => {}
         }
-        let path = socket.to_string_lossy();
-        let docker =
-            Docker::connect_with_unix(&path, PATIENCE.as_secs(), API_DEFAULT_VERSION).map_err(Failure::Engine)?;
+        let socket = Arc::new(socket.to_owned());
+        let transport = {
+            let socket = Arc::clone(&socket);
+            move |request| {
+                let socket = Arc::clone(&socket);
+                async move { ask::send(&socket, request).await }
+            }
+        };
+        // The version is of no importance: bollard does not write it into its requests, so each engine answers with
+        // its own, and none finds us too old or too new.
+        let docker = Docker::connect_with_custom_transport(
+            transport,
+            Some("http://docker"),
+            PATIENCE.as_secs(),
+            API_DEFAULT_VERSION,
+        )
+        .map_err(Failure::Engine)?;
         answer(docker.ping()).await?;
-        Ok(Self { docker, socket: Arc::new(socket.to_owned()) })
+        let make = match answer(docker.version()).await {
+            Ok(version) => make(version),
+            // A proxy may allow less than is asked; only Podman has to be known.
+            Err(Failure::Refused(..) | Failure::Gone) => Make::Docker,
+            Err(failure) => return Err(failure.into()),
+        };
+        Ok(Self { docker, socket, make })
+    }
+
+    pub(super) const fn make(&self) -> Make {
+        self.make
     }
 
     /// All containers, also those that have ended.
@@ -147,122 +168,67 @@ impl Engine {
         Ok(list.into_iter().filter_map(listed).collect())
     }
 
-    /// What the engine says about a container; `None` if it is gone.
-    pub(super) async fn inspect(&self, id: &str) -> Result<Option<Container>, Failure> {
+    /// What the engine says about a container, and about its lines; `None` if it is gone.
+    pub(super) async fn inspect(&self, id: &str) -> Result<Option<(Container, Keeping)>, Failure> {
         match answer(self.docker.inspect_container(id, None)).await {
-            Ok(response) => Ok(Some(container(id, response))),
+            Ok(mut response) => {
+                let keeping = Keeping::of(response.host_config.take());
+                Ok(Some((container(id, response), keeping)))
+            }
             Err(Failure::Gone) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    /// Starts and ends of containers from `since` on. Ends with the connection.
+    /// What happens to containers, from `since` on. Ends with the connection.
     pub(super) fn changes(&self, since: UnixNanos) -> impl Stream<Item = Result<Change, Failure>> + use<> {
-        let filters = [("type", vec!["container"]), ("event", vec!["start", "die", "destroy"])];
+        let filters = [("type", vec!["container"]), ("event", WANTED.to_vec())];
         let owned = |words: Vec<&str>| words.into_iter().map(str::to_owned).collect();
         let filters: HashMap<String, Vec<String>> =
             filters.into_iter().map(|(key, words)| (key.to_owned(), owned(words))).collect();
         let options = EventsOptions { since: Some(seconds(since)), filters: Some(filters), ..EventsOptions::default() };
         self.docker
             .events(Some(options))
-            .filter_map(|message| async { message.map(change).map_err(Failure::from_engine).transpose() })
+            .filter_map(|message| async { message.map(Change::of).map_err(Failure::from_engine).transpose() })
     }
 
     /// The newest entry of a container's logs.
     pub(super) async fn newest(&self, id: &str) -> Result<Body, Failure> {
         let path = format!("/containers/{id}/logs?stdout=1&stderr=1&timestamps=1&follow=0&tail=1");
-        timeout(PATIENCE, Body::open(&self.socket, &path)).await.map_err(|_elapsed| Failure::Silent)?
+        self.get(&path).await
     }
 
     /// A container's logs.
     pub(super) async fn logs(&self, id: &str, request: &Request) -> Result<Body, Failure> {
-        // Without a version, as bollard asks: each engine answers with its own.
         let follow = u8::from(request.follow);
         let mut path = format!("/containers/{id}/logs?stdout=1&stderr=1&timestamps=1&follow={follow}");
         if let Some(since) = request.since {
             path.push_str("&since=");
             path.push_str(&seconds(since));
         }
-        timeout(PATIENCE, Body::open(&self.socket, &path)).await.map_err(|_elapsed| Failure::Silent)?
-    }
-}
-
-type Driver = Connection<TokioIo<UnixStream>, Empty<Bytes>>;
-
-/// The bytes of an answer, as they come.
-///
-/// Whoever waits for them drives the connection, so no task is left behind when it is dropped.
-pub(super) struct Body {
-    connection: Option<Pin<Box<Driver>>>,
-    incoming: Incoming,
-    /// How the answer ended, if that was seen already.
-    end: Option<Result<(), hyper::Error>>,
-    /// What has arrived and was not asked for yet.
-    early: Option<Bytes>,
-}
-
-impl Body {
-    async fn open(socket: &Path, path: &str) -> Result<Self, Failure> {
-        let stream = UnixStream::connect(socket).await?;
-        let mut builder = http1::Builder::new();
-        builder.max_buf_size(BUFFER);
-        let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
-        let request = hyper::Request::get(path)
-            .header(hyper::header::HOST, "docker")
-            .body(Empty::new())
-            .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-        let mut connection = Some(Box::pin(connection));
-        let response = beside(&mut connection, sender.send_request(request)).await?;
-        let (head, incoming) = response.into_parts();
-        let mut body = Self { connection, incoming, end: None, early: None };
-        if head.status.is_success() {
-            return Ok(body);
-        }
-        let mut message = Vec::new();
-        while let Some(bytes) = body.next().await? {
-            message.extend_from_slice(&bytes);
-            message.truncate(BUFFER);
-        }
-        let message = match serde_json::from_slice::<ErrorAnswer>(&message) {
-            Ok(answer) => answer.message,
-            Err(_) => String::from_utf8_lossy(&message).trim_end().to_owned(),
-        };
-        Err(Failure::from_status(head.status, message))
+        self.get(&path).await
     }
 
-    /// The next bytes; `None` at the end. Cancel safe. Not to be called again after the end or an error.
-    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, hyper::Error> {
-        if let Some(bytes) = self.early.take() {
-            return Ok(Some(bytes));
-        }
-        if let Some(end) = self.end.take() {
-            return end.map(|()| None);
-        }
-        loop {
-            let Some(frame) = beside(&mut self.connection, self.incoming.frame()).await else { return Ok(None) };
-            // The other kind of frame are trailers, which the engine does not send.
-            if let Ok(bytes) = frame?.into_data() {
-                return Ok(Some(bytes));
+    async fn get(&self, path: &str) -> Result<Body, Failure> {
+        ask::check(path)?;
+        let answer = timeout(PATIENCE, async {
+            let (status, mut body) = Body::open(&self.socket, path).await?;
+            if status.is_success() {
+                return Ok(body);
             }
-        }
-    }
-
-    /// Waits for the next bytes, the end or an error, which [`Body::next`] then gives. Cancel safe.
-    pub(super) async fn arrives(&mut self) {
-        if self.early.is_none() && self.end.is_none() {
-            match self.next().await {
-                Ok(Some(bytes)) => self.early = Some(bytes),
-                Ok(None) => self.end = Some(Ok(())),
-                Err(error) => self.end = Some(Err(error)),
+            let mut reason = Vec::new();
+            while let Some(bytes) = body.next().await?
+                && reason.len() < LONGEST_REASON
+            {
+                reason.extend_from_slice(bytes);
             }
-        }
-    }
-
-    /// The next bytes if they have arrived. The end and errors are left for [`Body::next`].
-    pub(super) fn ready(&mut self) -> Option<Bytes> {
-        // Nothing has come if it would wait.
-        let _ = self.arrives().now_or_never();
-        self.early.take()
+            let reason = match serde_json::from_slice::<ErrorAnswer>(&reason) {
+                Ok(answer) => answer.message,
+                Err(_) => String::from_utf8_lossy(&reason).trim_end().to_owned(),
+            };
+            Err(Failure::from_status(status, reason))
+        });
+        answer.await.map_err(|_elapsed| Failure::Silent)?
     }
 }
 
@@ -270,21 +236,6 @@ impl Body {
 #[derive(serde::Deserialize)]
 struct ErrorAnswer {
     message: String,
-}
-
-/// Waits for `wanted` while the connection does its work.
-async fn beside<C: Future + Unpin, T>(connection: &mut Option<C>, wanted: impl Future<Output = T>) -> T {
-    tokio::pin!(wanted);
-    if let Some(running) = connection {
-        tokio::select! {
-            biased;
-            value = &mut wanted => return value,
-            _ended = running => {}
-        }
-        // An error of the connection reaches whoever waits for its bytes.
-        *connection = None;
-    }
-    wanted.await
 }
 
 /// The time as the engine reads it in a query, to the nanosecond.
@@ -311,11 +262,19 @@ impl Failure {
     fn from_status(status: StatusCode, message: String) -> Self {
         match status {
             StatusCode::NOT_FOUND => Self::Gone,
+            // Podman, for one that goes while it is asked about.
+            StatusCode::INTERNAL_SERVER_ERROR if message.contains("no such container") => Self::Gone,
             StatusCode::CONFLICT => Self::Leaving,
             StatusCode::NOT_IMPLEMENTED => Self::Unreadable,
             _ => Self::Refused(status, message),
         }
     }
+}
+
+/// Source: podman `pkg/api/handlers/compat/version.go`, which puts its own name first.
+fn make(version: SystemVersion) -> Make {
+    let is_podman = |component: &SystemVersionComponents| component.name == "Podman Engine";
+    if version.components.is_some_and(|all| all.iter().any(is_podman)) { Make::Podman } else { Make::Docker }
 }
 
 fn container(id: &str, response: ContainerInspectResponse) -> Container {
@@ -324,9 +283,13 @@ fn container(id: &str, response: ContainerInspectResponse) -> Container {
     let name = response.name.unwrap_or_default();
     let moment = |text: Option<String>| text.filter(|text| !text.starts_with("0001-")).unwrap_or_default();
     let (started_at, finished_at) = (moment(state.started_at), moment(state.finished_at));
-    let is_over = state.running != Some(true) && !finished_at.is_empty();
-    let exit =
-        Exit { code: state.exit_code.unwrap_or_default(), is_oom_killed: state.oom_killed == Some(true), finished_at };
+    // One that is about to be started again counts as running.
+    let is_over = (state.running != Some(true) || state.restarting == Some(true)) && !finished_at.is_empty();
+    let exit = Exit {
+        code: state.exit_code.unwrap_or_default(),
+        is_oom_killed: state.oom_killed == Some(true),
+        finished: stamp::parse(finished_at.as_bytes()),
+    };
     Container {
         id: response.id.unwrap_or_else(|| id.to_owned()),
         name: name.strip_prefix('/').unwrap_or(&name).to_owned(),
@@ -338,15 +301,4 @@ fn container(id: &str, response: ContainerInspectResponse) -> Container {
         started_at,
         exit: is_over.then_some(exit),
     }
-}
-
-fn change(message: EventMessage) -> Option<Change> {
-    let kind = match message.action.as_deref()? {
-        "start" => ChangeKind::Started,
-        "die" => ChangeKind::Ended,
-        "destroy" => ChangeKind::Removed,
-        _ => return None,
-    };
-    let time = message.time_nano.and_then(|time| u64::try_from(time).ok()).unwrap_or(0);
-    Some(Change { id: message.actor?.id?, kind, time })
 }

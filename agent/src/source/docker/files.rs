@@ -3,13 +3,18 @@
 //! Beside each log of the `json-file` driver the engine keeps what it knows of the container, so that nothing has to
 //! be asked: reading goes on while the engine is away, and costs it nothing. A container that was begun through the
 //! engine is read to its end that way, since its place there is another one than in the file.
-//! Source: moby `container/container.go`, which writes `config.v2.json`.
+//! Source: moby `container/container.go`, which writes `config.v2.json`, and `daemon/monitor.go`, which writes it when a
+//! container has ended and its log is complete.
+
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     fs::{self, File},
     mem,
     path::{Path, PathBuf},
+    sync::Arc,
     time::SystemTime,
 };
 
@@ -17,23 +22,26 @@ use serde::Deserialize;
 use tracing::{debug, warn};
 
 use super::{
-    Config, Label, Tagging,
+    Config, Fates, Tagging,
     frame::{Framing, Stdio},
+    life::{self, Exit, Life},
     log::key,
     own::OwnContainer,
+    stamp,
     tagging::{Container, Tags},
 };
+use crate::{record::Input, source::Context};
 
 const CONFIG: &str = "config.v2.json";
 const LOG_END: &str = "-json.log";
 
 /// The folder of the engine's containers, and which of them are wanted.
-#[derive(Debug)]
 pub struct Files {
     folder: PathBuf,
-    labels: Vec<Label>,
-    read_exited: bool,
+    config: Config,
     tagging: Tagging,
+    context: Context,
+    fates: Arc<Fates>,
     own: OwnContainer,
     /// Those that were begun through the engine.
     begun: HashSet<String>,
@@ -43,27 +51,41 @@ pub struct Files {
     ended_before: HashSet<String>,
     is_first_look: bool,
     has_complained: bool,
-    /// When what the engine knows of a container was last written, and the tags if it is wanted.
-    known: HashMap<String, (SystemTime, Option<Tags>)>,
+    known: HashMap<String, Known>,
+    /// What is to be told next.
+    news: Vec<Input>,
+}
+
+/// A container with a log.
+struct Known {
+    /// When what the engine knows of it was last written.
+    written: SystemTime,
+    running: bool,
+    exit: Option<Exit>,
+    /// If it is wanted. Kept as they were first, whatever it is called since.
+    read: Option<(Tags, Life)>,
+    is_removed: bool,
 }
 
 impl Files {
     /// Reads the containers of `config` from its folder. `None` if they are all to be read through the engine.
     #[must_use]
-    pub fn new(config: &Config, tagging: Tagging, positions: &BTreeMap<String, Vec<u8>>) -> Option<Self> {
-        let id = |key: &String| Some(key.strip_prefix("docker/")?.split('/').next()?.to_owned());
+    pub fn new(config: &Config, tagging: Tagging, context: Context, fates: Arc<Fates>) -> Option<Self> {
+        let begun = |key: &String| Some(key.strip_prefix("docker/")?.split_once("/std")?.0.to_owned());
         Some(Self {
             folder: config.files.clone()?,
-            labels: config.labels.clone(),
-            read_exited: config.read_exited,
+            config: config.clone(),
             tagging,
+            fates,
             own: OwnContainer::find(),
-            begun: positions.keys().filter_map(id).collect(),
+            begun: context.positions.keys().filter_map(begun).collect(),
+            context,
             read_before: HashSet::new(),
             ended_before: HashSet::new(),
             is_first_look: true,
             has_complained: false,
             known: HashMap::new(),
+            news: Vec::new(),
         })
     }
 
@@ -73,7 +95,7 @@ impl Files {
         ["", ".[0-9]"].map(|end| format!("{}/*/*{LOG_END}{end}", self.folder.display()))
     }
 
-    /// Begins a look at all containers: those that are gone are forgotten.
+    /// Begins a look at all containers. At the first one, what was told of those that are gone comes to its end.
     pub fn look(&mut self) {
         let entries = match fs::read_dir(&self.folder) {
             Ok(entries) => entries,
@@ -86,8 +108,20 @@ impl Files {
             }
         };
         let there: HashSet<String> = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
-        self.known.retain(|id, _| there.contains(id));
+        if self.is_first_look {
+            let now = self.context.clock.now();
+            let left = life::left_behind(&self.context.positions)
+                .filter(|(id, _)| !there.contains(*id) && !self.begun.contains(*id));
+            self.news = left.flat_map(|(_, life)| life.vanished(None, now)).collect();
+        }
         self.ended_before.retain(|id| there.contains(id));
+        for (id, known) in &mut self.known {
+            known.is_removed |= !there.contains(id);
+        }
+        self.known.retain(|_, known| !known.is_removed || known.read.is_some());
+        let there: Vec<String> =
+            self.known.iter().filter(|(_, known)| !known.is_removed).map(|it| it.0.clone()).collect();
+        there.iter().for_each(|id| self.refresh(id));
     }
 
     /// Ends a look: what is found ended from now on has ended since.
@@ -112,35 +146,102 @@ impl Files {
         self.read_before.extend(path.parent().and_then(name).map(str::to_owned));
     }
 
+    /// What stands at that path has been written. If that is what the engine knows of a container, it is read again.
+    pub fn written(&mut self, path: &Path) {
+        if self.has(path)
+            && path.file_name().is_some_and(|name| name == CONFIG)
+            && let Some(id) = path.parent().and_then(name)
+            && self.known.contains_key(id)
+        {
+            self.refresh(id);
+        }
+    }
+
     /// What the lines of that log are tagged with. `None` if it is not wanted, or cannot be told yet.
     pub fn tags(&mut self, path: &Path) -> Option<Tags> {
-        let folder = path.parent()?;
-        let id = name(folder)?;
+        let id = name(path.parent()?)?;
         if self.begun.contains(id) {
             return None;
         }
-        let config = folder.join(CONFIG);
-        let written = fs::metadata(&config).and_then(|metadata| metadata.modified()).ok()?;
-        if let Some((_, tags)) = self.known.get(id).filter(|(seen, _)| *seen == written) {
-            return tags.clone();
+        self.refresh(id);
+        let (tags, _) = self.known.get(id)?.read.as_ref()?;
+        Some(tags.clone())
+    }
+
+    /// What is to be told of starts and ends that were noticed.
+    pub fn news(&mut self) -> Vec<Input> {
+        mem::take(&mut self.news)
+    }
+
+    /// The containers that have ended, or are not there any more, of which that was not told yet.
+    #[must_use]
+    pub fn ending(&self) -> Vec<String> {
+        let is_ending = |known: &Known| {
+            known.is_removed || known.read.as_ref().is_some_and(|(_, life)| life.is_open() && !known.running)
+        };
+        self.known.iter().filter(|(_, known)| is_ending(known)).map(|(id, _)| id.clone()).collect()
+    }
+
+    /// Whether that container was removed.
+    #[must_use]
+    pub fn is_gone(&self, id: &str) -> bool {
+        self.known.get(id).is_some_and(|known| known.is_removed)
+    }
+
+    /// Whether it is a path of that container's log.
+    #[must_use]
+    pub fn is_of(&self, path: &Path, id: &str) -> bool {
+        self.has(path) && path.parent().and_then(name) == Some(id)
+    }
+
+    /// All that such a container has printed was handed over: what is told then.
+    pub fn ended(&mut self, id: &str) -> Vec<Input> {
+        let now = self.context.clock.now();
+        let Some(known) = self.known.get_mut(id) else { return Vec::new() };
+        let exit = known.exit.clone().or_else(|| self.fates.exit(id));
+        let Some((_, life)) = &mut known.read else { return Vec::new() };
+        if !known.is_removed {
+            return life.ended(exit.as_ref(), now);
+        }
+        let told = life.gone(exit.as_ref(), now);
+        self.known.remove(id);
+        told
+    }
+
+    /// Reads what the engine knows of a container, if it was written since.
+    fn refresh(&mut self, id: &str) {
+        let config = self.folder.join(id).join(CONFIG);
+        let Ok(written) = fs::metadata(&config).and_then(|metadata| metadata.modified()) else { return };
+        if self.known.get(id).is_some_and(|known| known.written == written) {
+            return;
         }
         let container = match fs::read(&config).map_err(|error| error.to_string()).and_then(|bytes| read(&bytes)) {
             Ok(container) => container,
             Err(error) => {
                 // It is replaced as a whole, so this is another form of it, and the next look tries again.
                 debug!(path = %config.display(), error, "what the engine knows of a container cannot be read");
-                return None;
+                return;
             }
         };
         if container.running {
             self.ended_before.remove(id);
-        } else if self.is_first_look && !self.read_exited && !self.read_before.contains(id) {
+        } else if self.is_first_look && !self.config.read_exited && !self.read_before.contains(id) {
             self.ended_before.insert(id.to_owned());
         }
-        let is_wanted = container.is_wanted(&self.labels, &self.own) && !self.ended_before.contains(id);
-        let tags = is_wanted.then(|| self.tagging.tags(&container));
-        self.known.insert(id.to_owned(), (written, tags.clone()));
-        tags
+        let mut read = self.known.remove(id).and_then(|known| known.read);
+        if read.is_none() && container.is_wanted(&self.config, &self.own) && !self.ended_before.contains(id) {
+            let tags = self.tagging.tags(&container);
+            let told = self.context.positions.get(&life::key(id)).map(Vec::as_slice);
+            let life = Life::new(id, tags.clone(), &self.tagging.run_id, told);
+            self.fates.read_from_files(id);
+            read = Some((tags, life));
+        }
+        if let Some((_, life)) = &mut read {
+            let told = life.seen(&container, self.fates.exit(id), self.context.clock.now());
+            self.news.extend(told);
+        }
+        let Container { running, exit, .. } = container;
+        self.known.insert(id.to_owned(), Known { written, running, exit, read, is_removed: false });
     }
 }
 
@@ -170,6 +271,14 @@ struct Written {
 #[serde(rename_all = "PascalCase")]
 struct State {
     running: bool,
+    #[serde(default)]
+    restarting: bool,
+    #[serde(rename = "OOMKilled", default)]
+    is_oom_killed: bool,
+    #[serde(default)]
+    exit_code: i64,
+    started_at: Option<String>,
+    finished_at: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -182,6 +291,12 @@ struct Settings {
 
 fn read(bytes: &[u8]) -> Result<Container, String> {
     let written: Written = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    let state = written.state;
+    // What has not happened has the year 1.
+    let moment = |text: Option<String>| text.filter(|text| !text.starts_with("0001-"));
+    let finished = moment(state.finished_at).and_then(|text| stamp::parse(text.as_bytes()));
+    let is_over = (!state.running || state.restarting) && finished.is_some();
+    let exit = Exit { code: state.exit_code, is_oom_killed: state.is_oom_killed, finished };
     Ok(Container {
         id: written.id,
         name: written.name.strip_prefix('/').unwrap_or(&written.name).to_owned(),
@@ -190,113 +305,8 @@ fn read(bytes: &[u8]) -> Result<Container, String> {
         environment: written.config.env.unwrap_or_default(),
         // Says how the engine sends the logs, and nothing of the file.
         framing: Framing::Multiplexed,
-        running: written.state.running,
-        started_at: String::new(),
-        exit: None,
+        running: state.running,
+        started_at: moment(state.started_at).unwrap_or_default(),
+        exit: is_over.then_some(exit),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::{
-        config::Switch,
-        record::Severity,
-        run::{Facts, Identity, RunId},
-    };
-
-    fn config(folder: &Path, read_exited: bool) -> Config {
-        let files = Some(folder.to_owned());
-        Config { collect: Switch::On, socket: PathBuf::new(), labels: Vec::new(), read_exited, files }
-    }
-
-    fn files(config: &Config, positions: &BTreeMap<String, Vec<u8>>) -> Files {
-        let tagging = Tagging {
-            run_id: RunId::new("agent-run").unwrap(),
-            identity: Identity::default(),
-            facts: Facts::default(),
-            level: Severity::INFO,
-        };
-        Files::new(config, tagging, positions).unwrap()
-    }
-
-    /// Writes what the engine writes for a container, and gives the path of its log.
-    fn write(folder: &Path, id: &str, running: bool, labels: &serde_json::Value) -> PathBuf {
-        let own = folder.join(id);
-        fs::create_dir_all(&own).unwrap();
-        let written = json!({
-            "StreamConfig": {},
-            "ID": id,
-            "Name": format!("/name-of-{id}"),
-            "State": { "Running": running, "StartedAt": "2026-11-24T05:44:23Z" },
-            "Config": { "Image": "train:1", "Env": null, "Labels": labels, "Tty": false },
-        });
-        let file = own.join(CONFIG);
-        fs::write(&file, written.to_string()).unwrap();
-        // Two of these may be written within one tick of the file system's clock.
-        let now = SystemTime::now() + std::time::Duration::from_secs(u64::from(running));
-        File::options().write(true).open(&file).unwrap().set_modified(now).unwrap();
-        let log = own.join(format!("{id}{LOG_END}"));
-        File::create(&log).unwrap();
-        log
-    }
-
-    #[test]
-    fn a_log_is_tagged_as_its_container_says() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut files = files(&config(folder.path(), true), &BTreeMap::new());
-        let log = write(folder.path(), "a", true, &json!({"runlog.run-id": "r", "runlog.level": "error"}));
-        let tags = files.tags(&log).unwrap();
-        assert_eq!(
-            (tags.name.as_str(), tags.resource.run_id.as_str(), tags.level),
-            ("name-of-a", "r", Severity::ERROR)
-        );
-        let unwanted = write(folder.path(), "b", true, &json!({"runlog.enabled": "false"}));
-        assert!(files.tags(&unwanted).is_none());
-        assert!(files.tags(&folder.path().join("c/c-json.log")).is_none(), "nothing is known of it");
-    }
-
-    #[test]
-    fn what_had_ended_before_is_left_out_if_so_asked_until_it_is_started_again() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut files = files(&config(folder.path(), false), &BTreeMap::new());
-        let log = write(folder.path(), "a", false, &json!({}));
-        assert!(files.tags(&log).is_none());
-        files.looked();
-        assert!(files.tags(&log).is_none());
-        let later = write(folder.path(), "b", false, &json!({}));
-        assert!(files.tags(&later).is_some(), "it came and went since");
-        write(folder.path(), "a", true, &json!({}));
-        assert!(files.tags(&log).is_some());
-    }
-
-    // Its position is that of the file before a rotation, and what came after it was left out.
-    #[test]
-    fn what_was_begun_before_is_read_to_its_end_in_whichever_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut files = files(&config(folder.path(), false), &BTreeMap::new());
-        let log = write(folder.path(), "a", false, &json!({}));
-        files.was_read(&log.with_extension("log.1"));
-        assert!(files.tags(&log).is_some());
-        assert!(!files.is_removed(&log));
-        fs::remove_dir_all(log.parent().unwrap()).unwrap();
-        assert!(files.is_removed(&log));
-        fs::remove_dir(folder.path()).unwrap();
-        assert!(!files.is_removed(&log), "the folder of all is not there, as if it were not mounted");
-    }
-
-    #[test]
-    fn a_container_is_read_by_exactly_one() {
-        let folder = tempfile::tempdir().unwrap();
-        let config = config(folder.path(), true);
-        let (begun, fresh) = (write(folder.path(), "a", true, &json!({})), write(folder.path(), "b", true, &json!({})));
-        let positions = BTreeMap::from([(key("a", Stdio::Err), vec![1])]);
-        let mut files = files(&config, &positions);
-        assert!(files.tags(&begun).is_none() && !are_read(&config, "a", &positions));
-        assert!(files.tags(&fresh).is_some() && are_read(&config, "b", &positions));
-        assert!(!are_read(&config, "c", &positions), "there is no such file");
-        assert!(!are_read(&Config { files: None, ..config }, "b", &positions));
-    }
 }

@@ -2,7 +2,6 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    mem,
     panic::resume_unwind,
     path::Path,
     sync::Arc,
@@ -20,8 +19,10 @@ use tracing::{debug, error, info, warn};
 use super::{
     Health, State,
     backoff::Backoff,
-    engine::{Absent, Activity, Change, ChangeKind, Engine, Failure},
+    change::{Change, ChangeKind, Condition},
+    engine::{Absent, Activity, Engine, Failure},
     frame::Stdio,
+    life,
     log::key,
     reader::{Ended, Outcome, Reader, Remains, Shared},
 };
@@ -32,7 +33,7 @@ use crate::{
 };
 
 /// How often all containers are listed: the engine's events may be lost.
-const LIST_EVERY: Duration = Duration::from_secs(10);
+pub(super) const LIST_EVERY: Duration = Duration::from_secs(10);
 
 /// How far back events are asked for when they are asked for the first time.
 const OVERLAP: UnixNanos = 1_000_000_000;
@@ -123,7 +124,7 @@ impl Fleet {
         // Asked for before the list, so that no container starts between the two unseen.
         let changes = engine.changes(since);
         tokio::pin!(changes);
-        let mut tick = interval(LIST_EVERY);
+        let mut tick = interval(self.shared.list_every);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
@@ -157,8 +158,8 @@ impl Fleet {
         let there: HashSet<&str> = list.iter().map(|listed| listed.id.as_str()).collect();
         self.unseen.retain(|id| !there.contains(id.as_str()));
         let idle = self.vessels.iter().filter(|(_, vessel)| !matches!(vessel, Vessel::Read { .. }));
-        let missing = idle.map(|(id, _)| id).filter(|id| !there.contains(id.as_str())).cloned();
-        let missing: Vec<String> = missing.chain(mem::take(&mut self.unseen)).collect();
+        let missing = idle.map(|(id, _)| id).filter(|id| !there.contains(id.as_str()));
+        let missing: Vec<String> = missing.chain(&self.unseen).cloned().collect();
         for id in missing {
             match engine.inspect(&id).await {
                 Ok(None) => self.forget(&id).await,
@@ -175,10 +176,13 @@ impl Fleet {
 
     async fn changed(&mut self, engine: &Engine, change: Change) {
         self.newest_change = self.newest_change.max(change.time);
+        self.shared.fates.hear(&change);
         // The first events reach back to before we looked: what they tell of may have ended before as well.
         let is_old = change.time < self.began && self.ended_before() == Ended::Leave;
         match (self.vessels.get_mut(&change.id), change.kind) {
-            (None, ChangeKind::Started | ChangeKind::Ended) if is_old => {
+            (_, ChangeKind::Health(condition)) => self.tell_health(engine, &change, condition).await,
+            (_, ChangeKind::OutOfMemory) => {}
+            (None, ChangeKind::Started | ChangeKind::Ended { .. }) if is_old => {
                 self.read(engine, &change.id, Ended::Leave);
             }
             (Some(_), ChangeKind::Started) if is_old => {}
@@ -186,15 +190,32 @@ impl Fleet {
             // Its reader finds out by itself.
             (Some(Vessel::Read { .. }), _) | (Some(Vessel::Skipped { ever: true }), ChangeKind::Started) => {}
             (_, ChangeKind::Removed) => self.forget(&change.id).await,
-            (None, ChangeKind::Started | ChangeKind::Ended) | (Some(_), ChangeKind::Started) => {
+            (None, ChangeKind::Started | ChangeKind::Ended { .. }) | (Some(_), ChangeKind::Started) => {
                 self.read(engine, &change.id, Ended::Read);
             }
-            (Some(Vessel::Done(_) | Vessel::Skipped { .. }), ChangeKind::Ended) => {}
+            (Some(Vessel::Done(_) | Vessel::Skipped { .. }), ChangeKind::Ended { .. }) => {}
+        }
+    }
+
+    /// Tells the run of a container what its health check has found.
+    async fn tell_health(&self, engine: &Engine, change: &Change, condition: Condition) {
+        let Shared { config, context, tagger, own, run_id, .. } = &*self.shared;
+        // The event does not say the environment, which may name the run.
+        let Ok(Some((container, _))) = engine.inspect(&change.id).await else { return };
+        if !container.is_wanted(config, own) {
+            return;
+        }
+        let tags = tagger(&container);
+        if tags.resource.run_id != run_id.as_str() {
+            // If the pipeline has ended there is nobody left to tell.
+            let _ = context.intake.send(life::health(&tags, condition, change.time)).await;
         }
     }
 
     /// Gives a container its reader.
     fn read(&mut self, engine: &Engine, id: &str, ended: Ended) {
+        // Whether it is there its reader sees.
+        self.unseen.remove(id);
         let before = match self.vessels.insert(id.to_owned(), Vessel::Read { again: false }) {
             Some(Vessel::Done(remains)) => Some(remains),
             _ => None,
@@ -247,6 +268,15 @@ impl Fleet {
             }
             let chunk = Chunk::forgetting(key, SourceKind::Docker, context.clock.now());
             let _ = context.intake.send(Input::Chunk(chunk)).await;
+        }
+        // It was removed while no agent looked, so nobody has told its end.
+        if self.unseen.remove(id)
+            && let Some(life) = self.shared.left_behind(id)
+            && self.shared.fates.is_mine_to_tell(id)
+        {
+            for input in life.vanished(self.shared.fates.exit(id).as_ref(), context.clock.now()) {
+                let _ = context.intake.send(input).await;
+            }
         }
     }
 

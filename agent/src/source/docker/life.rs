@@ -1,16 +1,28 @@
-//! The start and the end of a container, told as those of its run.
+//! What the run of a container is told of it: that it started, how it ended, whether it is well, what is missing of it.
+//!
+//! What was told is kept in the queue like a position, in the same entry as the event, so that an agent that is started
+//! again neither repeats it nor leaves a run without its end because nobody looked when its container ended.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
+
+use prost::Message;
 
 use super::{
+    change::Condition,
     stamp,
     tagging::{Container, Tags},
 };
-use crate::record::{
-    Event, NoBookmark, Origin, Severity, SourceKind, Tally, UnixNanos,
-    origin::Stream,
-    wire::{Value, record_attribute},
+use crate::{
+    record::{
+        Bookmark, Chunk, Event, Input, NoBookmark, Origin, ReadTo, Resource, Severity, SourceKind, Tally, UnixNanos,
+        origin::Stream,
+        wire::{Value, record_attribute},
+    },
+    run::RunId,
 };
+
+#[cfg(test)]
+mod tests;
 
 /// How a container ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,112 +31,222 @@ pub(super) struct Exit {
     pub code: i64,
     /// Whether the kernel ended it for want of memory.
     pub is_oom_killed: bool,
-    /// When, as the engine writes times.
-    pub finished_at: String,
+    /// When, if that is known.
+    pub finished: Option<UnixNanos>,
 }
 
-/// A container began to run.
-pub(super) fn started(container: &Container, tags: &Tags, observed: UnixNanos) -> Event {
-    Event {
-        name: "ml.run.start",
-        time: stamp::parse(container.started_at.as_bytes()).unwrap_or(observed),
-        severity: Severity::INFO,
-        body: format!("container {} of run {} started", tags.name, tags.resource.run_id),
-        attributes: Vec::new(),
-        origin: origin(tags),
+/// The lives of one container, from each start to the end that follows.
+#[derive(Debug)]
+pub(super) struct Life {
+    key: String,
+    tags: Tags,
+    /// Whether its run begins and ends with it. The agent's own does not.
+    has_own_run: bool,
+    told: Told,
+}
+
+/// What was told last. A protobuf message of our own; fields are only ever added.
+#[derive(Clone, PartialEq, Eq, Message)]
+struct Told {
+    /// Of which life: when it began, as the engine writes times. Empty if of none.
+    #[prost(string, tag = "1")]
+    started_at: String,
+    /// Whether that life's end was told as well.
+    #[prost(bool, tag = "2")]
+    has_ended: bool,
+    /// The container's name, its run, and the bytes of the resource, for when it is not there any more.
+    #[prost(string, tag = "3")]
+    name: String,
+    #[prost(string, tag = "4")]
+    run_id: String,
+    #[prost(bytes = "vec", tag = "5")]
+    resource: Vec<u8>,
+}
+
+/// The key under which the queue keeps what was told of a container.
+pub(super) fn key(id: &str) -> String {
+    format!("docker/{id}/life")
+}
+
+/// The lives of all containers of which something was told, with their ids.
+pub(super) fn left_behind(positions: &BTreeMap<String, Vec<u8>>) -> impl Iterator<Item = (&str, Life)> {
+    positions.iter().filter_map(|(key, bytes)| {
+        let id = key.strip_prefix("docker/")?.strip_suffix("/life")?;
+        let told = Told::decode(bytes.as_slice()).ok().filter(|told| !told.started_at.is_empty())?;
+        let resource = Resource { run_id: told.run_id.clone(), encoded: told.resource.clone() };
+        let (name, resource) = (told.name.clone(), Arc::new(resource));
+        let tags = Tags { name, resource, attributes: Vec::new(), level: Severity::UNSPECIFIED };
+        Some((id, Life { key: key.clone(), tags, has_own_run: true, told }))
+    })
+}
+
+impl Life {
+    /// The lives of a container from where the queue says. What cannot be read counts as nothing told.
+    pub(super) fn new(id: &str, tags: Tags, agents_run: &RunId, stored: Option<&[u8]>) -> Self {
+        Self {
+            key: key(id),
+            has_own_run: tags.resource.run_id != agents_run.as_str(),
+            tags,
+            told: stored.and_then(|bytes| Told::decode(bytes).ok()).unwrap_or_default(),
+        }
+    }
+
+    /// Whether a start was told and its end was not.
+    pub(super) const fn is_open(&self) -> bool {
+        !self.told.started_at.is_empty() && !self.told.has_ended
+    }
+
+    /// Tells what is new when the container is seen like that. `last` is how it ended before, if that is known.
+    pub(super) fn seen(&mut self, container: &Container, last: Option<Exit>, now: UnixNanos) -> Vec<Input> {
+        if !self.has_own_run || container.started_at.is_empty() {
+            return Vec::new();
+        }
+        if container.started_at == self.told.started_at {
+            // Its engine is about to start it again.
+            let exit = container.exit.as_ref().filter(|_| container.running);
+            return exit.map_or_else(Vec::new, |exit| self.ended(Some(exit), now));
+        }
+        let started = stamp::parse(container.started_at.as_bytes()).unwrap_or(now);
+        let last = last.filter(|exit| exit.finished.is_some_and(|finished| finished <= started));
+        let mut inputs = self.ended(last.as_ref(), now.min(started));
+        let Tags { name, resource, .. } = &self.tags;
+        let body = format!("container {name} of run {} started", resource.run_id);
+        self.told = Told {
+            started_at: container.started_at.clone(),
+            has_ended: false,
+            name: name.clone(),
+            run_id: resource.run_id.clone(),
+            resource: resource.encoded.clone(),
+        };
+        inputs.extend(self.tell("ml.run.start", started, Severity::INFO, body, Vec::new(), now));
+        inputs
+    }
+
+    /// Tells how the container ended, unless that was told before. `now` is when, if `exit` does not know.
+    pub(super) fn ended(&mut self, exit: Option<&Exit>, now: UnixNanos) -> Vec<Input> {
+        if !self.is_open() {
+            return Vec::new();
+        }
+        self.told.has_ended = true;
+        let (name, run_id) = (&self.tags.name, &self.tags.resource.run_id);
+        let Some(exit) = exit else {
+            let body = format!("container {name} of run {run_id} has ended, how is not known");
+            return self.tell("ml.run.end", now, Severity::WARN, body, Vec::new(), now);
+        };
+        let time = exit.finished.unwrap_or(now);
+        let mut attributes = Vec::new();
+        record_attribute(
+            &mut attributes,
+            "ml.run.result",
+            Value::String(if exit.is_well() { "success" } else { "failure" }),
+        );
+        record_attribute(&mut attributes, "process.exit.code", Value::Int(exit.code));
+        if let Some(start) = stamp::parse(self.told.started_at.as_bytes()) {
+            let seconds = time.saturating_sub(start) as f64 / 1e9;
+            record_attribute(&mut attributes, "ml.run.duration", Value::Double(seconds));
+        }
+        if exit.is_oom_killed {
+            record_attribute(&mut attributes, "runlog.oom_killed", Value::Bool(true));
+        }
+        let severity = if exit.is_well() { Severity::INFO } else { Severity::FATAL };
+        let body = format!("container {name} of run {run_id} ended with {}", exit.words());
+        self.tell("ml.run.end", time, severity, body, attributes, now)
+    }
+
+    /// Tells how the container ended, unless that was told before, and lets the queue drop that: it does not exist any
+    /// more.
+    pub(super) fn gone(&mut self, exit: Option<&Exit>, now: UnixNanos) -> Vec<Input> {
+        let mut told = self.ended(exit, now);
+        if !self.told.started_at.is_empty() {
+            // In the batch of the event, so that neither is there without the other.
+            let last = origin(&self.tags, self.key.clone(), Arc::new(NoBookmark));
+            told.push(Input::Chunk(Chunk::forgetting_behind(&last, now)));
+        }
+        told
+    }
+
+    /// Tells of a container that was removed while nobody looked, and forgets it. What it printed last nobody has read.
+    pub(super) fn vanished(mut self, exit: Option<&Exit>, now: UnixNanos) -> Vec<Input> {
+        let gap = self.is_open().then(|| cut_short(&self.tags, exit, now));
+        gap.into_iter().flatten().chain(self.gone(exit, now)).collect()
+    }
+
+    /// An event, and behind it in the same batch that it was told.
+    fn tell(
+        &self,
+        name: &'static str,
+        time: UnixNanos,
+        severity: Severity,
+        body: String,
+        attributes: Vec<u8>,
+        now: UnixNanos,
+    ) -> Vec<Input> {
+        let origin = origin(&self.tags, self.key.clone(), Arc::new(self.told.clone()));
+        let event = Event { name, time, severity, body, attributes, origin: Arc::clone(&origin) };
+        vec![Input::Event(event), Input::Chunk(Chunk::opening(origin, 0, now))]
     }
 }
 
-/// A container has ended.
-pub(super) fn ended(container: &Container, exit: &Exit, tags: &Tags, observed: UnixNanos) -> Event {
-    let is_well = exit.code == 0 && !exit.is_oom_killed;
-    let time = stamp::parse(exit.finished_at.as_bytes()).unwrap_or(observed);
+impl Bookmark for Told {
+    fn at(&self, _: ReadTo) -> Option<Vec<u8>> {
+        Some(self.encode_to_vec())
+    }
+}
+
+impl Exit {
+    const fn is_well(&self) -> bool {
+        self.code == 0 && !self.is_oom_killed
+    }
+
+    fn words(&self) -> String {
+        let why = if self.is_oom_killed { ", killed for want of memory" } else { "" };
+        format!("exit code {}{why}", self.code)
+    }
+}
+
+/// Tells what a container's health check has found.
+pub(super) fn health(tags: &Tags, condition: Condition, time: UnixNanos) -> Input {
+    let (word, severity) = match condition {
+        Condition::Healthy => ("healthy", Severity::INFO),
+        Condition::Unhealthy => ("unhealthy", Severity::WARN),
+    };
     let mut attributes = Vec::new();
-    let result = if is_well { "success" } else { "failure" };
-    record_attribute(&mut attributes, "ml.run.result", Value::String(result));
-    record_attribute(&mut attributes, "process.exit.code", Value::Int(exit.code));
-    if let Some(start) = stamp::parse(container.started_at.as_bytes()) {
-        let seconds = time.saturating_sub(start) as f64 / 1e9;
-        record_attribute(&mut attributes, "ml.run.duration", Value::Double(seconds));
-    }
-    if exit.is_oom_killed {
-        record_attribute(&mut attributes, "runlog.oom_killed", Value::Bool(true));
-    }
-    let why = if exit.is_oom_killed { ", killed for want of memory" } else { "" };
-    let (name, run_id, code) = (&tags.name, &tags.resource.run_id, exit.code);
-    Event {
-        name: "ml.run.end",
-        time,
-        severity: if is_well { Severity::INFO } else { Severity::FATAL },
-        body: format!("container {name} of run {run_id} ended with exit code {code}{why}"),
-        attributes,
-        origin: origin(tags),
-    }
+    record_attribute(&mut attributes, "runlog.container.health", Value::String(word));
+    let body = format!("container {} of run {} is {word}", tags.name, tags.resource.run_id);
+    let origin = origin(tags, String::new(), Arc::new(NoBookmark));
+    Input::Event(Event { name: "ml.run.status", time, severity, body, attributes, origin })
 }
 
-fn origin(tags: &Tags) -> Arc<Origin> {
+/// Tells that lines of a container are missing, because it was removed before all of them were read.
+pub(super) fn cut_short(tags: &Tags, exit: Option<&Exit>, now: UnixNanos) -> [Input; 2] {
+    let ended = exit.map_or_else(String::new, |exit| format!(" ended with {} and", exit.words()));
+    let body = format!("lines of {} may be missing: the container{ended} was removed before all were read", tags.name);
+    let mut attributes = Vec::new();
+    if let Some(exit) = exit {
+        record_attribute(&mut attributes, "process.exit.code", Value::Int(exit.code));
+    }
+    let origin = origin(tags, String::new(), Arc::new(NoBookmark));
+    let event = Event {
+        name: "runlog.gap",
+        time: exit.and_then(|exit| exit.finished).unwrap_or(now),
+        severity: Severity::WARN,
+        body,
+        attributes,
+        origin: Arc::clone(&origin),
+    };
+    // The run's account has the gap, and the run ends with its last stream.
+    [Input::Event(event), Input::Chunk(Chunk::closing(origin, 0, now))]
+}
+
+fn origin(tags: &Tags, key: String, bookmark: Arc<dyn Bookmark>) -> Arc<Origin> {
     Origin::new(Stream {
-        key: String::new(),
+        key,
         kind: SourceKind::Docker,
         identity: &[],
         resource: Arc::clone(&tags.resource),
         attributes: tags.attributes.clone(),
         level: tags.level,
         tally: Tally::detached(SourceKind::Docker, &tags.name),
-        bookmark: Arc::new(NoBookmark),
+        bookmark,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use std::{collections::HashMap, sync::Arc};
-
-    use super::*;
-    use crate::{
-        record::{Resource, wire::RecordView},
-        source::docker::frame::Framing,
-    };
-
-    #[test]
-    fn an_end_says_how_long_it_took_and_whether_memory_was_short() {
-        let container = Container {
-            id: "0".into(),
-            name: "trainer".into(),
-            image: String::new(),
-            labels: HashMap::new(),
-            environment: Vec::new(),
-            framing: Framing::Raw,
-            running: false,
-            started_at: "2026-01-01T00:00:00Z".into(),
-            exit: None,
-        };
-        let tags = Tags {
-            name: "trainer".into(),
-            resource: Arc::new(Resource { run_id: "r".into(), encoded: Vec::new() }),
-            attributes: Vec::new(),
-            level: Severity::INFO,
-        };
-        let cases = [
-            (0, false, "container trainer of run r ended with exit code 0", Severity::INFO, "success"),
-            (3, false, "container trainer of run r ended with exit code 3", Severity::FATAL, "failure"),
-            (
-                137,
-                true,
-                "container trainer of run r ended with exit code 137, killed for want of memory",
-                Severity::FATAL,
-                "failure",
-            ),
-        ];
-        for (code, is_oom_killed, body, severity, result) in cases {
-            let exit = Exit { code, is_oom_killed, finished_at: "2026-01-01T00:01:30.5Z".into() };
-            let event = ended(&container, &exit, &tags, 7);
-            assert_eq!((event.body.as_str(), event.severity, event.time), (body, severity, 1_767_225_690_500_000_000));
-            let record = RecordView::read(&event.attributes).unwrap();
-            let found: HashMap<_, _> = record.attributes().map(Result::unwrap).collect();
-            assert!(matches!(found["ml.run.result"], Value::String(found) if found == result));
-            assert!(matches!(found["process.exit.code"], Value::Int(found) if found == code));
-            assert!(matches!(found["ml.run.duration"], Value::Double(90.5)));
-            assert_eq!(found.contains_key("runlog.oom_killed"), is_oom_killed);
-        }
-    }
 }

@@ -13,8 +13,10 @@ use std::{
 };
 
 use super::{
+    engine::Make,
     frame::{Entry, Framing, PIECE, Seam, Stdio},
     place::{Place, Position, Step, Tail},
+    repeats::Repeats,
     ring::{Aligner, DISORDER, Print, Reach, Sight},
     tagging::Tags,
 };
@@ -65,6 +67,7 @@ pub(super) enum Taken {
 #[derive(Debug)]
 pub(super) struct Log {
     id: String,
+    make: Make,
     tags: Tags,
     ledger: Arc<Ledger>,
     framing: Framing,
@@ -78,6 +81,7 @@ pub(super) struct Log {
     observed: UnixNanos,
     /// The time of the last entry before a gap that was not reported yet.
     gap: Option<UnixNanos>,
+    repeats: Repeats,
 }
 
 #[derive(Debug, Default)]
@@ -100,7 +104,14 @@ pub(super) fn key(id: &str, stdio: Stdio) -> String {
 
 impl Log {
     /// The logs of a container, to be read on where the queue says. An unreadable position is no position.
-    pub(super) fn new(id: &str, framing: Framing, tags: Tags, ledger: Arc<Ledger>, stored: [Option<&[u8]>; 2]) -> Self {
+    pub(super) fn new(
+        id: &str,
+        make: Make,
+        framing: Framing,
+        tags: Tags,
+        ledger: Arc<Ledger>,
+        stored: [Option<&[u8]>; 2],
+    ) -> Self {
         let positions = stored.map(|bytes| bytes.filter(|b| !b.is_empty()).and_then(|b| Position::decode(b).ok()));
         let epoch = positions.iter().flatten().map(|position| position.epoch).max().unwrap_or(0);
         let streams = positions.map(|position| match position {
@@ -113,6 +124,7 @@ impl Log {
         });
         Self {
             id: id.to_owned(),
+            make,
             tags,
             ledger,
             framing,
@@ -123,16 +135,21 @@ impl Log {
             outgoing: Vec::new(),
             observed: 0,
             gap: None,
+            repeats: Repeats::default(),
         }
     }
 
     /// Starts a reading. `follow` if the container may still write.
     pub(super) fn begin(&mut self, follow: bool, now: UnixNanos) -> Request {
         self.observed = now;
+        self.repeats.begin();
         let tails = [0, 1].map(|i| self.streams[i].place.as_ref().map(|place| place.tail()));
         let seams = tails.iter().flatten().flat_map(|tail| tail.ring.seams().iter().copied()).collect();
         let follow = follow && self.approach != Approach::Whole;
-        let Some((anchor, tail)) = self.anchor(&tails) else {
+        // Podman's times are whole seconds, which leaves too little to know entries by. It removes none before all, so
+        // they are counted from the first.
+        let anchor = if self.make == Make::Podman { None } else { self.anchor(&tails) };
+        let Some((anchor, tail)) = anchor else {
             self.seeking = None;
             self.streams.iter_mut().for_each(|stream| stream.read_to = 0);
             return Request { since: (self.epoch > 0).then(|| self.epoch + 1), follow, seams };
@@ -197,6 +214,10 @@ impl Log {
     }
 
     fn take(&mut self, entry: Entry<'_>, print: Print) -> Taken {
+        // Podman repeats none, and its times cannot tell.
+        if self.make == Make::Docker && self.repeats.is_one(&entry, print) {
+            return Taken::Fine;
+        }
         let beside = self.streams[1 - entry.stdio as usize].read_to;
         let stream = &mut self.streams[entry.stdio as usize];
         let start = stream.read_to;
@@ -209,7 +230,9 @@ impl Log {
         stream.read_to = end;
         let known = stream.sent_to.saturating_sub(start).min(entry.payload.len() as u64);
         self.hand_over(entry.stdio, entry.time, &entry.payload[usize::try_from(known).unwrap_or(usize::MAX)..]);
-        if entry.payload.len() < PIECE && !entry.payload.ends_with(b"\n") {
+        // Podman cuts where its monitor stopped reading, so there the length of a piece says nothing.
+        let is_short = entry.payload.len() < PIECE && self.make == Make::Docker;
+        if is_short && !entry.payload.ends_with(b"\n") {
             self.finish_line(entry);
         }
         Taken::Fine
@@ -340,6 +363,12 @@ impl Log {
         } else {
             self.give_up();
         }
+    }
+
+    /// The engine held everything of this reading back: it may leave out what is new for its time, which is earlier than
+    /// that of older entries.
+    pub(super) fn mistrust_times(&mut self) {
+        self.approach = Approach::Patient;
     }
 
     /// The reading came to its end with the place found.

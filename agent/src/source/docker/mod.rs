@@ -1,31 +1,44 @@
 //! Containers of a Docker engine.
 //!
 //! The [`fleet`] finds containers and gives each a [`reader`]. A reader asks the [`engine`] for the container's logs,
-//! which [`frame`] decodes into entries; [`log`] decides which of them are new and makes chunks of those. Where
+//! whose [`body`] is read at a [`pace`]; [`frame`] decodes it into entries; [`log`] decides which of them are new and makes chunks of those. Where
 //! reading has to go on is a [`place`], found again by content through a [`ring`]. Where the engine's own [`files`] can
-//! be read, the file source follows those instead.
+//! be read, the file source follows those instead. A [`life`] tells a run of the starts and ends of its container, and
+//! [`fates`] are what is known of those that were removed.
 
+mod ask;
+mod body;
+mod change;
 mod config;
 mod engine;
+mod fates;
 mod files;
+mod filter;
 mod fleet;
 mod frame;
 mod health;
+mod keeping;
 mod life;
 mod log;
 mod own;
+mod pace;
 mod place;
 mod reader;
+mod repeats;
 mod ring;
 mod stamp;
 mod tagging;
 #[cfg(test)]
 mod tests;
 
-pub use config::{Config, Label};
+pub use config::Config;
+pub use fates::Fates;
 pub use files::Files;
+pub use filter::{Filter, UnusableFilter};
 pub use health::{Health, State, health};
 pub use tagging::{Tagging, Tags};
+
+use std::sync::Arc;
 
 use tokio::sync::watch;
 
@@ -35,7 +48,7 @@ use crate::{
 };
 
 use self::{
-    fleet::Fleet,
+    fleet::{Fleet, LIST_EVERY},
     own::OwnContainer,
     reader::{SILENCE, Shared},
 };
@@ -45,12 +58,29 @@ use self::{
 /// An engine that is absent, forbidden or silent is waited for without end, and `health` says so. Nothing is
 /// collected if `config` says so. A container that is running at the stop is left open: its last line, if it has no
 /// line feed yet, is read again at the next start.
-pub async fn collect(config: Config, context: Context, tagging: Tagging, health: watch::Sender<Health>) {
+pub async fn collect(
+    config: Config,
+    context: Context,
+    tagging: Tagging,
+    fates: Arc<Fates>,
+    health: watch::Sender<Health>,
+) {
     if config.collect == Switch::Off {
         return;
     }
     let run_id = tagging.run_id.clone();
     let tagger = Box::new(move |container: &tagging::Container| tagging.tags(container));
-    let shared = Shared { config, context, tagger, own: OwnContainer::find(), run_id, silence: SILENCE };
+    let began = context.clock.now();
+    let shared = Shared {
+        config,
+        context,
+        tagger,
+        own: OwnContainer::find(),
+        run_id,
+        began,
+        fates,
+        silence: SILENCE,
+        list_every: LIST_EVERY,
+    };
     Fleet::new(shared, health).run().await;
 }

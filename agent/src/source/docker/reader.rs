@@ -8,16 +8,21 @@ use tracing::{debug, info, warn};
 use super::{
     Config,
     backoff::Backoff,
-    engine::{Body, Engine, Failure},
+    body::Body,
+    engine::{Engine, Failure},
+    fates::Fates,
     files::are_read,
     frame::{DecodeError, Decoder, Stdio},
-    life,
+    keeping::Keeping,
+    life::{self, Life},
     log::{Log, Taken, key},
     own::OwnContainer,
+    pace::Pace,
+    stamp,
     tagging::{Container, Tags},
 };
 use crate::{
-    record::Input,
+    record::UnixNanos,
     run::RunId,
     source::{Closed, Context},
 };
@@ -32,9 +37,6 @@ pub(super) const SILENCE: Duration = Duration::from_secs(30);
 /// How long what the engine has just written may be on its way.
 const LAST_CHANCE: Duration = Duration::from_millis(500);
 
-/// Bytes after which the pipeline is given what was read, although more is there.
-const MUCH: usize = 64 * 1024;
-
 /// Gives a container its tags.
 pub(super) type Tagger = dyn Fn(&Container) -> Tags + Send + Sync;
 
@@ -46,8 +48,24 @@ pub(super) struct Shared {
     pub own: OwnContainer,
     /// The agent's own run, which no container begins or ends.
     pub run_id: RunId,
+    /// When it was begun to look for containers.
+    pub began: UnixNanos,
+    /// What became of containers that are not there any more.
+    pub fates: Arc<Fates>,
     /// See [`SILENCE`].
     pub silence: Duration,
+    /// See [`super::fleet::LIST_EVERY`].
+    pub list_every: Duration,
+}
+
+impl Shared {
+    /// What an earlier agent told of a container that is gone, if it is not the file source that has to end it.
+    pub(super) fn left_behind(&self, id: &str) -> Option<Life> {
+        let positions = &self.context.positions;
+        let is_begun = Stdio::BOTH.iter().any(|stdio| positions.contains_key(&key(id, *stdio)));
+        let is_ours = is_begun || self.config.files.is_none();
+        is_ours.then(|| life::left_behind(positions).find(|(known, _)| *known == id))?.map(|(_, life)| life)
+    }
 }
 
 /// Whether a container that has ended before is read.
@@ -73,10 +91,9 @@ pub(super) struct Reader {
 /// Kept after the end, in case the container is started again.
 pub(super) struct Remains {
     log: Box<Log>,
+    life: Box<Life>,
     started_at: String,
     progress: Progress,
-    /// Whether the start of what runs now, or a line of it, was handed over, and its end was not.
-    is_alive: bool,
 }
 
 impl Remains {
@@ -84,6 +101,8 @@ impl Remains {
     pub(super) async fn forget(&mut self, context: &Context) -> Result<(), Closed> {
         self.log.close();
         self.log.forget();
+        let told = self.life.gone(None, context.clock.now());
+        self.log.outgoing().extend(told);
         hand_over(&mut self.log, context).await
     }
 }
@@ -151,10 +170,7 @@ impl Reader {
                 Ok(Step::Leave(outcome)) => {
                     match (&outcome, current) {
                         (Outcome::Removed, Some(remains)) => self.removed(remains).await,
-                        // Whether its lines were wanted nobody can tell any more.
-                        (Outcome::Removed, None) => {
-                            info!(container = %self.id, "container was removed before it was read")
-                        }
+                        (Outcome::Removed, None) => self.missed().await,
                         _ => {}
                     }
                     return outcome;
@@ -175,10 +191,12 @@ impl Reader {
 
     /// One look at the container and one connection to its logs.
     async fn step(&self, current: &mut Option<Remains>, last_chance: bool) -> Result<Step, Trouble> {
-        let Some(container) = self.engine.inspect(&self.id).await? else { return Ok(Step::Leave(Outcome::Removed)) };
-        let Remains { log, started_at, progress, is_alive } = match current {
+        let Some((container, keeping)) = self.engine.inspect(&self.id).await? else {
+            return Ok(Step::Leave(Outcome::Removed));
+        };
+        let Remains { log, life, started_at, progress } = match current {
             Some(remains) => remains,
-            None => match self.first_seen(&container) {
+            None => match self.first_seen(&container, &keeping) {
                 Ok(remains) => current.insert(remains),
                 Err(outcome) => return Ok(Step::Leave(outcome)),
             },
@@ -187,24 +205,31 @@ impl Reader {
             // A line that the former process left unfinished does not go on in the next one.
             log.close();
             started_at.clone_from(&container.started_at);
-            *is_alive = self.tell_start(&container, log);
         } else if *progress == Progress::Complete && !container.running {
             return Ok(Step::End);
         }
         if container.running || *progress == Progress::Complete {
             *progress = Progress::Reading;
         }
+        let now = self.shared.context.clock.now();
+        log.outgoing().extend(life.seen(&container, self.shared.fates.exit(&self.id), now));
+        // Its first line may be long in coming.
+        if hand_over(log, &self.shared.context).await.is_err() {
+            return Ok(Step::Leave(Outcome::Stopped));
+        }
         let follow = container.running && !last_chance;
         let sent = log.sent();
         let ending = self.connection(&container, log, follow).await;
         log.flush();
-        *is_alive |= log.sent() > sent;
         if hand_over(log, &self.shared.context).await.is_err() {
             return Ok(Step::Leave(Outcome::Stopped));
         }
         match ending {
             Ending::Stopped => Ok(Step::Again),
             Ending::Stalled => {
+                if log.sent() == sent {
+                    log.mistrust_times();
+                }
                 warn!(container = %container.name, "the engine has stopped to send the container's lines, asking again");
                 Ok(Step::Again)
             }
@@ -214,8 +239,8 @@ impl Reader {
                 Ok(Step::Again)
             }
             Ending::Broken(Trouble::Failure(Failure::Gone)) => Ok(Step::Leave(Outcome::Removed)),
-            Ending::Broken(Trouble::Failure(error @ Failure::Unreadable)) => {
-                warn!(container = %container.name, error = error.to_string(), "container is left out");
+            Ending::Broken(Trouble::Failure(Failure::Unreadable)) => {
+                tell_unreadable(&container, &keeping);
                 Ok(Step::Leave(Outcome::LeftOut))
             }
             Ending::Broken(trouble) => Err(trouble),
@@ -231,10 +256,7 @@ impl Reader {
                 }
                 *progress = Progress::Complete;
                 log.close();
-                // An end that was told before is not told at each start of the agent.
-                if std::mem::take(is_alive) {
-                    self.tell_end(&container, log);
-                }
+                log.outgoing().extend(life.ended(container.exit.as_ref(), self.shared.context.clock.now()));
                 Ok(if hand_over(log, &self.shared.context).await.is_err() {
                     Step::Leave(Outcome::Stopped)
                 } else {
@@ -244,51 +266,78 @@ impl Reader {
         }
     }
 
+    /// Tells what is known of a container that was removed while it was read.
     async fn removed(&self, mut remains: Remains) {
+        let Shared { context, fates, .. } = &*self.shared;
+        let started = stamp::parse(remains.started_at.as_bytes()).unwrap_or_default();
+        let is_told = remains.progress == Progress::Complete && !remains.life.is_open();
+        let exit = if is_told { None } else { fates.last_exit(&self.id, started).await };
+        let now = context.clock.now();
         if remains.progress == Progress::Reading {
             warn!(container = %self.id, "container was removed before its logs were read to the end");
+            let gap = life::cut_short(remains.log.tags(), exit.as_ref(), now);
+            remains.log.outgoing().extend(gap);
         }
+        let told = remains.life.ended(exit.as_ref(), now);
+        remains.log.outgoing().extend(told);
         // If the pipeline has ended there is nobody left to tell.
-        let _ = remains.forget(&self.shared.context).await;
+        let _ = remains.forget(context).await;
     }
 
-    fn first_seen(&self, container: &Container) -> Result<Remains, Outcome> {
-        let Shared { config, context, tagger, own, .. } = &*self.shared;
-        if !container.is_wanted(&config.labels, own) {
+    /// Tells that a container was removed before anything of it could be read, by what is known of it all the same.
+    async fn missed(&self) {
+        let Shared { config, context, tagger, own, began, fates, .. } = &*self.shared;
+        let exit = fates.last_exit(&self.id, 0).await;
+        if fates.is_read_from_files(&self.id) || !fates.is_mine_to_tell(&self.id) {
+            return;
+        }
+        let now = context.clock.now();
+        let told = if let Some(life) = self.shared.left_behind(&self.id) {
+            life.vanished(exit.as_ref(), now)
+        } else if let Some(container) = fates.container(&self.id) {
+            // One that ended before may have been read by the agent before.
+            let is_old = exit.as_ref().and_then(|exit| exit.finished).is_some_and(|finished| finished < *began);
+            if is_old || !container.is_wanted(config, own) {
+                return;
+            }
+            warn!(container = %container.name, "container was removed before it was read");
+            life::cut_short(&tagger(&container), exit.as_ref(), now).into()
+        } else {
+            // Whether its lines were wanted nobody can tell any more.
+            info!(container = %self.id, "container was removed before it was read");
+            return;
+        };
+        for input in told {
+            if context.intake.send(input).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn first_seen(&self, container: &Container, keeping: &Keeping) -> Result<Remains, Outcome> {
+        let Shared { config, context, tagger, own, run_id, .. } = &*self.shared;
+        if !container.is_wanted(config, own) {
             return Err(Outcome::LeftOut);
         }
         if are_read(config, &self.id, &context.positions) {
             return Err(Outcome::LeftOut);
         }
         let stored = Stdio::BOTH.map(|stdio| context.positions.get(&key(&self.id, stdio)).map(Vec::as_slice));
-        let begun = stored.iter().any(Option::is_some);
-        if !begun && !container.running && (self.ended == Ended::Leave || container.started_at.is_empty()) {
+        let mut tags = tagger(container);
+        keeping.tell(container, &mut tags);
+        let told = context.positions.get(&life::key(&self.id)).map(Vec::as_slice);
+        let life = Life::new(&self.id, tags.clone(), run_id, told);
+        let is_begun = stored.iter().any(Option::is_some) || life.is_open();
+        if !is_begun && !container.running && (self.ended == Ended::Leave || container.started_at.is_empty()) {
             return Err(Outcome::Skipped);
         }
-        let log = Log::new(&self.id, container.framing, tagger(container), Arc::clone(&context.ledger), stored);
-        let mut log = Box::new(log);
-        let is_alive = !begun && container.running && self.tell_start(container, &mut log);
+        if keeping.is_nothing() {
+            tell_unreadable(container, keeping);
+            return Err(Outcome::LeftOut);
+        }
+        let log = Log::new(&self.id, self.engine.make(), container.framing, tags, Arc::clone(&context.ledger), stored);
         let started_at = container.started_at.clone();
-        Ok(Remains { log, started_at, progress: Progress::Reading, is_alive })
-    }
-
-    /// Tells that a run began with its container. False if the container's run is the agent's.
-    fn tell_start(&self, container: &Container, log: &mut Log) -> bool {
-        let has_own_run = log.tags().resource.run_id != self.shared.run_id.as_str();
-        if has_own_run {
-            let event = life::started(container, log.tags(), self.shared.context.clock.now());
-            log.outgoing().push(Input::Event(event));
-        }
-        has_own_run
-    }
-
-    /// Tells that a run ended with its container.
-    fn tell_end(&self, container: &Container, log: &mut Log) {
-        let has_own_run = log.tags().resource.run_id != self.shared.run_id.as_str();
-        if let Some(exit) = container.exit.as_ref().filter(|_| has_own_run) {
-            let event = life::ended(container, exit, log.tags(), self.shared.context.clock.now());
-            log.outgoing().push(Input::Event(event));
-        }
+        Ok(Remains { log: Box::new(log), life: Box::new(life), started_at, progress: Progress::Reading })
     }
 
     async fn connection(&self, container: &Container, log: &mut Log, follow: bool) -> Ending {
@@ -301,6 +350,7 @@ impl Reader {
             Err(error) => return Ending::Broken(error.into()),
         };
         let mut decoder = Decoder::new(container.framing, request.seams);
+        let mut pace = Pace::new();
         loop {
             let silence = if !may_stop || log.is_seeking() { PATIENCE } else { self.shared.silence };
             let received = tokio::select! {
@@ -310,9 +360,10 @@ impl Reader {
             };
             let taken = match received {
                 Ok(Ok(Some(bytes))) => {
-                    decoder.feed(&bytes);
+                    pace.read(bytes.len());
+                    decoder.feed(bytes);
                     log.received(context.clock.now());
-                    take_ready(&mut body, &mut decoder, log, bytes.len())
+                    take(&mut decoder, log)
                 }
                 Ok(Ok(None)) => {
                     decoder.end();
@@ -322,7 +373,7 @@ impl Reader {
                         Err(error) => Ending::Broken(error.into()),
                     };
                 }
-                Ok(Err(error)) => return Ending::Broken(Failure::Http(error).into()),
+                Ok(Err(broken)) => return Ending::Broken(Failure::Answer(broken).into()),
                 Err(_elapsed) if may_stop && log.is_seeking() => return Ending::Lost,
                 Err(_elapsed) if may_stop => match self.has_unsent(container, log, &mut body).await {
                     Ok(true) => return Ending::Stalled,
@@ -334,12 +385,13 @@ impl Reader {
             match taken {
                 Ok(Taken::Fine) => {}
                 Ok(Taken::Lost) => return Ending::Lost,
-                Err(error) => return Ending::Broken(error),
+                Err(error) => return Ending::Broken(error.into()),
             }
             log.flush();
             if hand_over(log, &self.shared.context).await.is_err() {
                 return Ending::Closed;
             }
+            pace.pause().await;
         }
     }
 
@@ -348,9 +400,9 @@ impl Reader {
         let mut newest = self.engine.newest(&self.id).await?;
         let mut decoder = Decoder::new(container.framing, Vec::new());
         while let Some(bytes) =
-            timeout(PATIENCE, newest.next()).await.map_err(|_| Failure::Silent)?.map_err(Failure::Http)?
+            timeout(PATIENCE, newest.next()).await.map_err(|_| Failure::Silent)?.map_err(Failure::Answer)?
         {
-            decoder.feed(&bytes);
+            decoder.feed(bytes);
         }
         decoder.end();
         let mut has_unsent = false;
@@ -368,7 +420,7 @@ impl Reader {
             // Where the engine is gone, it is so for all containers, and said once by the fleet. A removal that
             // comes too early is said when it is done.
             Trouble::Failure(
-                Failure::Leaving | Failure::Silent | Failure::Io(_) | Failure::Http(_) | Failure::Engine(_),
+                Failure::Leaving | Failure::Silent | Failure::Io(_) | Failure::Answer(_) | Failure::Engine(_),
             ) => {
                 debug!(container = %self.id, error = text, "connection to the container's logs was lost");
             }
@@ -391,6 +443,14 @@ enum Step {
     Leave(Outcome),
 }
 
+fn tell_unreadable(container: &Container, keeping: &Keeping) {
+    warn!(
+        container = %container.name,
+        driver = keeping.driver,
+        "container is left out: its log driver keeps nothing that can be read; json-file, local and journald do"
+    );
+}
+
 async fn hand_over(log: &mut Log, context: &Context) -> Result<(), Closed> {
     for input in log.outgoing().drain(..) {
         context.intake.send(input).await?;
@@ -398,23 +458,7 @@ async fn hand_over(log: &mut Log, context: &Context) -> Result<(), Closed> {
     Ok(())
 }
 
-/// Takes the complete entries that have arrived, and what is there without waiting.
-///
-/// The engine sends each entry by itself; without this each would become a chunk.
-fn take_ready(body: &mut Body, decoder: &mut Decoder, log: &mut Log, mut received: usize) -> Result<Taken, Trouble> {
-    loop {
-        if take(decoder, log)? == Taken::Lost {
-            return Ok(Taken::Lost);
-        }
-        if received >= MUCH {
-            return Ok(Taken::Fine);
-        }
-        let Some(bytes) = body.ready() else { return Ok(Taken::Fine) };
-        received += bytes.len();
-        decoder.feed(&bytes);
-    }
-}
-
+/// Takes the complete entries that have arrived.
 fn take(decoder: &mut Decoder, log: &mut Log) -> Result<Taken, DecodeError> {
     while let Some(entry) = decoder.next()? {
         if log.entry(entry) == Taken::Lost {

@@ -1,13 +1,13 @@
 //! What the lines of a container are tagged with, and which containers are read at all.
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{config::Label, frame::Framing, life::Exit, own::OwnContainer};
+use super::{Config, filter::COMPOSE_LABELS, frame::Framing, life::Exit, own::OwnContainer};
 use crate::{
-    record::{Resource, Severity},
+    record::{Resource, Severity, severity::UnknownLevel},
     run::{self, Facts, Identity, RunId},
 };
 
@@ -17,8 +17,8 @@ const LEVEL: &str = "runlog.level";
 const ENABLED: &str = "runlog.enabled";
 const OURSELVES: &str = "runlog.self";
 
-/// Labels that become `container.label.*`, so that a service's containers are found together.
-const KEPT_LABELS: [&str; 2] = ["com.docker.compose.project", "com.docker.compose.service"];
+/// Tells where the run id of a container's lines comes from: whoever starts a container may name any run.
+const RUN_ID_FROM: &str = "runlog.run_id.from";
 
 /// What lines are tagged with whose container does not say otherwise.
 #[derive(Debug, Clone)]
@@ -47,7 +47,7 @@ pub(super) struct Container {
     pub running: bool,
     /// Differs from one start to the next; empty if it was never started.
     pub started_at: String,
-    /// How it ended, if it has.
+    /// How it ended. A container that has one and runs is about to be started again by its engine.
     pub exit: Option<Exit>,
 }
 
@@ -65,13 +65,15 @@ pub struct Tags {
 }
 
 impl Container {
-    /// Whether its logs are wanted.
-    pub(super) fn is_wanted(&self, labels: &[Label], own: &OwnContainer) -> bool {
-        let has = |label: &Label| {
-            self.labels.get(&label.key).is_some_and(|value| label.value.as_ref().is_none_or(|wanted| wanted == value))
-        };
-        let disabled = self.labels.get(ENABLED).is_some_and(|value| value.trim().eq_ignore_ascii_case("false"));
-        !disabled && !self.labels.contains_key(OURSELVES) && !own.is(&self.id) && labels.iter().all(has)
+    /// Whether its logs are wanted. What its own label says comes before the settings.
+    pub(super) fn is_wanted(&self, config: &Config, own: &OwnContainer) -> bool {
+        if self.labels.contains_key(OURSELVES) || own.is(&self.id) {
+            return false;
+        }
+        label(self, ENABLED, truth).unwrap_or_else(|| {
+            let is_included = config.include.is_empty() || config.include.iter().any(|filter| filter.is_met_by(self));
+            is_included && !config.exclude.iter().any(|filter| filter.is_met_by(self))
+        })
     }
 
     fn variable(&self, name: &str) -> Option<String> {
@@ -86,23 +88,25 @@ impl Tagging {
     ///
     /// A label that cannot be used is reported, and treated as if it were not there.
     pub(super) fn tags(&self, container: &Container) -> Tags {
-        let (run_id, identity) = self.identity(container);
+        let (run_id, identity, from) = self.identity(container);
+        let mut facts = self.facts(container);
+        facts.0.push((RUN_ID_FROM.to_owned(), from.to_owned()));
         Tags {
             name: container.name.clone(),
-            resource: run::resource(&run_id, &identity, &self.facts(container)),
+            resource: run::resource(&run_id, &identity, &facts),
             attributes: run::record_attributes(&identity),
-            level: label(container, LEVEL, |text| {
-                text.parse().map_err(|e: crate::record::severity::UnknownLevel| e.to_string())
-            })
-            .unwrap_or(self.level),
+            level: label(container, LEVEL, |text| text.parse().map_err(|error: UnknownLevel| error.to_string()))
+                .unwrap_or(self.level),
         }
     }
 
-    fn identity(&self, container: &Container) -> (RunId, Identity) {
+    /// The run, what is known about it, and where its id was found.
+    fn identity(&self, container: &Container) -> (RunId, Identity, &'static str) {
         let mut found = run::identify(&|name| container.variable(name));
         let run_id = label(container, RUN_ID, |text| RunId::new(text).map_err(|error| error.to_string()));
-        let experiment = container.labels.get(EXPERIMENT).map(|text| text.trim()).filter(|text| !text.is_empty());
-        found.choose(run_id, experiment.map(str::to_owned));
+        let experiment = label(container, EXPERIMENT, named);
+        let from = if run_id.is_some() { "container.label" } else { "container.environment" };
+        found.choose(run_id, experiment);
         let Some(run_id) = found.run_id.clone() else {
             // A rank is the container's own also where the run is the agent's.
             let ours = self.identity.clone();
@@ -115,12 +119,12 @@ impl Tagging {
                 restart: found.restart.or(ours.restart),
                 ..ours
             };
-            return (self.run_id.clone(), merged);
+            return (self.run_id.clone(), merged, "agent");
         };
         if found.experiment.is_none() {
             found.experiment.clone_from(&self.identity.experiment);
         }
-        (run_id, found)
+        (run_id, found, from)
     }
 
     fn facts(&self, container: &Container) -> Facts {
@@ -132,7 +136,8 @@ impl Tagging {
         ];
         facts.0.extend(own.map(|(key, value)| (key.to_owned(), value.clone())));
         facts.0.push(("container.runtime.name".to_owned(), "docker".to_owned()));
-        for key in KEPT_LABELS {
+        // So that the containers of a service are found together.
+        for key in COMPOSE_LABELS {
             if let Some(value) = container.labels.get(key) {
                 facts.0.push((format!("container.label.{key}"), value.clone()));
             }
@@ -141,10 +146,23 @@ impl Tagging {
     }
 }
 
-/// A label's value, if it is there and can be read.
+fn truth(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err(format!("{text:?} is neither true nor false")),
+    }
+}
+
+fn named(text: &str) -> Result<String, String> {
+    let is_name = !text.is_empty() && !text.chars().any(char::is_control);
+    is_name.then(|| text.to_owned()).ok_or_else(|| format!("{text:?} is no name"))
+}
+
+/// A label's value without white space around it, if it is there and can be read.
 fn label<T>(container: &Container, key: &str, read: impl Fn(&str) -> Result<T, String>) -> Option<T> {
     let text = container.labels.get(key)?;
-    read(text)
+    read(text.trim())
         .inspect_err(|error| tracing::warn!(container = %container.name, label = key, %error, "label cannot be used"))
         .ok()
 }

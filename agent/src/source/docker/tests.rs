@@ -1,6 +1,7 @@
 //! The source against an engine that is made for the test, over a real socket.
 
 mod engine;
+mod lives;
 mod sink;
 
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
@@ -12,7 +13,7 @@ use tokio::task::JoinHandle;
 use super::{fleet::Fleet, own::OwnContainer, reader::Shared, tagging::Tags, *};
 use crate::{
     config::Switch,
-    record::{Resource, Severity, SystemClock},
+    record::{Clock, Resource, Severity, SystemClock},
     run::RunId,
     source::{StopSwitch, intake, stop_switch},
 };
@@ -26,7 +27,8 @@ struct Source {
 }
 
 fn config(socket: &Path) -> Config {
-    Config { collect: Switch::On, socket: socket.to_owned(), labels: Vec::new(), read_exited: true, files: None }
+    let (include, exclude) = (Vec::new(), Vec::new());
+    Config { collect: Switch::On, socket: socket.to_owned(), include, exclude, read_exited: true, files: None }
 }
 
 impl Source {
@@ -54,7 +56,10 @@ impl Source {
             tagger,
             own: OwnContainer::default(),
             run_id,
+            began: SystemClock.now(),
+            fates: Arc::default(),
             silence: Duration::from_millis(100),
+            list_every: Duration::from_millis(100),
         };
         let task = tokio::spawn(Fleet::new(shared, sender).run());
         Self { task, switch, health, sink: Sink::start(outlet) }
@@ -154,6 +159,27 @@ async fn d1_a_container_that_is_silent_keeps_its_connection() {
 }
 
 #[tokio::test]
+async fn d20_lines_that_an_engine_hides_since_its_clock_went_back_are_found() {
+    let mut engine = FakeEngine::start();
+    engine.hide_each_older_line();
+    engine.add("trainer", FakeContainer::running().line("stdout", "one\n"));
+    let mut source = Source::start(config(engine.socket()), BTreeMap::new());
+    source.sink.has("trainer/stdout", "one\n").await;
+    // The second connection asks for what is newer than the line.
+    engine.kill().await;
+    engine.start_listening();
+    engine.is_asked_for_the_newest(1).await;
+    let connections = engine.connections();
+
+    engine.set_clock_back("trainer");
+    engine.line("trainer", "stdout", "two\n");
+
+    source.sink.has("trainer/stdout", "one\ntwo\n").await;
+    assert!(engine.connections() > connections, "it was hidden");
+    source.stop().await;
+}
+
+#[tokio::test]
 async fn a_restart_of_the_agent_goes_on_at_the_line_that_was_not_finished() {
     let engine = FakeEngine::start();
     let piece = "x".repeat(frame::PIECE);
@@ -178,7 +204,7 @@ async fn a_restart_of_the_agent_goes_on_at_the_line_that_was_not_finished() {
 }
 
 #[tokio::test]
-async fn a_container_that_is_started_again_goes_on_and_repeats_nothing() {
+async fn d24_a_line_without_its_end_is_ended_with_its_container_that_is_started_again() {
     let engine = FakeEngine::start();
     engine.add("trainer", FakeContainer::running().line("stdout", "first\n"));
     let mut source = Source::start(config(engine.socket()), BTreeMap::new());
@@ -249,7 +275,7 @@ async fn a_removed_container_is_forgotten() {
 }
 
 #[tokio::test]
-async fn an_engine_that_goes_away_and_comes_back_is_collected_again() {
+async fn d14_an_engine_that_goes_away_and_comes_back_is_collected_again() {
     let mut engine = FakeEngine::start();
     engine.add("trainer", FakeContainer::running().line("stdout", "before\n"));
     let mut source = Source::start(config(engine.socket()), BTreeMap::new());
@@ -264,6 +290,19 @@ async fn an_engine_that_goes_away_and_comes_back_is_collected_again() {
 
     let (received, _) = source.stop().await;
     assert_eq!(text(&received["trainer/stdout"]), "before\nmeanwhile\n");
+}
+
+#[tokio::test]
+async fn an_engine_that_appears_later_is_collected() {
+    let mut engine = FakeEngine::start();
+    engine.add("trainer", FakeContainer::running().line("stdout", "early\n"));
+    engine.kill().await;
+    let mut source = Source::start(config(engine.socket()), BTreeMap::new());
+    source.health.wait_for(|health| matches!(health.state, State::Degraded(_))).await.unwrap();
+    engine.start_listening();
+    source.sink.has("trainer/stdout", "early\n").await;
+    assert_eq!(source.health.borrow().state, State::Collecting);
+    source.stop().await;
 }
 
 #[tokio::test]
@@ -299,7 +338,7 @@ async fn containers_that_had_ended_are_left_alone_if_so_configured() {
 }
 
 #[tokio::test]
-async fn an_error_inside_the_logs_is_no_line_and_they_are_read_on() {
+async fn d9_an_error_inside_the_logs_is_no_line_and_they_are_read_on() {
     let engine = FakeEngine::start();
     engine.add("trainer", FakeContainer::running().line("stdout", "one\n"));
     engine.error_in_next_answer("Error grabbing logs: invalid character\n");
@@ -310,7 +349,7 @@ async fn an_error_inside_the_logs_is_no_line_and_they_are_read_on() {
 }
 
 #[tokio::test]
-async fn two_hundred_containers_are_read_at_once() {
+async fn d23_two_hundred_containers_are_read_at_once_over_one_connection_each() {
     let engine = FakeEngine::start();
     for n in 0..200 {
         engine.add(&format!("c{n}"), FakeContainer::running().line("stdout", "line\n"));
@@ -320,7 +359,10 @@ async fn two_hundred_containers_are_read_at_once() {
         source.sink.has(&format!("c{n}/stdout"), "line\n").await;
         engine.line(&format!("c{n}"), "stdout", "more\n");
     }
+    for n in 0..200 {
+        source.sink.has(&format!("c{n}/stdout"), "line\nmore\n").await;
+    }
+    assert_eq!(engine.connections(), 200);
     let (received, _) = source.stop().await;
-    assert!(received.values().all(|bytes| bytes == b"line\nmore\n"));
     assert_eq!(received.len(), 200);
 }

@@ -138,6 +138,12 @@ impl FilePosition {
         Stream { id, generation: self.generation, is_packed: self.is_packed }
     }
 
+    /// Whether its bytes were those of another file.
+    #[must_use]
+    pub fn is_copy(&self) -> bool {
+        self.stream().id != self.id()
+    }
+
     /// How many bytes were there and not given out.
     #[must_use]
     pub fn unread_bytes(&self) -> u64 {

@@ -31,7 +31,8 @@ pub struct Copies {
 struct Seen {
     path: PathBuf,
     of: FileId,
-    extent: Extent,
+    /// As it was when it was compared. `None` if nobody had read the other one, so that it is compared again.
+    extent: Option<Extent>,
 }
 
 impl Copies {
@@ -44,7 +45,7 @@ impl Copies {
     /// Whether that file is one, and was not written since it was compared.
     #[must_use]
     pub fn is_as_seen(&self, id: FileId, extent: Extent) -> bool {
-        self.by_id.get(&id).is_some_and(|seen| seen.extent == extent)
+        self.by_id.get(&id).is_some_and(|seen| seen.extent == Some(extent))
     }
 
     /// Whether there is one of that file.
@@ -100,8 +101,10 @@ impl FileSource {
                 continue;
             }
             debug!(path = %path.display(), of = %original.display(), "file is a copy");
-            let of = tail.id();
-            self.copies.by_id.insert(id, Seen { path: path.to_owned(), of, extent });
+            // Were the other one cut before it is read, nothing would tell, and this one be all that is left.
+            let extent = Some(extent).filter(|_| tail.offset() > 0);
+            self.copies.is_touched |= extent.is_none();
+            self.copies.by_id.insert(id, Seen { path: path.to_owned(), of: tail.id(), extent });
             if let Some(slot) = slot {
                 // It may have been cut since.
                 self.tails.look_now(slot);
@@ -113,12 +116,16 @@ impl FileSource {
 
     /// Whether a file of that size holds what the other one holds, or held when it was read.
     fn are_alike(&self, tail: &Tail, handle: &dyn Handle, size: u64) -> bool {
-        let print = tail.print();
-        let is_like =
-            |other: &dyn Handle| have_same_ends(handle, other, size) || print.is_of(handle) && !print.is_of(other);
-        if tail.offset() == 0 {
+        let (print, is_unread) = (tail.print(), tail.offset() == 0);
+        // What stands there at a start may begin alike. Later a new file of such a name is made of the other one.
+        let is_start = self.is_walking && self.walks == 1;
+        if is_unread && is_start && size < COMPARED_BYTES as u64 {
             return false;
         }
+        let is_like = |other: &dyn Handle| {
+            let has_bytes = || !is_unread || other.extent().is_ok_and(|extent| extent.size > 0);
+            have_same_ends(handle, other, size) && has_bytes() || print.is_of(handle) && !print.is_of(other)
+        };
         match tail.awake() {
             Some(awake) => is_like(awake.handle.as_ref()),
             None => match self.disk.open(tail.path()) {

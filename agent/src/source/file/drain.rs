@@ -39,7 +39,7 @@ impl FileSource {
                 self.close_for_now(slot, is_at_rest)?;
             }
         }
-        self.hand_over()
+        self.see_to_containers()
     }
 
     fn read_to_present_end(&mut self, slot: Slot) -> Result<(), Closed> {

@@ -154,6 +154,9 @@ impl FileSource {
     }
 
     fn see_to_file(&mut self, change: &Move) {
+        if let (Some(to), Some(containers)) = (&change.to, &mut self.containers) {
+            containers.written(to);
+        }
         let leads_to = |path: &Path| path.file_name().is_some_and(|name| self.globs.lead_to(folder_of(path), name));
         match &change.to {
             Some(to) if leads_to(to) => {
@@ -245,12 +248,12 @@ impl FileSource {
             }
             info!(path = %path.display(), "file is not the one read before, reading it from its start");
             let missing = Missing::of_position(&position);
-            let is_elsewhere = self.read_rest(&missing);
-            if !is_elsewhere && position.offset > 0 {
+            let is_elsewhere = self.goes_on_elsewhere(&position) || self.read_rest(&missing);
+            if is_elsewhere || position.offset == 0 {
+                self.forget_moved(&missing);
+            } else {
                 // Nobody has looked since it was read.
                 self.lose_known(&missing);
-            } else if !is_elsewhere {
-                self.forget_moved(&missing);
             }
         } else if let Some(slot) = self.known_otherwise(path, id, handle.as_ref(), extent)? {
             return Ok(slot);

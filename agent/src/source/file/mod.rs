@@ -15,6 +15,7 @@ mod container;
 mod copies;
 mod disk;
 mod drain;
+mod ended;
 mod find;
 mod globs;
 mod identity;
@@ -190,6 +191,7 @@ impl FileSource {
             });
             is_stirred = grown > 0 || !changes.names.is_empty();
             self.see_to(&changes);
+            self.see_to_containers()?;
             self.walk_if_due();
             self.look_at_copies();
             self.try_refused();

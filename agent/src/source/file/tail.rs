@@ -285,10 +285,11 @@ impl Tail {
         self.known_modified = None;
     }
 
-    /// How long to wait for the next look: from `shortest` to `longest`, growing while nothing comes.
+    /// How long to wait for the next look: from `shortest` to `longest`, growing while nothing comes. A `shortest` that is
+    /// longer is what the operator asked for.
     pub fn rest(&mut self, shortest: Duration, longest: Duration) -> Duration {
         self.is_rested = true;
-        self.pause = (self.pause * 2).clamp(shortest, longest);
+        self.pause = (self.pause * 2).clamp(shortest, longest.max(shortest));
         self.pause
     }
 

@@ -117,7 +117,7 @@ impl FileSource {
         let Some(tail) = self.tails.get(slot) else { return };
         let has_hints = tail.has_one_name && tail.is_present() && self.watch.works_for(tail.path());
         let longest = if has_hints { IDLE_LOOK } else { self.config.poll };
-        self.tails.rest(slot, self.config.poll, longest.max(self.config.poll));
+        self.tails.rest(slot, self.config.poll, longest);
     }
 
     fn failed(&mut self, slot: Slot, error: &io::Error) -> Result<(), Closed> {

@@ -11,7 +11,7 @@ use tracing::{debug, info, warn};
 
 use super::{
     FileSource,
-    bookmark::{self, FilePosition},
+    bookmark::{self, FilePosition, Stream},
     disk::folder_of,
     identity::FileId,
     rest::{Missing, Opened},
@@ -63,8 +63,7 @@ impl AllUnclaimed {
     /// A copy has its position before the position of the file that was cut is forgotten. A kill between the two leaves
     /// both, and where nothing had been given out, no bytes tell that the file holds others now.
     fn tell_copies_from_originals(&mut self) {
-        let is_copy = |position: &&FilePosition| position.stream().id != position.id();
-        let copied: Vec<_> = self.iter().filter(is_copy).map(FilePosition::stream).collect();
+        let copied: Vec<_> = self.iter().filter(|position| position.is_copy()).map(FilePosition::stream).collect();
         for stream in copied {
             let original = self.by_key.get_mut(&stream.id.key()).map(|unclaimed| &mut unclaimed.position);
             let is_same = |position: &&mut FilePosition| {
@@ -129,9 +128,21 @@ impl FileSource {
     /// are gone are forgotten. What cannot be looked at now, as on a volume that is not mounted yet, waits.
     pub fn finish_rotated(&mut self) {
         self.next_search = Instant::now() + SEARCH;
-        for unclaimed in self.unclaimed.take() {
+        let is_copy = |unclaimed: &Unclaimed| unclaimed.position.is_copy();
+        let (copies, originals): (Vec<_>, Vec<_>) = self.unclaimed.take().partition(is_copy);
+        // What goes on in a copy is no loss of its original.
+        for unclaimed in copies.into_iter().chain(originals) {
             self.finish(unclaimed);
         }
+    }
+
+    /// Whether the stream of that position has a position in another file as well: in a copy, from before a kill.
+    pub fn goes_on_elsewhere(&self, position: &FilePosition) -> bool {
+        let (id, stream) = (position.id(), position.stream());
+        let is_its =
+            |other_id, other: Stream| other_id != id && (other.id, other.generation) == (stream.id, stream.generation);
+        self.unclaimed.iter().any(|other| is_its(other.id(), other.stream()))
+            || self.tails.iter().any(|(_, tail)| is_its(tail.id(), tail.stream()))
     }
 
     fn finish(&mut self, unclaimed: Unclaimed) {
@@ -152,7 +163,8 @@ impl FileSource {
             Ok(None) => {
                 let missing = Missing::of_position(position);
                 // What was read to the end is not looked for where it was compressed to.
-                let is_elsewhere = !unclaimed.is_finished && self.read_rest(&missing);
+                let is_elsewhere =
+                    self.goes_on_elsewhere(position) || !unclaimed.is_finished && self.read_rest(&missing);
                 if !is_elsewhere && position.unread_bytes() > 0 {
                     self.lose_known(&missing);
                 } else {

@@ -51,7 +51,7 @@ fn frames_cut_at_any_byte_give_the_same_entries() {
 }
 
 #[test]
-fn broken_frames_are_errors_and_never_text() {
+fn d8_broken_frames_are_errors_and_never_text() {
     let cases = [
         (frame(3, b"Error grabbing logs: unexpected EOF\n"), "the engine reports: Error grabbing logs: unexpected EOF"),
         (frame(7, &stamped(b"x\n")), "a frame has the unknown type 7"),
@@ -67,7 +67,7 @@ fn broken_frames_are_errors_and_never_text() {
 }
 
 #[test]
-fn terminal_lines_cut_at_any_byte_lose_the_repeated_stamp_and_nothing_else() {
+fn d7_terminal_lines_cut_at_any_byte_lose_the_repeated_stamp_and_nothing_else() {
     for length in [0, 1, PIECE - 1, PIECE, PIECE + 1, 2 * PIECE, 2 * PIECE + 5] {
         let mut line = vec![b'-'; length];
         line.push(b'\n');

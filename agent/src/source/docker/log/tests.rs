@@ -26,13 +26,17 @@ struct Received {
 }
 
 fn new_log(framing: Framing, stored: [Option<&[u8]>; 2]) -> Log {
+    made_by(Make::Docker, framing, stored)
+}
+
+fn made_by(make: Make, framing: Framing, stored: [Option<&[u8]>; 2]) -> Log {
     let tags = Tags {
         name: "trainer".into(),
         resource: Arc::new(Resource { run_id: "r".into(), encoded: Vec::new() }),
         attributes: Vec::new(),
         level: Severity::TRACE,
     };
-    Log::new("abc", framing, tags, Arc::default(), stored)
+    Log::new("abc", make, framing, tags, Arc::default(), stored)
 }
 
 fn fresh() -> Log {
@@ -149,18 +153,18 @@ fn awkward() -> Vec<Written> {
     use Stdio::{Err, Out};
     lines(&[
         (Out, 10, "a\n"),
-        (Out, 10, "a\n"),
+        (Out, 11, "a\n"),
         (Err, 5, "e\n"),
-        (Out, 10, "a\n"),
-        (Out, 10, "b\n"),
-        (Out, 10, "a\n"),
+        (Out, 11, "b\n"),
+        (Out, 12, "a\n"),
+        (Out, 12, "b\n"),
         (Err, 9, "e\n"),
-        (Err, 9, "e\n"),
+        (Err, 7, "e\n"),
         (Out, 3 * SECOND, "late\n"),
         (Out, 2 * SECOND, "back\n"),
         (Out, 2 * SECOND, "part"),
         (Out, 2 * SECOND, "part"),
-        (Err, 9, "e\n"),
+        (Err, 8, "e\n"),
         (Out, 4 * SECOND, "a\n"),
         (Out, 5 * SECOND, "end"),
     ])
@@ -179,6 +183,16 @@ fn every_pair_of_positions_resumes_at_its_bytes() {
     }
 }
 
+/// Gives each entry its own time, as an engine does, but for those that are the same all the same.
+fn with_own_times(mut written: Vec<Written>) -> Vec<Written> {
+    for at in 1..written.len() {
+        while written[..at].contains(&written[at]) {
+            written[at].1 += 1;
+        }
+    }
+    written
+}
+
 proptest! {
     #[test]
     fn any_log_resumes_at_any_pair_of_positions(
@@ -192,6 +206,7 @@ proptest! {
             let stdio = if err { Stdio::Err } else { Stdio::Out };
             (stdio, time, [&b"x\n"[..], b"yy\n", b"z"][text].to_vec())
         }).collect();
+        let written = with_own_times(written);
         let share = |whole: usize, part: f64| (whole as f64 * part) as usize;
         let read_entries = share(written.len(), read_share);
         let consumed = Stdio::BOTH.map(|stdio| {
@@ -379,4 +394,65 @@ fn an_unreadable_position_is_no_position() {
     let mut log = new_log(Framing::Multiplexed, [Some(b"\xff\xff"), Some(b"")]);
     read(&mut log, &awkward());
     assert_eq!(receive(&mut log)[&Stdio::Out].bytes, payload(&awkward(), Stdio::Out));
+}
+
+#[test]
+fn d19_entries_that_the_engine_sends_again_around_a_rotation_are_passed_by() {
+    use Stdio::{Err, Out};
+    let entries =
+        lines(&[(Out, 1, "1\n"), (Err, 2, "e\n"), (Out, 3, "2\n"), (Out, 4, "2\n"), (Out, 5, "3\n"), (Out, 6, "4\n")]);
+    // It goes back by four entries, by one, and by two.
+    let repeated = [&entries[..5], &entries[1..5], &entries[4..5], &entries[3..]].concat();
+    let mut log = fresh();
+    read(&mut log, &repeated);
+    let received = receive(&mut log);
+    assert_eq!(received[&Out].bytes, payload(&entries, Out));
+    assert_eq!(received[&Err].bytes, payload(&entries, Err));
+
+    // The place is one of the entries as the engine has them.
+    let more = [entries, lines(&[(Out, 7, "5\n")])].concat();
+    assert_eq!(read(&mut log, &more), 1);
+    assert_eq!(receive(&mut log)[&Out].bytes, b"5\n");
+}
+
+#[test]
+fn d19_equal_pieces_of_a_line_are_no_repetition_although_the_other_stream_went_on() {
+    let piece = |text: &[u8]| (Stdio::Out, START, text.repeat(PIECE));
+    let later = || (Stdio::Err, START + 5, b"e\n".to_vec());
+    let entries = vec![piece(b"a"), later(), piece(b"b"), piece(b"a"), (Stdio::Out, START, b"a\n".to_vec())];
+    let mut log = fresh();
+    read(&mut log, &entries);
+    assert!(receive(&mut log)[&Stdio::Out].bytes == payload(&entries, Stdio::Out));
+}
+
+#[test]
+fn d4_where_the_clock_is_coarse_equal_lines_of_equal_times_are_all_kept() {
+    let entries =
+        lines(&[(Stdio::Out, 0, "a\n"), (Stdio::Out, 0, "b\n"), (Stdio::Out, 0, "\n"), (Stdio::Out, 0, "\n")]);
+    let mut log = fresh();
+    read(&mut log, &entries);
+    assert_eq!(receive(&mut log)[&Stdio::Out].bytes, b"a\nb\n\n\n");
+}
+
+#[test]
+fn d21_podmans_lines_of_one_second_are_told_apart_by_their_number() {
+    // Times are those of the second, and a pattern that is older than what is remembered repeats itself.
+    let entries: Vec<Written> =
+        (0..300_u64).map(|n| (Stdio::Out, START + n / 150 * SECOND, vec![b'a' + (n % 2) as u8, b'\n'])).collect();
+    let mut log = made_by(Make::Podman, Framing::Multiplexed, [None, None]);
+    read(&mut log, &entries[..201]);
+    let origin = receive(&mut log)[&Stdio::Out].origins[0].clone();
+    let stored = origin.bookmark.at(ReadTo::whole(2 * 201));
+    let mut after = made_by(Make::Podman, Framing::Multiplexed, [stored.as_deref(), None]);
+    read(&mut after, &entries);
+    assert_eq!(receive(&mut after)[&Stdio::Out].bytes, payload(&entries[201..], Stdio::Out));
+}
+
+#[test]
+fn d21_podmans_pieces_of_any_length_are_one_line() {
+    let entries = lines(&[(Stdio::Out, 0, "a piece, "), (Stdio::Out, 0, "its end\n"), (Stdio::Out, 1, "half")]);
+    let mut log = made_by(Make::Podman, Framing::Multiplexed, [None, None]);
+    read(&mut log, &entries);
+    let received = receive(&mut log);
+    assert_eq!((received[&Stdio::Out].origins.len(), received[&Stdio::Out].closed), (1, 0));
 }

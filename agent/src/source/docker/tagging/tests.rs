@@ -1,7 +1,12 @@
-use super::*;
-use crate::record::wire::{Value, attributes};
+use std::path::PathBuf;
 
-fn container(labels: &[(&str, &str)], environment: &[&str]) -> Container {
+use super::*;
+use crate::{
+    config::Switch,
+    record::wire::{Value, attributes},
+};
+
+pub fn container(labels: &[(&str, &str)], environment: &[&str]) -> Container {
     Container {
         id: "abc".into(),
         name: "trainer".into(),
@@ -15,22 +20,43 @@ fn container(labels: &[(&str, &str)], environment: &[&str]) -> Container {
     }
 }
 
+fn config(include: &[&str], exclude: &[&str]) -> Config {
+    let filters = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
+    Config {
+        collect: Switch::On,
+        socket: PathBuf::new(),
+        include: filters(include),
+        exclude: filters(exclude),
+        read_exited: true,
+        files: None,
+    }
+}
+
 #[test]
-fn labels_decide_which_containers_are_wanted() {
-    let label = |key: &str, value: Option<&str>| Label { key: key.into(), value: value.map(str::to_owned) };
+fn a_container_is_wanted_if_it_is_included_and_not_excluded_unless_its_label_says_otherwise() {
+    let none: &[&str] = &[];
+    let team = [("team", "vision")];
     let cases = [
-        (vec![], vec![], true),
-        (vec![("runlog.enabled", "False")], vec![], false),
-        (vec![("runlog.enabled", "true")], vec![], true),
-        (vec![("runlog.self", "")], vec![], false),
-        (vec![("team", "vision")], vec![label("team", None)], true),
-        (vec![("team", "vision")], vec![label("team", Some("vision"))], true),
-        (vec![("team", "vision")], vec![label("team", Some("speech"))], false),
-        (vec![("team", "vision")], vec![label("team", None), label("gpu", None)], false),
+        (&[][..], none, none, true),
+        (&team, &["label=team"], none, true),
+        (&team, &["label=team=speech", "label=team=vi*"], none, true),
+        (&team, &["label=team=speech"], none, false),
+        (&team, none, &["name=trainer"], false),
+        (&team, &["label=team"], &["image=train:1"], false),
+        (&team, &["label=team"], &["image=train:2"], true),
+        (&[("runlog.enabled", " False ")], none, none, false),
+        (&[("runlog.enabled", "true")], &["name=other"], &["name=trainer"], true),
+        // What cannot be read counts as nothing said.
+        (&[("runlog.enabled", "maybe")], &["name=other"], none, false),
+        (&[("runlog.enabled", "maybe")], none, none, true),
+        // Only those that ask for it.
+        (&[("runlog.enabled", "true")], &["label=runlog.enabled=true"], none, true),
+        (&team, &["label=runlog.enabled=true"], none, false),
+        (&[("runlog.self", ""), ("runlog.enabled", "true")], none, none, false),
     ];
-    for (labels, wanted, expected) in cases {
-        let is = container(&labels, &[]).is_wanted(&wanted, &OwnContainer::default());
-        assert_eq!(is, expected, "{labels:?} for {wanted:?}");
+    for (labels, include, exclude, expected) in cases {
+        let is = container(labels, &[]).is_wanted(&config(include, exclude), &OwnContainer::default());
+        assert_eq!(is, expected, "{labels:?} of {include:?} without {exclude:?}");
     }
 }
 
@@ -42,7 +68,7 @@ fn the_last_assignment_of_a_variable_counts_and_a_prefix_is_another_variable() {
 }
 
 #[test]
-fn a_run_is_named_by_the_label_else_by_the_environment_else_by_the_agent() {
+fn h26_a_run_is_named_by_the_label_else_by_the_environment_else_by_the_agent_and_it_is_told_by_which() {
     let tagging = Tagging {
         run_id: RunId::new("agent-run").unwrap(),
         identity: Identity { experiment: Some("agent-experiment".into()), ..Identity::default() },
@@ -50,13 +76,22 @@ fn a_run_is_named_by_the_label_else_by_the_environment_else_by_the_agent() {
         level: Severity::INFO,
     };
     let cases = [
-        (vec![], vec![], ("agent-run", "agent-experiment")),
-        (vec![], vec!["MLFLOW_RUN_ID=env-run"], ("env-run", "agent-experiment")),
-        (vec![("runlog.run-id", "label-run")], vec!["MLFLOW_RUN_ID=env-run"], ("label-run", "agent-experiment")),
-        (vec![("runlog.run-id", " ")], vec!["MLFLOW_RUN_ID=env-run"], ("env-run", "agent-experiment")),
-        (vec![("runlog.experiment", "label-experiment")], vec![], ("agent-run", "label-experiment")),
+        (vec![], vec![], ("agent-run", "agent-experiment", "agent")),
+        (vec![], vec!["MLFLOW_RUN_ID=env-run"], ("env-run", "agent-experiment", "container.environment")),
+        (
+            vec![("runlog.run-id", " label-run\n")],
+            vec!["MLFLOW_RUN_ID=env-run"],
+            ("label-run", "agent-experiment", "container.label"),
+        ),
+        (
+            vec![("runlog.run-id", " ")],
+            vec!["MLFLOW_RUN_ID=env-run"],
+            ("env-run", "agent-experiment", "container.environment"),
+        ),
+        (vec![("runlog.experiment", " label-experiment ")], vec![], ("agent-run", "label-experiment", "agent")),
+        (vec![("runlog.experiment", "")], vec![], ("agent-run", "agent-experiment", "agent")),
     ];
-    for (labels, environment, (run_id, experiment)) in cases {
+    for (labels, environment, (run_id, experiment, from)) in cases {
         let tags = tagging.tags(&container(&labels, &environment));
         let found: HashMap<String, String> = attributes(&tags.resource.encoded, 1)
             .filter_map(|pair| match pair.unwrap() {
@@ -66,6 +101,7 @@ fn a_run_is_named_by_the_label_else_by_the_environment_else_by_the_agent() {
             .collect();
         let expected = [
             ("ml.run.id", run_id),
+            ("runlog.run_id.from", from),
             ("ml.experiment.name", experiment),
             ("container.id", "abc"),
             ("container.name", "trainer"),
@@ -88,7 +124,7 @@ fn a_label_sets_the_level_and_a_bad_one_leaves_it() {
         facts: Facts::default(),
         level: Severity::INFO,
     };
-    for (text, level) in [("debug", Severity::DEBUG), ("loud", Severity::INFO)] {
+    for (text, level) in [(" debug ", Severity::DEBUG), ("loud", Severity::INFO)] {
         assert_eq!(tagging.tags(&container(&[("runlog.level", text)], &[])).level, level);
     }
 }

@@ -10,7 +10,7 @@ use axum::{
     Json, Router,
     body::{Body, Bytes},
     extract::{Path as InPath, Query, State},
-    http::StatusCode,
+    http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -43,6 +43,10 @@ struct Model {
     connections: usize,
     /// Whether events were asked for: earlier ones are not told.
     watched: bool,
+    /// Whether the engine keeps its events to itself.
+    mute: bool,
+    /// Whether `since` hides each entry that is older, as older engines do, and not only those at the start.
+    hides_each: bool,
 }
 
 #[derive(Clone)]
@@ -51,12 +55,14 @@ pub(super) struct FakeContainer {
     tty: bool,
     starts: u32,
     disorder: bool,
+    /// How far its clock was set back.
+    set_back: u64,
     entries: Vec<(u8, u64, Vec<u8>)>,
 }
 
 impl FakeContainer {
     const fn new(state: &'static str, starts: u32) -> Self {
-        Self { state, tty: false, starts, disorder: false, entries: Vec::new() }
+        Self { state, tty: false, starts, disorder: false, set_back: 0, entries: Vec::new() }
     }
 
     pub(super) const fn running() -> Self {
@@ -76,7 +82,7 @@ impl FakeContainer {
         self
     }
 
-    /// Every third entry has a time before the one before it, every fifth the same.
+    /// Every third and every fifth entry has a time before the one before it.
     pub(super) const fn times_go_back(mut self) -> Self {
         self.disorder = true;
         self
@@ -84,14 +90,22 @@ impl FakeContainer {
 
     pub(super) fn line(mut self, stream: &str, text: &str) -> Self {
         let n = self.entries.len() as u64;
-        let step = if self.disorder { [0, 1, 0, 3, 4][usize::try_from(n % 5).unwrap()] } else { n % 5 };
-        let time = START + (n - n % 5 + step) * 1_000_000;
+        let ordered = (n % 5) * 1_000_000;
+        let step = if self.disorder { [0, 1_000_000, 1, 3_000_000, 2_000_000][(n % 5) as usize] } else { ordered };
+        let time = START + (n - n % 5) * 1_000_000 + step - self.set_back;
         self.entries.push((if stream == "stderr" { 2 } else { 1 }, time, text.as_bytes().to_vec()));
         self
     }
 
     fn is_running(&self) -> bool {
         self.state == "running"
+    }
+
+    /// The first entry from `next` on that is shown; the beginning is where `since` leads.
+    fn next(&self, next: Option<usize>, since: u64, hides_each: bool) -> Option<usize> {
+        let from = next.unwrap_or(0);
+        let filters = hides_each || next.is_none();
+        (from..self.entries.len()).find(|at| !filters || self.entries[*at].1 >= since)
     }
 
     fn encode(&self, entry: usize) -> Bytes {
@@ -128,7 +142,7 @@ impl FakeEngine {
         let (alive, dead) = watch::channel(true);
         let state = (self.model.clone(), dead.clone());
         let router = Router::new()
-            .route("/_ping", get(|| async { "OK" }))
+            .route("/_ping", get(ping))
             .route("/containers/json", get(list))
             .route("/containers/{id}/json", get(inspect))
             .route("/containers/{id}/logs", get(logs))
@@ -178,6 +192,15 @@ impl FakeEngine {
         self.change(id, None, |container| *container = container.clone().line(stream, text));
     }
 
+    /// Sets the clock back by an hour.
+    pub(super) fn set_clock_back(&self, id: &str) {
+        self.change(id, None, |container| container.set_back = 3_600_000_000_000);
+    }
+
+    pub(super) fn hide_each_older_line(&self) {
+        self.model.send_modify(|model| model.hides_each = true);
+    }
+
     pub(super) fn end(&self, id: &str) {
         self.change(id, Some("die"), |container| container.state = "exited");
     }
@@ -219,6 +242,22 @@ impl FakeEngine {
         self.model.send_modify(|model| ["start", "die"].iter().for_each(|action| model.event_at(id, action, START)));
     }
 
+    /// Tells nothing of what happens from now on.
+    pub(super) fn drop_events(&self) {
+        self.model.send_modify(|model| model.mute = true);
+    }
+
+    /// A container came and went before anybody could ask for it.
+    pub(super) async fn comes_and_goes(&self, id: &str) {
+        self.model.subscribe().wait_for(|model| model.watched).await.unwrap();
+        self.model.send_modify(|model| ["start", "die", "destroy"].iter().for_each(|action| model.event(id, action)));
+    }
+
+    /// Something happens to a container that changes nothing about it.
+    pub(super) fn tell(&self, id: &str, action: &str) {
+        self.change(id, Some(action), |_| {});
+    }
+
     /// How often logs were asked for.
     pub(super) fn connections(&self) -> usize {
         self.model.borrow().connections
@@ -227,7 +266,7 @@ impl FakeEngine {
 
 impl Model {
     fn event(&mut self, id: &str, action: &str) {
-        if !self.watched {
+        if !self.watched || self.mute {
             return;
         }
         self.event_at(id, action, SystemClock.now());
@@ -235,12 +274,18 @@ impl Model {
 
     fn event_at(&mut self, id: &str, action: &str, time: u64) {
         self.events.push(json!({
-            "Type": "container", "Action": action, "Actor": {"ID": id}, "time": time / 1_000_000_000, "timeNano": time,
+            "Type": "container", "Action": action, "time": time / 1_000_000_000, "timeNano": time,
+            "Actor": {"ID": id, "Attributes": {"name": id, "image": "train:1", "exitCode": "3"}},
         }));
     }
 }
 
 type Shared = State<(watch::Sender<Model>, watch::Receiver<bool>)>;
+
+/// As Go's servers, it wants to be called by a name.
+async fn ping(headers: HeaderMap) -> StatusCode {
+    if headers.contains_key(header::HOST) { StatusCode::OK } else { StatusCode::BAD_REQUEST }
+}
 
 async fn list(State((model, _)): Shared) -> Json<Value> {
     let model = model.borrow();
@@ -325,14 +370,13 @@ async fn logs(
             let known = model
                 .wait_for(|model| {
                     let Some(container) = model.containers.get(&id) else { return true };
-                    let next = next.unwrap_or(0);
-                    !follow || !container.is_running() || container.entries.len() > next
+                    let shown = || container.next(next, since, model.hides_each);
+                    !follow || !container.is_running() || shown().is_some()
                 })
                 .await
                 .ok()?;
             let container = known.containers.get(&id)?;
-            let next = next.or_else(|| container.entries.iter().position(|(_, time, _)| *time >= since));
-            let next = next.filter(|next| *next < container.entries.len())?;
+            let next = container.next(next, since, known.hides_each)?;
             (container.encode(next), next + 1)
         };
         let (bytes, next) = entry;

@@ -24,8 +24,8 @@ struct Seen {
     /// The newest origin and how far its lines are complete.
     lines_to: ByStream<(Arc<Origin>, u64)>,
     positions: BTreeMap<String, Vec<u8>>,
-    /// The names of events, in the order in which they came.
-    events: Vec<&'static str>,
+    /// The names of events and what they say, in the order in which they came.
+    events: Vec<(&'static str, String)>,
 }
 
 pub(super) struct Sink {
@@ -51,7 +51,12 @@ impl Sink {
     async fn until(&mut self, what: &str, fact: impl Fn(&Seen) -> bool) {
         let fact = self.seen.wait_for(|seen| fact(seen));
         let is_there = matches!(tokio::time::timeout(Duration::from_secs(30), fact).await, Ok(Ok(_)));
-        assert!(is_there, "{what} does not come; there is {:?}", self.seen.borrow().bytes);
+        assert!(
+            is_there,
+            "{what} does not come; there is {:?}, {:?}",
+            self.seen.borrow().bytes,
+            self.seen.borrow().events
+        );
     }
 
     /// Waits until exactly this was received of the stream.
@@ -65,7 +70,18 @@ impl Sink {
 
     /// Waits until exactly these events have come.
     pub(super) async fn has_events(&mut self, names: &[&str]) {
-        self.until("an event", |seen| seen.events == names).await;
+        let names_of = |seen: &Seen| seen.events.iter().map(|(name, _)| *name).collect::<Vec<_>>();
+        self.until("an event", |seen| names_of(seen) == names).await;
+    }
+
+    /// Waits until so many events have come.
+    pub(super) async fn count_events(&mut self, count: usize) {
+        self.until("an event", |seen| seen.events.len() == count).await;
+    }
+
+    /// Waits until an event has come that says exactly this.
+    pub(super) async fn has_said(&mut self, name: &str, text: &str) {
+        self.until(text, |seen| seen.events.iter().any(|(named, body)| *named == name && body == text)).await;
     }
 
     pub(super) async fn is_forgotten(&mut self, stream: &str) {
@@ -85,10 +101,16 @@ impl Seen {
     fn take(&mut self, input: Input) {
         let chunk = match input {
             Input::Chunk(chunk) => chunk,
-            Input::Event(event) => return self.events.push(event.name),
+            Input::Event(event) => return self.events.push((event.name, event.body)),
             _ => return,
         };
-        let stream = chunk.origin.key.strip_prefix("docker/").unwrap().to_owned();
+        // A gap of a container that was not read has no key.
+        let stream = chunk.origin.key.strip_prefix("docker/").unwrap_or_default().to_owned();
+        if stream.ends_with("/life") {
+            let told = chunk.origin.bookmark.at(ReadTo::whole(0)).unwrap();
+            self.positions.insert(chunk.origin.key.clone(), told);
+            return;
+        }
         let end = chunk.at + chunk.data.len() as u64;
         let complete = match memchr::memrchr(b'\n', &chunk.data) {
             _ if chunk.ending == Ending::Closed => Some(end),

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::*;
-use crate::source::file::{disk::Entry, identity::FileId};
+use crate::source::file::{bookmark::COMPARED_BYTES, disk::Entry, identity::FileId};
 
 const ESTALE: i32 = 116;
 
@@ -22,7 +22,8 @@ pub struct Faults {
     pub forgotten: u32,
     /// Each read brings no more than so many bytes.
     pub short_reads: Option<usize>,
-    /// Just before a read from that offset, the file is emptied and written anew.
+    /// Just before a read from that offset, the file is emptied and written anew. At the start of a file comparing is
+    /// no read.
     pub rewritten: Option<(u64, PathBuf, &'static str)>,
     /// All open files are said to be of this size.
     pub shown_size: Option<u64>,
@@ -115,7 +116,9 @@ impl Handle for FaultyHandle {
             faults.failed += 1;
             return Err(error);
         }
-        if let Some((_, path, text)) = faults.rewritten.take_if(|(at, ..)| *at == offset) {
+        if let Some((_, path, text)) =
+            faults.rewritten.take_if(|(at, ..)| *at == offset && (offset > 0 || length > COMPARED_BYTES))
+        {
             fs::write(path, text)?;
         }
         if self.is_endless {

@@ -241,23 +241,27 @@ fn f5_what_was_cut_while_the_agent_was_away_is_read_in_the_copy() {
 }
 
 #[test]
-fn f5_a_kill_between_the_positions_of_a_copy_and_of_its_cut_file_makes_no_two_contents_one_stream() {
-    let mut reading = Reading::prepare();
-    reading.append("a.log", "new\n");
-    reading.append("a.log.1", "old 1\nold 2\n");
-    let position = |name: &str, stream: Option<bookmark::Stream>, read_to| {
-        let (handle, id) = RealDisk.open(&reading.path(name)).unwrap().unwrap();
-        let stream = stream.unwrap_or(bookmark::Stream { id, generation: 7, is_packed: false });
-        let bookmark = FileBookmark::new(id, Arc::from(reading.path(name)), stream, Arc::from(handle));
-        ((id.key(), bookmark.at(ReadTo::whole(read_to)).unwrap()), stream)
-    };
-    let (original, stream) = position("a.log", None, 0);
-    let (copy, _) = position("a.log.1", Some(stream), 6);
-    reading.positions = [original, copy].into();
-    reading.start();
-    reading.until(|reading| reading.sorted() == ["new\n", "old 2\n"]);
-    reading.stop();
-    assert_eq!((reading.streams.len(), reading.gaps.len()), (3, 0), "one is only a last word");
+fn f5_a_kill_between_the_positions_of_a_copy_and_of_its_cut_file_repeats_and_loses_nothing() {
+    for given_out in [0, 6] {
+        let mut reading = Reading::prepare();
+        reading.append("a.log", "new\n");
+        reading.append("a.log.1", "old 1\nold 2\n");
+        let open = |name: &str| RealDisk.open(&reading.path(name)).unwrap().unwrap();
+        let (id, stream) = (open("a.log").1, |id| bookmark::Stream { id, generation: 7, is_packed: false });
+        // The original was read before it was cut.
+        let position = |name: &str, read_to| {
+            let (handle, copy) = open("a.log.1");
+            let of = if name == "a.log" { id } else { copy };
+            let bookmark = FileBookmark::new(of, Arc::from(reading.path(name)), stream(id), Arc::from(handle));
+            (of.key(), bookmark.at(ReadTo::whole(read_to)).unwrap())
+        };
+        let positions = [position("a.log", given_out), position("a.log.1", 6)];
+        reading.positions = positions.into();
+        reading.start();
+        reading.until(|reading| reading.sorted() == ["new\n", "old 2\n"]);
+        reading.stop();
+        assert_eq!(reading.gaps, [] as [String; 0], "{given_out}");
+    }
 }
 
 #[test]
@@ -324,6 +328,45 @@ fn f7_a_copy_that_the_globs_lead_to_is_not_read_again() {
         reading.stop();
         assert_eq!((reading.texts().len(), reading.gaps.len()), (1, 0));
     }
+}
+
+#[test]
+fn f7_a_copy_of_a_file_that_was_not_read_yet_is_read_only_if_that_one_is_cut() {
+    for is_cut in [false, true] {
+        let mut reading = Reading::prepare();
+        let text = lines(0, 5_000);
+        reading.append("a.log", &text);
+        fs::copy(reading.path("a.log"), reading.path("a-1.log")).unwrap();
+        if is_cut {
+            reading.disk.faults().rewritten = Some((0, reading.path("a.log"), "new\n"));
+        }
+        reading.start();
+        let read = if is_cut { vec![&*text, "new\n"] } else { vec![&*text] };
+        reading.until(|reading| reading.sorted().iter().eq(&read));
+        reading.stop();
+        assert_eq!(reading.texts().len(), read.len());
+        assert!(reading.disk.faults().rewritten.is_none());
+    }
+}
+
+#[test]
+fn f7_a_copy_that_is_seen_empty_while_nothing_of_its_file_is_read_yet_is_not_read_again() {
+    let mut reading = Reading::by_hints();
+    reading.append("a.log", "");
+    reading.append("b.log", "b\n");
+    reading.until_read(&["b\n"]);
+    reading.disk.faults().failing_reads = Some((1, rustix::io::Errno::IO.raw_os_error()));
+    reading.append("a.log", "a\n");
+    while reading.disk.faults().failed == 0 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let mut copy = fs::File::create(reading.path("a-1.log")).unwrap();
+    reading.until_read(&["b\n", "a\n"]);
+    copy.write_all(b"a\n").unwrap();
+    reading.append("b.log", "bb\n");
+    reading.until_read(&["b\nbb\n", "a\n"]);
+    reading.stop();
+    assert_eq!(reading.texts().len(), 2);
 }
 
 #[test]

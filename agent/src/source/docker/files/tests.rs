@@ -1,0 +1,183 @@
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::*;
+use crate::{
+    config::Switch,
+    record::{Severity, SystemClock},
+    run::{Facts, Identity, RunId},
+    source::{intake, stop_switch},
+};
+
+fn config(folder: &Path, read_exited: bool) -> Config {
+    let files = Some(folder.to_owned());
+    let (include, exclude) = (Vec::new(), Vec::new());
+    Config { collect: Switch::On, socket: PathBuf::new(), include, exclude, read_exited, files }
+}
+
+fn files(config: &Config, positions: &BTreeMap<String, Vec<u8>>) -> Files {
+    let tagging = Tagging {
+        run_id: RunId::new("agent-run").unwrap(),
+        identity: Identity::default(),
+        facts: Facts::default(),
+        level: Severity::INFO,
+    };
+    let context = Context {
+        intake: intake(1024).0,
+        stop: stop_switch().1,
+        ledger: Arc::default(),
+        positions: Arc::new(positions.clone()),
+        clock: Arc::new(SystemClock),
+    };
+    Files::new(config, tagging, context, Arc::default()).unwrap()
+}
+
+/// Writes what the engine writes for a container, and gives the path of its log.
+fn write(folder: &Path, id: &str, running: bool, labels: &serde_json::Value) -> PathBuf {
+    let state =
+        json!({ "Running": running, "StartedAt": "2026-11-24T05:44:23Z", "FinishedAt": "0001-01-01T00:00:00Z" });
+    write_state(folder, id, &state, labels)
+}
+
+/// The same with all that it says about the state.
+fn write_state(folder: &Path, id: &str, state: &serde_json::Value, labels: &serde_json::Value) -> PathBuf {
+    let own = folder.join(id);
+    fs::create_dir_all(&own).unwrap();
+    let written = json!({
+        "StreamConfig": {},
+        "ID": id,
+        "Name": format!("/name-of-{id}"),
+        "State": state,
+        "Config": { "Image": "train:1", "Env": null, "Labels": labels, "Tty": false },
+    });
+    let file = own.join(CONFIG);
+    // Two of these may be written within one tick of the file system's clock.
+    let before = fs::metadata(&file).and_then(|metadata| metadata.modified()).ok();
+    fs::write(&file, written.to_string()).unwrap();
+    let now = before.map_or_else(SystemTime::now, |before| before + Duration::from_secs(1));
+    File::options().write(true).open(&file).unwrap().set_modified(now).unwrap();
+    let log = own.join(format!("{id}{LOG_END}"));
+    File::create(&log).unwrap();
+    log
+}
+
+fn names(inputs: &[Input]) -> Vec<&'static str> {
+    inputs.iter().filter_map(|input| if let Input::Event(event) = input { Some(event.name) } else { None }).collect()
+}
+
+#[test]
+fn a_log_is_tagged_as_its_container_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut files = files(&config(folder.path(), true), &BTreeMap::new());
+    let log = write(folder.path(), "a", true, &json!({"runlog.run-id": "r", "runlog.level": "error"}));
+    let tags = files.tags(&log).unwrap();
+    assert_eq!((tags.name.as_str(), tags.resource.run_id.as_str(), tags.level), ("name-of-a", "r", Severity::ERROR));
+    let unwanted = write(folder.path(), "b", true, &json!({"runlog.enabled": "false"}));
+    assert!(files.tags(&unwanted).is_none());
+    assert!(files.tags(&folder.path().join("c/c-json.log")).is_none(), "nothing is known of it");
+}
+
+#[test]
+fn what_had_ended_before_is_left_out_if_so_asked_until_it_is_started_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut files = files(&config(folder.path(), false), &BTreeMap::new());
+    let log = write(folder.path(), "a", false, &json!({}));
+    assert!(files.tags(&log).is_none());
+    files.looked();
+    assert!(files.tags(&log).is_none());
+    let later = write(folder.path(), "b", false, &json!({}));
+    assert!(files.tags(&later).is_some(), "it came and went since");
+    write(folder.path(), "a", true, &json!({}));
+    assert!(files.tags(&log).is_some());
+}
+
+// Its position is that of the file before a rotation, and what came after it was left out.
+#[test]
+fn what_was_begun_before_is_read_to_its_end_in_whichever_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut files = files(&config(folder.path(), false), &BTreeMap::new());
+    let log = write(folder.path(), "a", false, &json!({}));
+    files.was_read(&log.with_extension("log.1"));
+    assert!(files.tags(&log).is_some());
+    assert!(!files.is_removed(&log));
+    fs::remove_dir_all(log.parent().unwrap()).unwrap();
+    assert!(files.is_removed(&log));
+    fs::remove_dir(folder.path()).unwrap();
+    assert!(!files.is_removed(&log), "the folder of all is not there, as if it were not mounted");
+}
+
+#[test]
+fn a_container_is_read_by_exactly_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(folder.path(), true);
+    let (begun, fresh) = (write(folder.path(), "a", true, &json!({})), write(folder.path(), "b", true, &json!({})));
+    let positions = BTreeMap::from([(key("a", Stdio::Err), vec![1])]);
+    let mut files = files(&config, &positions);
+    assert!(files.tags(&begun).is_none() && !are_read(&config, "a", &positions));
+    assert!(files.tags(&fresh).is_some() && are_read(&config, "b", &positions));
+    assert!(!are_read(&config, "c", &positions), "there is no such file");
+    assert!(!are_read(&Config { files: None, ..config }, "b", &positions));
+}
+
+#[test]
+fn d25_a_container_keeps_the_name_and_the_tags_that_it_was_found_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let named = Config { include: vec!["name=name-of-a".parse().unwrap()], ..config(folder.path(), true) };
+    let mut files = files(&named, &BTreeMap::new());
+    let log = write(folder.path(), "a", true, &json!({}));
+    assert_eq!(files.tags(&log).unwrap().name, "name-of-a");
+    let path = log.with_file_name(CONFIG);
+    let renamed = fs::read_to_string(&path).unwrap().replace("/name-of-a", "/other");
+    fs::write(&path, renamed).unwrap();
+    File::options().write(true).open(&path).unwrap().set_modified(SystemTime::now() + Duration::from_secs(9)).unwrap();
+    assert_eq!(files.tags(&log).unwrap().name, "name-of-a");
+    // Rotated files of one that is gone are tagged as before.
+    fs::remove_file(&path).unwrap();
+    assert_eq!(files.tags(&log.with_extension("log.1")).unwrap().name, "name-of-a");
+}
+
+#[test]
+fn a_container_that_ends_is_told_once_all_of_it_is_read_with_what_the_engine_wrote() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(folder.path(), true);
+    let labels = json!({"runlog.run-id": "r"});
+    let mut files = files(&config, &BTreeMap::new());
+    let log = write(folder.path(), "a", true, &labels);
+    assert!(files.tags(&log).is_some());
+    assert_eq!(names(&files.news()), ["ml.run.start"]);
+    assert!(files.ending().is_empty());
+    let state = json!({
+        "Running": false, "StartedAt": "2026-11-24T05:44:23Z", "FinishedAt": "2026-11-24T05:45:23Z",
+        "ExitCode": 137, "OOMKilled": true,
+    });
+    write_state(folder.path(), "a", &state, &labels);
+    files.written(&log.with_file_name(CONFIG));
+    assert_eq!(files.ending(), ["a"]);
+    let told = files.ended("a");
+    let Input::Event(event) = &told[0] else { panic!("{told:?}") };
+    assert_eq!(event.body, "container name-of-a of run r ended with exit code 137, killed for want of memory");
+    assert!(files.ending().is_empty() && files.ended("a").is_empty());
+}
+
+#[test]
+fn a_container_that_is_removed_is_ended_and_forgotten() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(folder.path(), true);
+    let mut files = files(&config, &BTreeMap::new());
+    let log = write(folder.path(), "a", true, &json!({"runlog.run-id": "r"}));
+    assert!(files.tags(&log).is_some());
+    let started = files.news();
+    fs::remove_dir_all(log.parent().unwrap()).unwrap();
+    files.look();
+    assert_eq!((files.ending(), files.is_gone("a")), (vec!["a".to_owned()], true));
+    assert_eq!(names(&files.ended("a")), ["ml.run.end"]);
+    assert!(files.ending().is_empty());
+
+    // Removed while no agent looked.
+    let Input::Chunk(position) = &started[1] else { panic!("{started:?}") };
+    let stored = position.origin.bookmark.at(crate::record::ReadTo::whole(0)).unwrap();
+    let mut files = super::tests::files(&config, &BTreeMap::from([(life::key("a"), stored)]));
+    files.look();
+    assert_eq!(names(&files.news()), ["runlog.gap", "ml.run.end"]);
+}
