@@ -9,10 +9,11 @@ use std::{
     fs,
     io::Write,
     path::Path,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    thread,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use crate::{Agent, Line, Printed, Sink, SinkRecord, eventually_within};
+use crate::{Agent, Line, Printed, Sink, SinkRecord};
 
 /// How soon a line is stored that is written after all faults have ended.
 const LIVENESS: Duration = Duration::from_secs(30);
@@ -129,7 +130,20 @@ impl Agent {
         let probe = format!("probe {now}");
         let mut file = fs::File::create(self.path(&format!("probe-{now}.log"))).unwrap();
         writeln!(file, "{probe}").unwrap();
-        eventually_within(LIVENESS, "a line that is written after the faults is stored", || has(&probe).then_some(()));
+        let deadline = Instant::now() + LIVENESS;
+        while !has(&probe) {
+            let is_late = Instant::now() >= deadline;
+            assert!(!is_late, "a line that is written after the faults is not stored within 30 s: {}", self.told());
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// What the agent says of itself, and the kernel of its process.
+    fn told(&self) -> String {
+        let kernel = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
+        let state = kernel.lines().find(|line| line.starts_with("State:")).unwrap_or("no such process").to_owned();
+        let status = self.run(&["status"]);
+        [state.as_bytes(), &status.stdout, &status.stderr].map(String::from_utf8_lossy).join("\n")
     }
 
     /// What the agent takes now.

@@ -115,8 +115,7 @@ mod tests {
             most: u64::MAX,
             beside: 2,
             known: run::known_seeds(),
-            // With emptied files one new episode in some hundreds fails still: docs/faults.md.
-            files: Files::KeepTheirBytes,
+            files: Files::MayBeEmptied,
             faketime: Some(runlog_tests::tool("RUNLOG_TEST_FAKETIME", "faketime").into()),
         };
         let outcome = run.all();

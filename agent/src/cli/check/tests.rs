@@ -143,6 +143,8 @@ fn the_settings_are_shown_with_their_origin() {
     otlp.token                                      default
     otlp.certificate                                default
     otlp.key                                        default
+    journal.units                                   default
+    journal.directory                               default
     process.max_wait           5s                   default
     parse.max_line_bytes       1MiB                 default
     batch.max_bytes            768KiB               default
