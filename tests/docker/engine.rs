@@ -107,7 +107,7 @@ fn d19_a_log_of_one_small_file_is_read_to_its_end() {
 fn d14_d22_an_engine_that_hangs_or_is_killed_while_containers_go_on_costs_no_line() {
     let engine = Engine::with(&["--live-restore"]);
     let containers = Containers::on(&engine.host());
-    let mut agent = containers.agent().set("RUNLOG_DOCKER_LABELS", "").start();
+    let mut agent = containers.agent().set("RUNLOG_DOCKER_INCLUDE", "").start();
     let script = "i=0; while [ ! -e /stop ]; do i=$((i+1)); echo out $i; echo err $i >&2; usleep 2000; done; echo end";
     let container = containers.run(&["--label", "runlog.run-id=flood", "--log-opt", "max-size=500m"], script);
     let _ = agent.eventually_lines("flood", 100);

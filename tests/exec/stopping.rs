@@ -1,6 +1,9 @@
 //! runlog is stopped, or killed, while its program runs.
 
-use std::{fs, os::unix::process::ExitStatusExt};
+use std::{
+    fs,
+    os::unix::process::{CommandExt, ExitStatusExt},
+};
 
 use runlog_tests::{State, eventually};
 
@@ -21,7 +24,8 @@ fn p5_a_stop_and_a_continuation_reach_the_program_and_runlog_itself() {
         let state = State::new();
         let script = ["--", "sh", "-c", "echo $$; read line; echo went on"];
         let mut command = state.command(&[&["exec", "--run-id", "r"], pty, &script].concat());
-        command.stdin(std::process::Stdio::piped());
+        // As a shell does: the kernel stops none whose group has no parent outside of it, as where tests are detached.
+        command.stdin(std::process::Stdio::piped()).process_group(0);
         let (mut child, lines) = started(command);
         let program: u32 = lines.next().unwrap().parse().unwrap();
         let are_stopped = |expected: bool| {

@@ -199,7 +199,7 @@ fn logger_after(line: &[u8], level_end: usize, has_time: bool) -> Option<&[u8]> 
     if !is_basic && !has_time {
         return None;
     }
-    let is_in_columns = rest.trim_ascii_start().starts_with(b"|");
+    let is_in_columns = || line[level_end..].trim_ascii_start().starts_with(b"|");
     let rest = &rest[rest.iter().position(|byte| !matches!(byte, b' ' | b':' | b']' | b'|' | b'-' | b'['))?..];
     let mut length = 0;
     while let Some(byte) = rest.get(length) {
@@ -216,7 +216,7 @@ fn logger_after(line: &[u8], level_end: usize, has_time: bool) -> Option<&[u8]> 
     // `engine.py:88` is a place in a file; `com.acme.Train - …` is log4j's way.
     let is_ended = after.first() == Some(&b':') && !after.get(1).is_some_and(u8::is_ascii_digit)
         || after.starts_with(b" - ") && name.contains(&b'.')
-        || is_in_columns && after.starts_with(b" | ");
+        || after.starts_with(b" | ") && is_in_columns();
     (is_name && is_ended).then_some(name)
 }
 

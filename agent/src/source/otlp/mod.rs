@@ -72,9 +72,9 @@ pub async fn collect(config: Config, context: Context, tagging: Tagging, trouble
         let end = end::Gate::new(&address.to_string(), &config, token, desk.clone(), &tagging);
         listeners.spawn(listen::listen(address.clone(), end, files, context.stop.clone(), Arc::clone(&trouble)));
     }
-    let end = end::Gate::new(&config.spool.display().to_string(), &config, None, desk.clone(), &tagging);
-    listeners.spawn(spool::collect(config.spool, end, context.stop.clone()));
-    drop(desk);
+    let folder = config.spool.clone();
+    let gate = move || end::Gate::new(&config.spool.display().to_string(), &config, None, desk, &tagging);
+    listeners.spawn(spool::collect(folder, gate, context.stop.clone()));
     drop(context);
     while let Some(ended) = listeners.join_next().await {
         // All are started again.

@@ -64,9 +64,28 @@ enum Taken {
     NotYet,
 }
 
-/// Takes what lies in the folder until the stop is thrown.
-pub(super) async fn collect(folder: PathBuf, gate: Gate, stop: Stop) {
-    Spool { folder, gate, stop, until: None, trouble: None }.collect().await;
+/// Takes what lies in the folder until the stop is thrown. A folder that nobody uses is no stream, and has no gate.
+pub(super) async fn collect(folder: PathBuf, gate: impl FnOnce() -> Gate, mut stop: Stop) {
+    while list(&folder).await.is_ok_and(|files| files.is_empty()) {
+        if stop.is_thrown() {
+            return;
+        }
+        pause(&mut stop).await;
+    }
+    Spool { folder, gate: gate(), stop, until: None, trouble: None }.collect().await;
+}
+
+async fn list(folder: &Path) -> io::Result<Vec<(SystemTime, PathBuf, u64)>> {
+    let folder = folder.to_owned();
+    task::spawn_blocking(move || files(&folder)).await.unwrap_or_else(|_| Ok(Vec::new()))
+}
+
+/// Waits for the next look.
+async fn pause(stop: &mut Stop) {
+    select! {
+        () = sleep(LOOK) => {}
+        () = stop.thrown() => {}
+    }
 }
 
 impl Spool {
@@ -80,17 +99,13 @@ impl Spool {
             if self.until.is_some() {
                 return;
             }
-            select! {
-                () = sleep(LOOK) => {}
-                () = self.stop.thrown() => {}
-            }
+            pause(&mut self.stop).await;
         }
     }
 
     /// Takes each file whose writer has gone.
     async fn look(&self) -> io::Result<()> {
-        let folder = self.folder.clone();
-        let files = task::spawn_blocking(move || files(&folder)).await.unwrap_or_else(|_| Ok(Vec::new()))?;
+        let files = list(&self.folder).await?;
         let mut waiting: u64 = files.iter().map(|(_, _, size)| size).sum();
         let mut outcome = Ok(());
         for (_, path, size) in files {

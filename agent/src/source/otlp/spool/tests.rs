@@ -57,7 +57,7 @@ impl Site {
                 }
             }
         });
-        let collecting = tokio::spawn(collect(folder.path().to_owned(), gate, stop));
+        let collecting = tokio::spawn(collect(folder.path().to_owned(), || gate, stop));
         Self { folder, ledger, switch, taken, is_answering, collecting }
     }
 
