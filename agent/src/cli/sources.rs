@@ -13,7 +13,7 @@ use crate::{
     config::{Settings, Switch},
     pipeline::Pipeline,
     run,
-    source::{docker, file, journal, kubernetes, otlp},
+    source::{Tagging, docker, file, journal, kubernetes, otlp},
 };
 
 use super::setup::{Run, State};
@@ -49,7 +49,7 @@ pub fn start(
     if !has_files && settings.docker.collect == Switch::Off && !is_receiving && !has_journal {
         warn!("there is nothing to collect; set RUNLOG_FILES to paths or globs, or RUNLOG_DOCKER_COLLECT=auto");
     }
-    let containers = docker::Tagging {
+    let owned = Tagging {
         run_id: run.id.clone(),
         identity: run.identity.clone(),
         facts: run.facts.clone(),
@@ -58,13 +58,7 @@ pub fn start(
     let fates = Arc::new(docker::Fates::default());
     let collects = settings.docker.collect != Switch::Off;
     let resource = run::resource(&run.id, &run.identity, &run.facts);
-    let pods = kubernetes::Tagging {
-        run_id: run.id.clone(),
-        identity: run.identity.clone(),
-        facts: run.facts.clone(),
-        own: run.pod.clone(),
-        level: settings.level,
-    };
+    let own_pod = run.pod.clone();
     let known = settings.kubernetes.metadata.as_ref().map(|_| kubernetes::Metadata::default());
     if has_files || collects && settings.docker.files.is_some() {
         let tagging = file::Tagging {
@@ -74,11 +68,11 @@ pub fn start(
             state_dir: state.dir().to_owned(),
             agent_id: pipeline.queue().id(),
         };
-        let (config, docker, containers) = (settings.file.clone(), settings.docker.clone(), containers.clone());
+        let (config, docker, tags) = (settings.file.clone(), settings.docker.clone(), owned.clone());
         let (kubernetes, known) = (settings.kubernetes.clone(), known.clone());
         let fates = Arc::clone(&fates);
         sources.push(tokio::spawn(pipeline.keeper().keep("source.file", move |context| {
-            let logs = docker::Files::new(&docker, containers.clone(), context.clone(), Arc::clone(&fates));
+            let logs = docker::Files::new(&docker, tags.clone(), context.clone(), Arc::clone(&fates));
             let logs = logs.filter(|_| collects);
             let disk = Arc::new(file::RealDisk);
             let mut source = file::FileSource::new(config.clone(), context, tagging.clone(), disk, Handle::current());
@@ -86,7 +80,7 @@ pub fn start(
             if let Some(logs) = logs {
                 source = source.with(Box::new(logs));
             }
-            if let Some(pods) = kubernetes::Pods::new(&kubernetes, pods.clone(), known.clone()) {
+            if let Some(pods) = kubernetes::Pods::new(&kubernetes, tags.clone(), own_pod.clone(), known.clone()) {
                 source = source.with(Box::new(pods));
             }
             // It works for as long as the agent does, on a thread that nobody else needs.
@@ -94,10 +88,10 @@ pub fn start(
         })));
     }
     if collects {
-        let (config, health) = (settings.docker.clone(), health);
+        let (config, tags) = (settings.docker.clone(), owned.clone());
         sources.push(tokio::spawn(pipeline.keeper().keep("source.docker", move |context| {
-            let (containers, fates, health) = (containers.clone(), Arc::clone(&fates), health.clone());
-            tokio::spawn(docker::collect(config.clone(), context, containers, fates, health))
+            let (tags, fates, health) = (tags.clone(), Arc::clone(&fates), health.clone());
+            tokio::spawn(docker::collect(config.clone(), context, tags, fates, health))
         })));
     }
     if let Some(known) = known.filter(|_| settings.kubernetes.logs.is_some()) {
@@ -113,15 +107,9 @@ pub fn start(
     })));
     if has_journal {
         let config = settings.journal.clone();
-        let tagging = journal::Tagging {
-            run_id: run.id.clone(),
-            identity: run.identity.clone(),
-            facts: run.facts.clone(),
-            level: settings.level,
-        };
         let others = journal::Others { invocation_id, are_containers_read: collects };
         sources.push(tokio::spawn(pipeline.keeper().keep("source.journal", move |context| {
-            tokio::spawn(journal::collect(config.clone(), context, tagging.clone(), others.clone()))
+            tokio::spawn(journal::collect(config.clone(), context, owned.clone(), others.clone()))
         })));
     }
     Sources(sources)

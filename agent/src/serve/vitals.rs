@@ -70,7 +70,7 @@ pub fn received(ledger: &Ledger) -> Vec<v1::SignalCounts> {
 
 impl Snapshot {
     /// The streams, those of one name together: the furthest behind first, then those heard of last.
-    fn named_streams(&self, now: UnixNanos) -> Vec<v1::StreamStatus> {
+    fn in_order(&self, now: UnixNanos) -> Vec<(Name<'_>, v1::StreamStatus)> {
         let mut streams = BTreeMap::<_, v1::StreamStatus>::new();
         for tally in &self.streams {
             let (counts, progress) = (tally.counts(), tally.progress());
@@ -88,30 +88,26 @@ impl Snapshot {
                 stream.last_error = error;
             }
         }
-        let name = |((kind, name), stream): ((SourceKind, &str), v1::StreamStatus)| v1::StreamStatus {
-            kind: kind.as_str().to_owned(),
-            name: name.to_owned(),
-            ..stream
-        };
-        let mut streams: Vec<_> = streams.into_iter().map(name).collect();
-        streams.sort_by_key(|stream| std::cmp::Reverse((stream.lag_bytes, stream.last_read_unix_nano)));
+        let mut streams: Vec<_> = streams.into_iter().collect();
+        streams.sort_by_key(|(_, stream)| std::cmp::Reverse((stream.lag_bytes, stream.last_read_unix_nano)));
         streams
     }
 
     /// The streams that have something left to read, the furthest behind first.
     pub(super) fn lagging(&self) -> Vec<v1::StreamStatus> {
         // How long they have been behind is not asked for.
-        let streams = self.named_streams(0).into_iter();
-        streams.take_while(|stream| stream.lag_bytes > 0).take(NAMED_STREAMS).collect()
+        let streams = self.in_order(0).into_iter().take_while(|(_, stream)| stream.lag_bytes > 0);
+        streams.take(NAMED_STREAMS).map(named).collect()
     }
 
     /// The answer to `/api/v1/status`.
     pub(super) fn status(self, address: String, are_all_asked: bool, now: UnixNanos) -> v1::Status {
-        let mut streams = self.named_streams(now);
+        let mut streams = self.in_order(now);
         let stream_count = streams.len() as u64;
         if !are_all_asked {
             streams.truncate(NAMED_STREAMS);
         }
+        let streams = streams.into_iter().map(named).collect();
         v1::Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             address,
@@ -128,6 +124,13 @@ impl Snapshot {
             refusals: self.refusals.into_iter().map(|(reason, count)| (reason.to_owned(), count)).collect(),
         }
     }
+}
+
+/// A stream's kind and its name for people.
+type Name<'a> = (SourceKind, &'a str);
+
+fn named(((kind, name), stream): (Name<'_>, v1::StreamStatus)) -> v1::StreamStatus {
+    v1::StreamStatus { kind: kind.as_str().to_owned(), name: name.to_owned(), ..stream }
 }
 
 fn source(kind: SourceKind, counts: &Counts) -> v1::SourceStatus {

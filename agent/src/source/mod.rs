@@ -18,7 +18,7 @@ mod turns;
 pub use intake::{
     Budget, Closed, HeldUp, Intake, Offer, Outlet, Received, Room, Stop, StopSwitch, intake, stop_switch,
 };
-pub use tags::Tags;
+pub use tags::{Tagging, Tags};
 
 use std::{collections::BTreeMap, sync::Arc};
 

@@ -22,7 +22,7 @@ use serde::Deserialize;
 use tracing::{debug, warn};
 
 use super::{
-    Config, Fates, Tagging,
+    Config, Fates,
     frame::{Framing, Stdio},
     life::{self, Exit, Life},
     log::key,
@@ -30,7 +30,10 @@ use super::{
     stamp,
     tagging::{Container, Tags},
 };
-use crate::{record::Input, source::Context};
+use crate::{
+    record::Input,
+    source::{Context, Tagging},
+};
 
 const CONFIG: &str = "config.v2.json";
 const LOG_END: &str = "-json.log";

@@ -36,7 +36,6 @@ pub use fates::Fates;
 pub use files::Files;
 pub use filter::{Filter, UnusableFilter};
 pub use health::{Health, State, health};
-pub use tagging::Tagging;
 
 use std::sync::Arc;
 
@@ -44,7 +43,7 @@ use tokio::sync::watch;
 
 use crate::{
     config::Switch,
-    source::{Context, backoff},
+    source::{Context, Tagging, backoff},
 };
 
 use self::{

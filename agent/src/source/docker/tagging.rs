@@ -7,11 +7,11 @@ use std::collections::HashMap;
 
 use super::{Config, filter::COMPOSE_LABELS, frame::Framing, life::Exit, own::OwnContainer};
 use crate::{
-    record::{Severity, severity::UnknownLevel},
+    record::severity::UnknownLevel,
     run::{self, Facts, Identity, RunId},
 };
 
-pub(super) use crate::source::Tags;
+pub(super) use crate::source::{Tagging, Tags};
 
 const RUN_ID: &str = "runlog.run-id";
 const EXPERIMENT: &str = "runlog.experiment";
@@ -21,19 +21,6 @@ const OURSELVES: &str = "runlog.self";
 
 /// Tells where the run id of a container's lines comes from: whoever starts a container may name any run.
 const RUN_ID_FROM: &str = "runlog.run_id.from";
-
-/// What lines are tagged with whose container does not say otherwise.
-#[derive(Debug, Clone)]
-pub struct Tagging {
-    /// The agent's own run.
-    pub run_id: RunId,
-    /// What the agent's own environment says about it.
-    pub identity: Identity,
-    /// What is known about the agent's host.
-    pub facts: Facts,
-    /// The configured level.
-    pub level: Severity,
-}
 
 /// What the engine says about a container.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -16,9 +16,8 @@ mod reader;
 mod streams;
 
 pub use config::{Config, Unit};
-pub use streams::Tagging;
 
-use crate::source::Context;
+use crate::source::{Context, Tagging};
 
 /// The key of the position in the queue.
 const KEY: &str = "journal";

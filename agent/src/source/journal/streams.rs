@@ -3,9 +3,9 @@
 use std::{collections::HashMap, sync::Arc};
 
 use crate::{
-    record::{Origin, Severity, SourceKind, Tally, origin::Stream},
-    run::{self, Facts, Identity, RunId},
-    source::Context,
+    record::{Origin, SourceKind, Tally, origin::Stream},
+    run::{self, Identity, RunId},
+    source::{Context, Tagging},
 };
 
 use super::{
@@ -16,19 +16,6 @@ use super::{
 
 /// So many are open at most: transient units have new names each time.
 const MAX_OPEN: usize = 256;
-
-/// What entries are tagged with that do not say otherwise.
-#[derive(Debug, Clone)]
-pub struct Tagging {
-    /// The agent's run.
-    pub run_id: RunId,
-    /// What the agent's environment says about it.
-    pub identity: Identity,
-    /// What is known about the agent's host.
-    pub facts: Facts,
-    /// Entries below this level are left out.
-    pub level: Severity,
-}
 
 /// The streams.
 pub(super) struct Streams {

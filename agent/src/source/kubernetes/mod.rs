@@ -18,4 +18,4 @@ pub use ask::keep_asking;
 pub use config::{Choice, Config, Scope};
 pub use metadata::Metadata;
 pub use path::PodLog;
-pub use pods::{Pods, Tagging};
+pub use pods::Pods;

@@ -20,28 +20,13 @@ use crate::{
     },
     run::{self, Facts, Identity, Pod, RunId},
     source::{
-        Tags,
+        Tagging, Tags,
         file::{Claim, Owners},
     },
 };
 
 /// How long lines of a new pod are left where they are until it is known what the pod says of itself.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// What lines are tagged with whose pod does not say otherwise.
-#[derive(Debug, Clone)]
-pub struct Tagging {
-    /// The agent's own run.
-    pub run_id: RunId,
-    /// What the agent's own environment says about it.
-    pub identity: Identity,
-    /// What is known about the agent's host.
-    pub facts: Facts,
-    /// The pod that the agent runs in.
-    pub own: Option<Pod>,
-    /// The configured level.
-    pub level: Severity,
-}
 
 /// The kubelet's folder of logs.
 pub struct Pods {
@@ -50,6 +35,8 @@ pub struct Pods {
     real_folder: PathBuf,
     config: Config,
     tagging: Tagging,
+    /// The pod that the agent runs in.
+    own_pod: Option<Pod>,
     own: Own,
     /// What pods say of themselves, if it may be asked for.
     metadata: Option<Metadata>,
@@ -62,22 +49,27 @@ pub struct Pods {
 impl Pods {
     /// The pods of `config`, of which more is known by `metadata`. `None` if none are read.
     #[must_use]
-    pub fn new(config: &Config, mut tagging: Tagging, metadata: Option<Metadata>) -> Option<Self> {
+    pub fn new(
+        config: &Config,
+        mut tagging: Tagging,
+        own_pod: Option<Pod>,
+        metadata: Option<Metadata>,
+    ) -> Option<Self> {
         let folder = config.logs.clone()?;
-        let own = Own::find(tagging.own.as_ref().map_or("", |pod| pod.uid.as_str()));
+        let own = Own::find(own_pod.as_ref().map_or("", |pod| pod.uid.as_str()));
         if config.scope == Scope::Pod && own.uid().is_none() {
             warn!("kubernetes.scope is pod, and it is not known which pod this is: set POD_UID by the downward API");
             return None;
         }
         // What the agent knows of its pod is not true of others.
-        if let Some(pod) = &tagging.own {
+        if let Some(pod) = &own_pod {
             let mut own_names = Facts::default();
             pod.tell(&mut own_names);
             tagging.facts.0.retain(|fact| fact.0 == "k8s.node.name" || !own_names.0.contains(fact));
         }
         let (missed, guessed) = (HashMap::new(), HashSet::new());
         let real_folder = fs::canonicalize(&folder).unwrap_or_else(|_| folder.clone());
-        Some(Self { folder, real_folder, config: config.clone(), tagging, own, metadata, missed, guessed })
+        Some(Self { folder, real_folder, config: config.clone(), tagging, own_pod, own, metadata, missed, guessed })
     }
 
     /// Whether a log is wanted, as far as its path says.
@@ -134,14 +126,14 @@ impl Pods {
 
     /// The agent's pod, if the log is of one beside it.
     fn neighbour(&self, log: &PodLog<'_>) -> Option<&Pod> {
-        self.tagging.own.as_ref().filter(|_| self.own.uid() == Some(log.uid))
+        self.own_pod.as_ref().filter(|_| self.own.uid() == Some(log.uid))
     }
 
     fn pod(&self, log: &PodLog<'_>, described: Option<&Described>) -> Pod {
         let found = described.map(|described| &described.pod).or_else(|| self.neighbour(log));
         let mut pod = found.cloned().unwrap_or_default();
         (pod.namespace, pod.name, pod.uid) = (log.namespace.to_owned(), log.name.to_owned(), log.uid.to_owned());
-        if let Some(own) = self.tagging.own.as_ref().filter(|_| pod.node.is_empty()) {
+        if let Some(own) = self.own_pod.as_ref().filter(|_| pod.node.is_empty()) {
             pod.node.clone_from(&own.node);
         }
         pod

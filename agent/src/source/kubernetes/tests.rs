@@ -38,7 +38,8 @@ fn pods(config: &Config, metadata: Option<Metadata>) -> Pods {
     let mut facts = Facts(vec![("k8s.cluster.name".into(), "c".into())]);
     own.tell(&mut facts);
     let (run_id, identity) = (RunId::new("agent-run").unwrap(), Identity::default());
-    Pods::new(config, Tagging { run_id, identity, facts, own: Some(own), level: Severity::INFO }, metadata).unwrap()
+    Pods::new(config, crate::source::Tagging { run_id, identity, facts, level: Severity::INFO }, Some(own), metadata)
+        .unwrap()
 }
 
 fn path(namespace: &str, name: &str, file: &str) -> PathBuf {

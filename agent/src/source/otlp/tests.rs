@@ -39,6 +39,14 @@ struct Site {
     gate: Weak<Gate>,
 }
 
+/// An end that lets requests of that size in, under the run `r`.
+pub(super) fn gate(name: &str, max_request_bytes: usize, context: &Context) -> Gate {
+    let resource = Arc::new(Resource { run_id: "r".into(), encoded: Vec::new() });
+    let config = Config { listen: Vec::new(), spool: PathBuf::new(), max_request_bytes, token: None, tls: None };
+    let tagging = Tagging { resource, level: Severity::INFO, passes_on: false };
+    Gate::new(name, &config, None, Desk::new(context), &tagging)
+}
+
 impl Site {
     async fn open(is_held_up: bool) -> Self {
         let (intake, outlet) = intake(1 << 20);
@@ -52,14 +60,9 @@ impl Site {
             positions: Arc::default(),
             clock: Arc::new(SystemClock),
         };
-        let resource = Arc::new(Resource { run_id: "r".into(), encoded: Vec::new() });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let config =
-            Config { listen: Vec::new(), spool: PathBuf::new(), max_request_bytes: 1 << 20, token: None, tls: None };
-        let tagging = Tagging { resource, level: Severity::INFO, passes_on: false };
-        let gate = Gate::new(&address.to_string(), &config, None, Desk::new(&context), &tagging);
-        let gate = Arc::new(gate);
+        let gate = Arc::new(gate(&address.to_string(), 1 << 20, &context));
         let weak = Arc::downgrade(&gate);
         let serving = tokio::spawn(serve(listener, gate, None, stop));
         Self { address, ledger, switch, pushed: receive(outlet), serving, gate: weak }

@@ -3,7 +3,10 @@ use std::path::PathBuf;
 use super::*;
 use crate::{
     config::Switch,
-    record::wire::{Value, attributes},
+    record::{
+        Severity,
+        wire::{Value, attributes},
+    },
 };
 
 pub fn container(labels: &[(&str, &str)], environment: &[&str]) -> Container {

@@ -22,14 +22,13 @@ fn all_but(folder: &Path, exclude: Vec<kubernetes::Choice>) -> Box<dyn Owners> {
         metadata: None,
         credentials: PathBuf::new(),
     };
-    let tagging = kubernetes::Tagging {
+    let tagging = crate::source::Tagging {
         run_id: RunId::new("agent-run").unwrap(),
         identity: Identity::default(),
         facts: Facts::default(),
-        own: None,
         level: Severity::TRACE,
     };
-    Box::new(Pods::new(&config, tagging, None).unwrap())
+    Box::new(Pods::new(&config, tagging, None, None).unwrap())
 }
 
 /// A source that follows the pods below its folder, and no other file.

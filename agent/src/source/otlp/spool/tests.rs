@@ -6,12 +6,8 @@ use std::{
 
 use super::*;
 use crate::{
-    record::{Input, Ledger, Resource, Severity, SourceKind, SystemClock},
-    source::{
-        Context, Received, StopSwitch, intake,
-        otlp::{Config, Tagging, end::Desk},
-        stop_switch,
-    },
+    record::{Input, Ledger, SourceKind, SystemClock},
+    source::{Context, Received, StopSwitch, intake, otlp::tests::gate, stop_switch},
 };
 
 /// A spool that is looked at, and what came through the door.
@@ -37,11 +33,7 @@ impl Site {
             positions: Arc::default(),
             clock: Arc::new(SystemClock),
         };
-        let resource = Arc::new(Resource { run_id: "r".into(), encoded: Vec::new() });
-        let config =
-            Config { listen: Vec::new(), spool: PathBuf::new(), max_request_bytes: 1 << 10, token: None, tls: None };
-        let tagging = Tagging { resource, level: Severity::INFO, passes_on: false };
-        let gate = Gate::new("spool", &config, None, Desk::new(&context), &tagging);
+        let gate = gate("spool", 1 << 10, &context);
         drop(context);
         let (sender, taken) = mpsc::channel();
         let is_answering = Arc::new(Mutex::new(true));
