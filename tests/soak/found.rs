@@ -1,7 +1,7 @@
 //! What came out, wherever it went.
 
 use std::{
-    collections::{HashMap, HashSet, hash_map::Entry},
+    collections::{BTreeSet, HashMap, HashSet, hash_map::Entry},
     fs,
     io::Read,
     path::Path,
@@ -84,6 +84,12 @@ impl Request {
     pub fn has(&self, body: &str) -> bool {
         self.taken.iter().any(|line| line.body == body)
     }
+
+    /// Whether its lines, as they are, follow each other in the other one as well.
+    fn is_part_of(&self, other: &Self) -> bool {
+        let from = self.taken.first().and_then(|first| other.taken.iter().position(|line| line == first));
+        from.is_some_and(|from| other.taken[from..].starts_with(&self.taken))
+    }
 }
 
 fn is_gap(record: &LogRecord) -> bool {
@@ -128,41 +134,52 @@ impl Found {
         found
     }
 
-    /// What a backend has of these requests, which keeps each uid once. What is sent again has to be the same bytes,
-    /// or a part of the same lines where a request was refused, and so cut.
+    /// What a backend has of these requests, which keeps each uid once. What is sent again has to be the same bytes.
+    /// Where a request was refused, and so cut, it is a part of the same lines, or all of them once more: an agent that
+    /// is killed between two parts begins with the whole.
     pub fn at_backend(requests: &[Request], may_be_cut: bool) -> Self {
         let mut found = Self::default();
-        let mut first = HashMap::<&str, (usize, &Taken)>::new();
+        let mut places = HashMap::<&str, (usize, usize)>::new();
+        let mut taken = Vec::<Option<&Taken>>::new();
         for (number, request) in requests.iter().enumerate() {
-            let known = |line: &Taken| first.get(line.uid.as_str()).copied();
-            if let Some((earlier, _)) = request.taken.iter().find_map(known) {
-                let is_part = || request.taken.iter().all(|line| known(line).is_some_and(|(_, known)| known == line));
-                if requests[earlier].body == request.body || may_be_cut && is_part() {
-                    found.repeated += 1;
-                } else {
-                    let lines = || request.taken.iter().filter(|line| known(line).is_some());
-                    let (again, all, first) = (lines().count(), request.taken.len(), lines().next());
-                    let what = format!(
-                        "request {number} repeats {again} of its {all} lines, but is not request {earlier}: {first:?}"
-                    );
-                    found.violations.push(what);
-                }
+            let again: Vec<_> =
+                request.taken.iter().filter_map(|line| places.get(line.uid.as_str())).copied().collect();
+            let earlier: BTreeSet<usize> = again.iter().map(|(earlier, _)| *earlier).collect();
+            let repeats = |earlier: usize| {
+                let earlier = &requests[earlier];
+                earlier.body == request.body
+                    || may_be_cut && (earlier.is_part_of(request) || request.is_part_of(earlier))
+            };
+            if let Some(other) = earlier.iter().find(|earlier| !repeats(**earlier)) {
+                let (again, all) = (again.len(), request.taken.len());
+                let first = request.taken.iter().find(|line| places.contains_key(line.uid.as_str()));
+                found.violations.push(format!(
+                    "request {number} repeats {again} of its {all} lines, but is not request {other}: {first:?}"
+                ));
+            } else if !again.is_empty() {
+                found.repeated += 1;
+            }
+            // In the order of the whole, if a part of it came first.
+            let is_whole = again.len() < request.taken.len();
+            for (_, place) in again.iter().filter(|_| is_whole) {
+                taken[*place] = None;
             }
             for line in &request.taken {
-                match first.entry(&line.uid) {
-                    Entry::Vacant(entry) => {
-                        entry.insert((number, line));
-                        found.taken.push(line.clone());
-                    }
+                match places.entry(&line.uid) {
                     Entry::Occupied(entry) if entry.get().0 == number => {
                         found.violations.push(format!("request {number} has {line:?} twice"));
                     }
-                    Entry::Occupied(_) => {}
+                    Entry::Occupied(_) if !is_whole => {}
+                    entry => {
+                        entry.insert_entry((number, taken.len()));
+                        taken.push(Some(line));
+                    }
                 }
             }
             found.told.extend(request.gaps.iter().cloned());
             found.receipts.extend(request.receipts.iter().cloned());
         }
+        found.taken = taken.into_iter().flatten().cloned().collect();
         found
     }
 
@@ -227,4 +244,48 @@ pub fn messages(folder: &Path) -> Vec<String> {
     let files = fs::read_dir(folder).unwrap().flatten().map(|entry| entry.path());
     let files = files.filter(|path| path.file_stem().is_some_and(|stem| stem == "messages"));
     files.flat_map(|path| fs::read_to_string(path).unwrap().lines().map(str::to_owned).collect::<Vec<_>>()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(lines: &[(&str, &str)]) -> Request {
+        let taken = lines.iter().map(|(uid, body)| Taken {
+            uid: (*uid).to_owned(),
+            body: (*body).to_owned(),
+            original: None,
+            part: None,
+            is_set_aside: false,
+        });
+        let body = format!("{lines:?}").into_bytes();
+        Request { body, taken: taken.collect(), receipts: Vec::new(), gaps: Vec::new() }
+    }
+
+    #[test]
+    fn what_is_sent_again_is_the_same_or_where_it_may_be_cut_a_part_or_the_whole() {
+        let whole = [("1", "a"), ("2", "b"), ("3", "c"), ("4", "d")];
+        let cases: [(&[&[(&str, &str)]], bool, bool); 9] = [
+            (&[&whole, &whole], true, true),
+            (&[&whole, &whole[1..3]], false, true),
+            (&[&whole[..2], &whole], false, true),
+            (&[&whole[2..], &whole], false, true),
+            (&[&whole[..2], &whole[2..], &whole], false, true),
+            (&[&whole[..3], &whole[1..]], false, false),
+            (&[&whole[..2], &[("2", "b"), ("1", "a"), ("3", "c")]], false, false),
+            (&[&whole[..2], &[("1", "a"), ("2", "other"), ("3", "c")]], false, false),
+            (&[&[("1", "a"), ("1", "a")]], false, false),
+        ];
+        for (requests, uncut, cut) in cases {
+            let requests: Vec<_> = requests.iter().map(|lines| request(lines)).collect();
+            for (may_be_cut, is_right) in [(false, uncut), (true, cut)] {
+                let found = Found::at_backend(&requests, may_be_cut);
+                assert_eq!(found.violations.is_empty(), is_right, "{requests:?} {may_be_cut}");
+                if is_right {
+                    let bodies: Vec<_> = found.taken.iter().map(|line| line.body.as_str()).collect();
+                    assert_eq!(bodies, ["a", "b", "c", "d"], "{requests:?}");
+                }
+            }
+        }
+    }
 }
