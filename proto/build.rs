@@ -1,11 +1,15 @@
 //! Compiles the `.proto` files in pure Rust, so that no `protoc` is needed.
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let files = protox::compile(["runlog/v1/query.proto"], ["."])?;
+    let files = protox::compile(["runlog/v1/query.proto", "runlog/v1/run.proto"], ["."])?;
     prost_build::Config::new()
         .btree_map(["."])
+        // Their JSON is not what serde would derive.
+        .extern_path(".runlog.v1.Value", "crate::value::Value")
+        .extern_path(".runlog.v1.Values", "crate::value::Values")
         .type_attribute(".", "#[derive(serde::Serialize, serde::Deserialize)]")
         .type_attribute(".", "#[serde(default)]")
+        .field_attribute("time", "#[serde(deserialize_with = \"crate::value::text_or_number\")]")
         .compile_fds(files)?;
     println!("cargo::rerun-if-changed=runlog");
     Ok(())

@@ -2,9 +2,13 @@
 //!
 //! Over HTTP they travel as JSON with the field names of the `.proto` file.
 
-/// Version 1 of the query API.
+pub mod value;
+
+/// Version 1 of the query API and the Run API.
 pub mod v1 {
     #![allow(missing_docs, unreachable_pub, clippy::doc_markdown)]
+    pub use crate::value::{Value, Values};
+
     include!(concat!(env!("OUT_DIR"), "/runlog.v1.rs"));
 
     impl From<[u64; 7]> for LevelCounts {

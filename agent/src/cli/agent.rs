@@ -25,7 +25,7 @@ use super::{
     notify::Notify,
     setup::{self, Run, State},
     signals::{Signals, Told},
-    sources,
+    sources::{self, Shown},
 };
 
 /// How long a source that hangs in the system is waited for once all else has ended.
@@ -62,12 +62,21 @@ pub async fn run(settings: &Settings, input: &Input) -> Result<Exit, Failure> {
 
     let (health_sender, health) = docker::health();
     let (trouble_sender, trouble) = watch::channel(otlp::Trouble::new());
-    let vitals = AgentVitals::new(started, &pipeline, Some(health), Some(trouble), watchdog.verdict().clone());
+    let metadata = sources::metadata(settings);
+    let vitals =
+        AgentVitals::new(started, &pipeline, Some(health), Some(trouble), metadata.clone(), watchdog.verdict().clone());
     let server = serve(settings, &state, Parts { store: reader, vitals: Arc::new(vitals), receiver: None }).await?;
     let page = server.as_ref().map(|server| server.address.clone());
     // What systemd calls this start of its unit, if it has started us.
     let invocation_id = input.environment.get("INVOCATION_ID").cloned();
-    let sources = sources::start(settings, &state, &run, &pipeline, health_sender, trouble_sender, invocation_id);
+    let sources = sources::start(
+        settings,
+        &state,
+        &run,
+        &pipeline,
+        Shown { health: health_sender, trouble: trouble_sender, metadata },
+        invocation_id,
+    );
     let (queue, linger, exec_dir) = (settings.queue.clone(), settings.batch.linger, state.exec_dir());
     let adopting = tokio::spawn(async move { adopt_left_behind(&exec_dir, &queue, &left_behind, linger, None).await });
 

@@ -127,7 +127,7 @@ fn run(row: &Row<'_>) -> rusqlite::Result<v1::Run> {
         stored_bytes: number(8)?,
         levels: Some([number(9)?, number(10)?, number(11)?, number(12)?, number(13)?, number(14)?, number(15)?].into()),
         events: number(16)?,
-        receipts: Vec::new(),
         complete,
+        ..v1::Run::default()
     })
 }
