@@ -318,7 +318,8 @@ impl Files {
         let now = self.context.clock.now();
         let is_ending = |known: &Known| {
             let is_known = known.exit.as_ref().is_none_or(|exit| !exit.may_be_killed_for_memory(now));
-            known.is_removed || known.read.as_ref().is_some_and(|(_, life)| life.is_open() && !known.running && is_known)
+            known.is_removed
+                || known.read.as_ref().is_some_and(|(_, life)| life.is_open() && !known.running && is_known)
         };
         self.known.iter().filter(|(_, known)| is_ending(known)).map(|(id, _)| id.clone()).collect()
     }

@@ -497,7 +497,13 @@ impl Reader {
             // Where the engine is gone, it is so for all containers, and said once by the fleet. A removal that
             // comes too early is said when it is done.
             Trouble::Failure(
-                Failure::Leaving | Failure::Silent | Failure::Io(_) | Failure::Answer(_) | Failure::TooLong | Failure::Malformed(_) | Failure::Engine(_),
+                Failure::Leaving
+                | Failure::Silent
+                | Failure::Io(_)
+                | Failure::Answer(_)
+                | Failure::TooLong
+                | Failure::Malformed(_)
+                | Failure::Engine(_),
             ) => {
                 debug!(container = %self.id, error = text, "connection to the container's logs was lost");
             }
