@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::Router;
 use tokio::{
     runtime::Handle,
     sync::watch,
@@ -32,16 +33,25 @@ impl Sources {
     }
 }
 
+/// Where sources tell how they are doing.
+pub struct Told {
+    /// The Docker engine.
+    pub health: watch::Sender<docker::Health>,
+    /// The addresses of the receiver.
+    pub trouble: watch::Sender<otlp::Trouble>,
+}
+
 /// Starts what the settings ask for. Must be called inside the runtime.
 pub fn start(
     settings: &Settings,
     state: &State,
     run: &Run,
     pipeline: &Pipeline,
-    health: watch::Sender<docker::Health>,
-    trouble: watch::Sender<otlp::Trouble>,
+    told: Told,
     invocation_id: Option<String>,
+    beside: Router,
 ) -> Sources {
+    let Told { health, trouble } = told;
     let mut sources = Vec::new();
     let is_receiving = !settings.otlp.listen.is_empty();
     let has_files = !settings.file.paths.is_empty() || settings.kubernetes.logs.is_some();
@@ -103,7 +113,8 @@ pub fn start(
     let config = settings.otlp.clone();
     let tagging = otlp::Tagging { resource, level: settings.level, passes_on: settings.export.is_some() };
     sources.push(tokio::spawn(pipeline.keeper().keep("source.otlp", move |context| {
-        tokio::spawn(otlp::collect(config.clone(), context, tagging.clone(), trouble.clone()))
+        let beside = Some(beside.clone());
+        tokio::spawn(otlp::collect(config.clone(), context, tagging.clone(), trouble.clone(), beside))
     })));
     if has_journal {
         let config = settings.journal.clone();
