@@ -26,7 +26,7 @@ use super::{
     run_api,
     setup::{self, Run, State},
     signals::{Signals, Told},
-    sources,
+    sources::{self, Shown},
 };
 
 /// How long a source that hangs in the system is waited for once all else has ended.
@@ -63,8 +63,15 @@ pub async fn run(settings: &Settings, input: &Input) -> Result<Exit, Failure> {
 
     let (health_sender, health) = docker::health();
     let (trouble_sender, trouble) = watch::channel(otlp::Trouble::new());
-    let vitals: Arc<dyn Vitals> =
-        Arc::new(AgentVitals::new(started, &pipeline, Some(health), Some(trouble), watchdog.verdict().clone()));
+    let metadata = sources::metadata(settings);
+    let vitals: Arc<dyn Vitals> = Arc::new(AgentVitals::new(
+        started,
+        &pipeline,
+        Some(health),
+        Some(trouble),
+        metadata.clone(),
+        watchdog.verdict().clone(),
+    ));
     let api = run_api::on_pipeline(settings, &run, &pipeline, store.as_ref());
     let (beside, socket_stop) = run_api::beside(&api, store.as_ref(), Arc::clone(&vitals));
     let reader = store.as_ref().map(|store| store.reader());
@@ -74,8 +81,8 @@ pub async fn run(settings: &Settings, input: &Input) -> Result<Exit, Failure> {
     let page = server.as_ref().map(|server| server.address.clone());
     // What systemd calls this start of its unit, if it has started us.
     let invocation_id = input.environment.get("INVOCATION_ID").cloned();
-    let told = sources::Told { health: health_sender, trouble: trouble_sender };
-    let sources = sources::start(settings, &state, &run, &pipeline, told, invocation_id, beside);
+    let shown = Shown { health: health_sender, trouble: trouble_sender, metadata };
+    let sources = sources::start(settings, &state, &run, &pipeline, shown, invocation_id, beside);
     let (queue, linger, exec_dir) = (settings.queue.clone(), settings.batch.linger, state.exec_dir());
     let adopting = tokio::spawn(async move { adopt_left_behind(&exec_dir, &queue, &left_behind, linger, None).await });
 

@@ -33,12 +33,20 @@ impl Sources {
     }
 }
 
-/// Where sources tell how they are doing.
-pub struct Told {
-    /// The Docker engine.
+/// What sources write down of themselves for whoever asks.
+pub struct Shown {
+    /// How Docker is doing.
     pub health: watch::Sender<docker::Health>,
-    /// The addresses of the receiver.
+    /// Where OTLP cannot be received.
     pub trouble: watch::Sender<otlp::Trouble>,
+    /// What pods say of themselves, if it may be asked for.
+    pub metadata: Option<kubernetes::Metadata>,
+}
+
+/// Where what pods say of themselves is kept, if the settings let it be asked for.
+pub fn metadata(settings: &Settings) -> Option<kubernetes::Metadata> {
+    let kubernetes::Config { logs, metadata, .. } = &settings.kubernetes;
+    logs.as_ref().and(metadata.as_ref()).map(|_url| kubernetes::Metadata::default())
 }
 
 /// Starts what the settings ask for. Must be called inside the runtime.
@@ -47,11 +55,11 @@ pub fn start(
     state: &State,
     run: &Run,
     pipeline: &Pipeline,
-    told: Told,
+    shown: Shown,
     invocation_id: Option<String>,
     beside: Router,
 ) -> Sources {
-    let Told { health, trouble } = told;
+    let Shown { health, trouble, metadata: known } = shown;
     let mut sources = Vec::new();
     let is_receiving = !settings.otlp.listen.is_empty();
     let has_files = !settings.file.paths.is_empty() || settings.kubernetes.logs.is_some();
@@ -69,7 +77,6 @@ pub fn start(
     let collects = settings.docker.collect != Switch::Off;
     let resource = run::resource(&run.id, &run.identity, &run.facts);
     let own_pod = run.pod.clone();
-    let known = settings.kubernetes.metadata.as_ref().map(|_| kubernetes::Metadata::default());
     if has_files || collects && settings.docker.files.is_some() {
         let tagging = file::Tagging {
             resource: Arc::clone(&resource),
@@ -104,7 +111,7 @@ pub fn start(
             tokio::spawn(docker::collect(config.clone(), context, tags, fates, health))
         })));
     }
-    if let Some(known) = known.filter(|_| settings.kubernetes.logs.is_some()) {
+    if let Some(known) = known {
         let config = settings.kubernetes.clone();
         sources.push(tokio::spawn(pipeline.keeper().keep("source.kubernetes", move |context| {
             tokio::spawn(kubernetes::keep_asking(config.clone(), known.clone(), context.stop))

@@ -94,7 +94,7 @@ pub(super) fn router(parts: Parts, address: SocketAddr, stopping: watch::Receive
         .route(
             "/metrics",
             get(async |State(shared): State<Shared>| {
-                ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics::render(&shared.vitals.snapshot()))
+                ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics::render(&shared.vitals.snapshot(), SystemClock.now()))
             }),
         )
         .merge(questions())

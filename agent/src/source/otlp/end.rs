@@ -227,6 +227,7 @@ impl End for Gate {
     }
 
     fn refused(&self, refusal: &Refusal) {
+        self.tally.failed(format_args!("a request was refused: {refusal}"));
         self.turned_away(refusal.word());
     }
 }
