@@ -18,8 +18,11 @@ from runlog import _files
 class Away(Case):
     def test_without_an_agent_events_and_files_are_kept_and_one_warning_says_where(self):
         run = self.run_at()
-        for number in range(100):
-            run.log("loss", number)
+        with mock.patch("runlog._outbox.AGAIN_SECONDS", 0):
+            for number in range(100):
+                run.log("loss", number)
+                if number % 25 == 0:
+                    run.flush()
         content = os.urandom(3_000_000)
         run.upload_file("outputs/model.bin", self.write("model.bin", content))
         run.complete()

@@ -82,10 +82,12 @@ class Life(Case):
     def test_a_cancel_is_said_before_what_waits(self):
         agent = self.stand_in()
         run = self.run_at(agent)
-        with mock.patch.object(runlog.Run, "flush") as flush:
-            flush.side_effect = lambda: self.assertEqual(run._ended, "")
+        order = []
+        tell = run._tell
+        seen = mock.patch.object(run, "_tell", lambda name, *of: (order.append(name), tell(name, *of)))
+        with seen, mock.patch.object(run, "flush", lambda: order.append("flush")):
             run.cancel()
-        self.assertTrue(flush.called)
+        self.assertEqual(order, ["ml.run.end", "flush"])
         run.flush()
         self.assertEqual(self.ends(agent)[0].said["ml.run.result"], "cancellation")
 

@@ -7,10 +7,11 @@ import json
 import os
 import tempfile
 from datetime import datetime, timezone
-from typing import Any, Iterable, Iterator
+from typing import IO, Any, Iterable, Iterator
 
-from runlog._api import Api, part
+from runlog._api import Api, AwayError, part
 from runlog._delivery import Delivery
+from runlog._left import Left
 from runlog.exceptions import ServiceException, UserErrorException
 
 #: The store's words, and azureml's.
@@ -155,6 +156,11 @@ class Reads:
         for name, path in zip(names, paths):
             self._download(name, path)
 
+    def last_lines(self, count: int) -> list[str]:
+        """Give what the run printed last."""
+        lines = self._ask("/logs", events=0, tail=count).get("lines") or ()
+        return [str(line.get("body", "")) for line in lines]
+
     def follow(self) -> Iterator[str]:
         """Give what the run prints, line by line, until it ends."""
         query = {"events": 0, "limit": _LINES}
@@ -175,7 +181,19 @@ class Reads:
     def _ask(self, what: str, **query: object) -> Any:
         """Ask for something of the run, after what was said of it here."""
         self._delivery.flush(_FLUSH_SECONDS)
-        return self._api.get(self._path + what, **query)
+        try:
+            return self._api.get(self._path + what, **query)
+        except AwayError:
+            left = self._left()
+            if left is None:
+                raise
+            return left.answer(what, query)
+
+    def _left(self) -> Left | None:
+        """Give what the spool has of the run, if it has all of it."""
+        folder = self._delivery.places.folder()
+        left = Left(folder, self.id) if folder else None
+        return left if left is not None and left.is_whole else None
 
     def _run(self) -> dict[str, Any]:
         answer = self._ask("")
@@ -204,7 +222,7 @@ class Reads:
         file, draft = tempfile.mkstemp(dir=folder, prefix=".runlog-")
         try:
             with os.fdopen(file, "wb") as opened:
-                self._api.download(f"{self._path}/files/{'/'.join([part(one) for one in name.split('/')])}", opened)
+                self._copy(name, opened)
             # As an ordinary file is.
             mask = os.umask(0)
             os.umask(mask)
@@ -215,6 +233,14 @@ class Reads:
         finally:
             with contextlib.suppress(OSError):
                 os.unlink(draft)
+
+    def _copy(self, name: str, into: IO[bytes]) -> None:
+        try:
+            self._api.download(f"{self._path}/files/{'/'.join([part(one) for one in name.split('/')])}", into)
+        except AwayError:
+            left = self._left()
+            if left is None or not left.copy(name, into):
+                raise
 
     def _populated(self, value: Any) -> Any:
         if isinstance(value, list):

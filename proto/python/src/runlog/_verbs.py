@@ -381,7 +381,7 @@ def _file_name(name: str) -> str:
     while text.startswith("./"):
         text = text[2:]
     parts = text.split("/")
-    if text.startswith("/") or any(part in ("", ".", "..") for part in parts):
+    if any(part in ("", ".", "..") for part in parts):
         raise UserErrorException(f"{name!r} cannot name a file: use a path such as outputs/model.pkl, without ..")
     if len(text.encode("utf-8", "replace")) > _NAME_BYTES or not text.isprintable():
         raise UserErrorException(f"{name!r} cannot name a file: use up to {_NAME_BYTES} bytes that can be printed")

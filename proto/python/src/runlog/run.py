@@ -22,6 +22,7 @@ from runlog.exceptions import (
     ServiceException,
     UserErrorException,
 )
+from runlog.model import Model, register
 
 if TYPE_CHECKING:
     from runlog.experiment import Experiment
@@ -245,6 +246,10 @@ class Run(Verbs, Reads):
     def cancel(self) -> None:
         """End it as one that is no longer wanted."""
         self._end("Canceled", f"run {self.display_name} was canceled", [], WARN)
+
+    def register_model(self, model_name: str, model_path: str | None = None, **_: object) -> Model:
+        """Give a file of the run, or a folder of files, a name to be found by."""
+        return register(self, model_name, model_path)
 
     def wait_for_completion(
         self, show_output: bool = False, wait_post_processing: bool = False, raise_on_error: bool = True
