@@ -94,7 +94,10 @@ pub(super) fn compose(reader: &mut Reader, standard: &Standard) -> Settings {
     let process = process::Config {
         max_wait: reader.read("process.max_wait", |v| values::duration(v, &(Duration::ZERO..=HOUR))),
     };
-    let parse = parse::Config { max_line_bytes: bytes(reader, "parse.max_line_bytes", KIB, 16 * MIB) };
+    let parse = parse::Config {
+        max_line_bytes: bytes(reader, "parse.max_line_bytes", KIB, 16 * MIB),
+        rank_prefix: reader.read("parse.rank_prefix", rank_prefix),
+    };
     let batch = batch::Config {
         max_bytes: bytes(reader, "batch.max_bytes", 16 * KIB, 16 * MIB),
         linger: reader.read("batch.linger", |v| values::duration(v, &(MILLISECOND..=MINUTE))),
@@ -143,6 +146,12 @@ pub(super) fn compose(reader: &mut Reader, standard: &Standard) -> Settings {
 fn bytes(reader: &mut Reader, key: &str, from: u64, to: u64) -> usize {
     let bytes = reader.read(key, |value| values::size(value, &(from..=to)));
     usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
+fn rank_prefix(value: &Value) -> Result<parse::Prefixes, Rejected> {
+    let remedy =
+        "use auto, off, or what stands before the lines, such as \"[${role_name}${local_rank}]:\" or \"${rank}: \"";
+    values::text(value).parse().map_err(|error: parse::UnusableTemplate| Rejected::new(error.to_string(), remedy))
 }
 
 fn level(value: &Value) -> Result<Severity, Rejected> {

@@ -1,7 +1,7 @@
 //! Attributes that only some lines have.
 
 use crate::{
-    parse::{Line, Readable},
+    parse::{Line, Prefix, Readable},
     record::{
         Origin,
         wire::{Value, hex16, record_attribute},
@@ -19,6 +19,9 @@ impl Tags {
     pub fn of(&mut self, origin: &Origin, line: &Line<'_>, readable: Option<&Readable>) -> &[u8] {
         self.encoded.clear();
         self.encoded.extend_from_slice(line.attributes);
+        if let Some(prefix) = line.prefix {
+            self.launched(prefix);
+        }
         if let Some(part) = line.part {
             let stream = &origin.uid_prefix[origin.uid_prefix.len().saturating_sub(16)..];
             let mut id = String::from_utf8_lossy(stream).into_owned();
@@ -37,6 +40,21 @@ impl Tags {
         &self.encoded
     }
 
+    /// The prefix goes along as it was, so that nothing of what was printed is missing.
+    fn launched(&mut self, prefix: &Prefix<'_>) {
+        for (key, number) in
+            [("ml.rank", prefix.rank), ("ml.local_rank", prefix.local_rank), ("process.pid", prefix.pid)]
+        {
+            if let Some(number) = number {
+                self.add(key, Value::Int(number.into()));
+            }
+        }
+        if !prefix.role.is_empty() {
+            self.add("ml.role", Value::String(&String::from_utf8_lossy(prefix.role)));
+        }
+        self.add("runlog.prefix", Value::String(&String::from_utf8_lossy(prefix.bytes)));
+    }
+
     fn add(&mut self, key: &str, value: Value<'_>) {
         record_attribute(&mut self.encoded, key, value);
     }
@@ -48,7 +66,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        parse::{Part, readable},
+        parse::{Part, prefix, readable},
         record::{
             NoBookmark, Resource, Severity, SourceKind, Tally,
             origin::Stream,
@@ -86,6 +104,20 @@ mod tests {
     #[test]
     fn an_ordinary_line_has_no_tags_of_its_own() {
         assert_eq!(tags(&line(b"x", None), None), []);
+    }
+
+    #[test]
+    fn what_a_launcher_put_before_a_line_becomes_attributes_and_goes_along_as_it_was() {
+        let prefix = prefix(b"[default1]:(f pid=12) [rank9]: x");
+        let tags = tags(&Line { prefix: Some(&prefix), ..line(b"x", None) }, None);
+        let expected = [
+            ("ml.rank", "Int(9)"),
+            ("ml.local_rank", "Int(1)"),
+            ("process.pid", "Int(12)"),
+            ("ml.role", "String(\"f\")"),
+            ("runlog.prefix", "String(\"[default1]:(f pid=12) [rank9]: \")"),
+        ];
+        assert_eq!(tags, expected.map(|(key, value)| (key.to_owned(), value.to_owned())));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod accounts;
 mod closing;
 mod entries;
+mod errors;
 mod lines;
 mod passing;
 

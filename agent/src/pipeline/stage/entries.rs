@@ -8,11 +8,11 @@ use std::{
 };
 
 use crate::{
-    parse::{Line, Traceback, detect, parts},
-    record::{Account, Entries, Entry, FirstError, Origin, ReadTo, Severity, wire::Text},
+    parse::{Line, Prefix, Traceback, detect, parts},
+    record::{Account, Entries, Entry, Origin, ReadTo, Severity, wire::Text},
 };
 
-use super::{Stage, lines::Level, note};
+use super::{Stage, errors::Errors, lines::Level, note};
 
 /// Which streams of such records are inside a traceback.
 #[derive(Debug, Default)]
@@ -45,22 +45,29 @@ impl Stage {
         let mut traceback = self.tracebacks.take(origin);
         let mut slot = self.batcher.slot(origin, now);
         let mut account = Account::default();
+        let mut errors = Errors::default();
         for entry in &entries.entries {
             account.lines_read += 1;
             account.bytes_read += entry.bytes.len() as u64;
             let level = level(entry, &mut traceback);
             let (mut is_kept, mut full) = (false, None);
-            for line in parts(&entry.bytes, self.parse.max_line_bytes, entry.at) {
+            // The journal knows the process.
+            let prefix = Prefix { pid: None, ..self.parse.rank_prefix.of(&entry.bytes) };
+            let launched = Some(&prefix).filter(|prefix| !prefix.bytes.is_empty());
+            let first = Line { prefix: launched, ..Line::bare(entry.at, entry.at + 1, prefix.after(&entry.bytes)) };
+            let mut launched = launched;
+            for line in parts(first.bytes, self.parse.max_line_bytes, entry.at) {
                 let read_to = ReadTo::whole(entry.number + 1);
-                let line = Line { read_to, time: entry.time, attributes: &entry.attributes, ..line };
+                let line =
+                    Line { read_to, time: entry.time, attributes: &entry.attributes, prefix: launched.take(), ..line };
                 let Some(closing) = self.write(origin, entries.observed, &line, level, slot) else { break };
                 (is_kept, full) = (true, closing.or(full));
                 account.records_kept += 1;
             }
             account.lines_kept += u64::from(is_kept);
             account.lines_filtered += u64::from(!is_kept);
-            if is_kept && level.severity >= Severity::ERROR && account.first_error.is_none() {
-                account.first_error = Some(FirstError::new(entry.time, &entry.bytes));
+            if is_kept && level.severity >= Severity::ERROR {
+                errors.note(&mut account, entry.time, &first);
             }
             // Not between the parts of a text, which a position does not tell apart.
             if let Some(full) = full {

@@ -11,12 +11,12 @@ use crate::{
     enrich::is_kept,
     parse::{Line, Lines, Traceback, detect, readable, timestamp},
     record::{
-        Account, Chunk, Ending, FirstError, Lane, Origin, Severity, SourceKind, UnixNanos,
+        Account, Chunk, Ending, Lane, Origin, Severity, SourceKind, UnixNanos,
         wire::{Fields, Text},
     },
 };
 
-use super::{IDLE, Stage, note};
+use super::{IDLE, Stage, errors::Errors, note};
 
 /// How long pieces of a line wait for its end, which may never come: a container that dies leaves none.
 pub(super) const PIECE_PATIENCE: Duration = Duration::from_secs(5);
@@ -65,7 +65,7 @@ impl Stage {
         let mut stream = known.unwrap_or_else(|| Stream {
             origin: Weak::new(),
             waiting: None,
-            lines: Lines::new(self.parse.max_line_bytes, origin, chunk.at),
+            lines: Lines::new(self.parse.max_line_bytes, origin, chunk.at).without(self.parse.rank_prefix.clone()),
             tracebacks: Default::default(),
             // Of a line that is read on after a restart: what is kept of it is kept whole.
             severities: [origin.level.max(Severity::INFO); Lane::COUNT],
@@ -80,6 +80,7 @@ impl Stage {
         let mut slot = self.batcher.slot(origin, now);
         let mut outcome = Ok(());
         let mut account = Account::default();
+        let mut errors = Errors::default();
         stream.lines.feed(chunk, |line| {
             if outcome.is_err() {
                 return;
@@ -87,7 +88,7 @@ impl Stage {
             // A line that was split counts once.
             let is_first = u64::from(line.part.is_none_or(|part| part.index == 0));
             account.lines_read += is_first;
-            account.bytes_read += line.bytes.len() as u64;
+            account.bytes_read += line.printed_bytes();
             let lane = line.lane as usize;
             let severity = &mut stream.severities[lane];
             let kept = self.line(chunk, &line, &mut stream.tracebacks[lane], severity, slot);
@@ -97,9 +98,9 @@ impl Stage {
             };
             account.lines_kept += is_first;
             account.records_kept += 1;
-            if *severity >= Severity::ERROR && account.first_error.is_none() {
+            if *severity >= Severity::ERROR && is_first == 1 {
                 let time = if line.time == 0 { chunk.observed } else { line.time };
-                account.first_error = Some(FirstError::new(time, line.bytes));
+                errors.note(&mut account, time, &line);
             }
             if let Some(full) = full {
                 // In one entry with the lines that it counts.
@@ -186,13 +187,15 @@ impl Stage {
             // A pipe is read as it is written.
             SourceKind::Docker | SourceKind::Process | SourceKind::Otlp | SourceKind::Journal => observed,
         };
+        let names_a_rank = line.prefix.is_some_and(|prefix| prefix.names_a_rank());
+        let attributes = if names_a_rank { origin.attributes_without_ranks() } else { &origin.attributes };
         let fields = Fields {
             time,
             observed,
             severity,
             severity_text,
             body,
-            attributes: [&origin.attributes, self.tags.of(origin, line, shown.as_ref())],
+            attributes: [attributes, self.tags.of(origin, line, shown.as_ref())],
             uid: (&origin.uid_prefix, line.at),
             event_name: "",
         };
