@@ -123,6 +123,19 @@ pub struct Left {
     pub formerly: Option<u64>,
 }
 
+impl Left {
+    /// What is still to be known of it once the stream was read on to `offset`.
+    #[must_use]
+    pub fn after(self, offset: u64) -> Self {
+        let Self { read_to, inside_line, .. } = self;
+        Self {
+            read_to: ReadTo { offset, lanes: read_to.lanes.map(|lane| lane.max(offset)) },
+            inside_line: inside_line.filter(|_| read_to.offset == offset),
+            formerly: None,
+        }
+    }
+}
+
 impl From<ReadTo> for Left {
     fn from(read_to: ReadTo) -> Self {
         Self { read_to, ..Self::default() }

@@ -91,7 +91,9 @@ pub(super) fn at_head(line: &[u8]) -> Option<Found<'_>> {
             && let Some(severity) = letter_level(*letter)
         {
             let is_closed_in = (before, next) == (b'[', b']') && (has_time || nth == 0);
-            if is_closed_in || next == b' ' && (has_time || line[0] == b'[') && is_place(line.get(end + 1..).unwrap_or_default()) {
+            if is_closed_in
+                || next == b' ' && (has_time || line[0] == b'[') && is_place(line.get(end + 1..).unwrap_or_default())
+            {
                 return Some(found(severity, token, logger));
             }
         }

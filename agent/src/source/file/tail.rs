@@ -360,7 +360,16 @@ impl Tail {
             stream: self.stream(),
             path: Arc::clone(&self.path),
             named: Arc::clone(&self.named),
-            left: self.left.as_deref().copied().unwrap_or(Left::from(ReadTo::whole(self.offset))),
+            left: self.left(),
+        }
+    }
+
+    /// Where its stream is left if it goes on under another name or through another handle.
+    fn left(&self) -> Left {
+        match (&self.left, &self.awake) {
+            (Some(left), _) => **left,
+            (None, Some(awake)) => awake.origin.left.after(self.offset),
+            (None, None) => Left::from(ReadTo::whole(self.offset)),
         }
     }
 
@@ -372,8 +381,14 @@ impl Tail {
     }
 
     /// Closes the file. What it had is given back.
-    pub const fn sleep(&mut self) -> Option<Awake> {
+    pub fn sleep(&mut self) -> Option<Awake> {
+        self.left = self.worth_keeping(self.left());
         self.awake.take()
+    }
+
+    /// `None` if the offset alone says where the stream was left.
+    fn worth_keeping(&self, left: Left) -> Option<Box<Left>> {
+        (left != Left::from(ReadTo::whole(self.offset))).then(|| Box::new(left))
     }
 
     /// What the file has if it is open.

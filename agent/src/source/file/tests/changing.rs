@@ -9,13 +9,18 @@ const EIO: i32 = 5;
 
 /// A file that was read up to there, and what describes its positions, before it is opened again.
 fn left_at(path: &Arc<Path>, offset: u64) -> (Tail, Awake) {
+    left_in_lanes(path, ReadTo::whole(offset))
+}
+
+/// The same of one that lanes were given out of further than others.
+fn left_in_lanes(path: &Arc<Path>, read_to: ReadTo) -> (Tail, Awake) {
     let (handle, id) = RealDisk.open(path).unwrap().unwrap();
     let handle: Arc<dyn Handle> = Arc::from(handle);
     let stream = bookmark::Stream { id, generation: 7, is_packed: false };
-    let position = FilePosition::moved(id, path, stream, ReadTo::whole(offset));
+    let position = FilePosition::moved(id, path, stream, read_to);
     let tail = Tail::new(handle.as_ref(), Arc::clone(path), Arc::clone(path), &position);
     let bookmark = Arc::new(FileBookmark::new(id, Arc::clone(path), stream, Arc::clone(&handle)));
-    let origin = Origin::new(origin::Stream {
+    let stream = origin::Stream {
         key: id.key(),
         kind: SourceKind::File,
         identity: &[],
@@ -24,8 +29,32 @@ fn left_at(path: &Arc<Path>, offset: u64) -> (Tail, Awake) {
         level: Severity::TRACE,
         tally: Tally::detached(SourceKind::File, "a.log"),
         bookmark: Arc::clone(&bookmark) as _,
-    });
+    };
+    let origin = Origin::wrapped(stream, Format::Auto, tail.known().left);
     (tail, Awake { origin, bookmark, handle })
+}
+
+/// Parts of a long line were given out again: its file had been opened, and was copied and cut before the first read.
+#[test]
+fn f5_what_lanes_were_given_out_of_is_known_until_it_is_read_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path: Arc<Path> = Arc::from(folder.path().join("a.log"));
+    fs::write(&path, "first\nlong line\n").unwrap();
+    for (read_to, inside_line) in
+        [(ReadTo { offset: 6, lanes: [10, 9999, 6] }, None), (ReadTo { offset: 8, lanes: [8, 9999, 12] }, Some(6))]
+    {
+        let (mut tail, awake) = left_in_lanes(&path, read_to);
+        let left = tail.known().left;
+        assert_eq!((left.read_to, left.inside_line), (read_to, inside_line));
+        tail.wake(awake);
+        assert_eq!(tail.known().left, left, "nothing was read since");
+        let awake = tail.sleep().unwrap();
+        assert_eq!(tail.known().left, left, "the file was closed");
+        tail.wake(awake);
+        assert!(matches!(tail.read(1), Turn::Read(_)));
+        let left = tail.known().left;
+        assert_eq!((left.read_to, left.inside_line), (ReadTo { offset: 16, lanes: [16, 9999, 16] }, None));
+    }
 }
 
 #[test]
