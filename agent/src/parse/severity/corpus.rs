@@ -80,7 +80,6 @@ fn every_line_that_rules_were_written_from_has_its_level() {
 #[test]
 fn of_lines_that_no_rule_was_written_from_99_in_100_have_their_level() {
     let score = Score::of(HELD_OUT);
-    println!("{}", score.told());
     assert!(score.lines > 300 && score.right_percent() >= 99.0, "{}", score.told());
     // The heads of a dump and of a traceback, which state no level: whoever joins them to what follows knows.
     assert!(score.far <= 2, "{}", score.told());
