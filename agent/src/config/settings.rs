@@ -97,6 +97,11 @@ pub(super) fn compose(reader: &mut Reader, standard: &Standard) -> Settings {
     let parse = parse::Config {
         max_line_bytes: bytes(reader, "parse.max_line_bytes", KIB, 16 * MIB),
         rank_prefix: reader.read("parse.rank_prefix", rank_prefix),
+        join: parse::join::Config {
+            is_on: reader.read("parse.join", values::truth),
+            wait: reader.read("parse.join_wait", |v| values::duration(v, &(10 * MILLISECOND..=HOUR))),
+            max_bytes: bytes(reader, "parse.join_max_bytes", KIB, MIB),
+        },
     };
     let batch = batch::Config {
         max_bytes: bytes(reader, "batch.max_bytes", 16 * KIB, 16 * MIB),

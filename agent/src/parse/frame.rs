@@ -4,8 +4,6 @@ use memchr::memchr;
 
 use crate::record::{Chunk, Ending, Lane, ReadTo, UnixNanos};
 
-use super::Prefix;
-
 /// One line, or one part of a line that is too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Line<'a> {
@@ -13,10 +11,8 @@ pub struct Line<'a> {
     pub at: u64,
     /// How far the stream is given out with this line.
     pub read_to: ReadTo,
-    /// The bytes without the line's end, `\n` or `\r\n`, and without the prefix.
+    /// The bytes without the line's end: `\n` or `\r\n`.
     pub bytes: &'a [u8],
-    /// What a launcher put before them.
-    pub prefix: Option<&'a Prefix<'a>>,
     /// Whether the bytes are known to be UTF-8.
     pub is_utf8: bool,
     /// When the source received the first byte; zero if it does not know.
@@ -33,13 +29,7 @@ impl<'a> Line<'a> {
     /// A line of UTF-8 that nothing is wrapped around; the next one starts at offset `end`.
     pub(crate) const fn bare(at: u64, end: u64, bytes: &'a [u8]) -> Self {
         let read_to = ReadTo::whole(end);
-        Self { at, read_to, bytes, prefix: None, is_utf8: true, time: 0, part: None, lane: Lane::Bare, attributes: &[] }
-    }
-
-    /// How many bytes were printed.
-    #[must_use]
-    pub fn printed_bytes(&self) -> u64 {
-        (self.prefix.map_or(0, |prefix| prefix.bytes.len()) + self.bytes.len()) as u64
+        Self { at, read_to, bytes, is_utf8: true, time: 0, part: None, lane: Lane::Bare, attributes: &[] }
     }
 }
 

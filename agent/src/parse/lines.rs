@@ -3,7 +3,7 @@
 use crate::record::{Chunk, Ending, Format, Origin, ReadTo, origin::Left};
 
 use super::{
-    Framer, Line, Prefixes,
+    Framer, Line,
     frame::Rest,
     wrapped::{End, Unwrapper},
 };
@@ -15,7 +15,6 @@ use super::{
 pub struct Lines {
     framer: Framer,
     unwrapper: Option<Box<Unwrapper>>,
-    prefixes: Prefixes,
 }
 
 impl Lines {
@@ -25,35 +24,17 @@ impl Lines {
         let Left { read_to, inside_line, .. } = origin.left;
         let rest = inside_line.filter(|_| at == read_to.offset).map(|line_at| Rest::of(line_at, at, max_line_bytes));
         match origin.format {
-            Format::Plain => {
-                Self { framer: Framer::within(max_line_bytes, at, rest), unwrapper: None, prefixes: Prefixes::Off }
-            }
+            Format::Plain => Self { framer: Framer::within(max_line_bytes, at, rest), unwrapper: None },
             Format::Auto | Format::Docker | Format::Cri => {
                 let unwrapper = Unwrapper::new(origin.format, max_line_bytes, read_to, rest);
                 let framer = Framer::within(unwrapper.max_outer_bytes(), at, rest);
-                Self { framer, unwrapper: Some(Box::new(unwrapper)), prefixes: Prefixes::Off }
+                Self { framer, unwrapper: Some(Box::new(unwrapper)) }
             }
         }
     }
 
-    /// Takes launchers' prefixes off the lines.
-    #[must_use]
-    pub fn without(self, prefixes: Prefixes) -> Self {
-        Self { prefixes, ..self }
-    }
-
     /// Gives out the lines that are complete with this chunk.
     pub fn feed(&mut self, chunk: &Chunk, mut each: impl FnMut(Line<'_>)) {
-        let prefixes = &self.prefixes;
-        let mut each = |line: Line<'_>| {
-            let prefix = prefixes.of(line.bytes);
-            // Only the first part of a long line has one.
-            if prefix.bytes.is_empty() || line.part.is_some_and(|part| part.index > 0) {
-                each(line);
-            } else {
-                each(Line { bytes: prefix.after(line.bytes), prefix: Some(&prefix), ..line });
-            }
-        };
         let Some(unwrapper) = &mut self.unwrapper else { return self.framer.feed(chunk, each) };
         self.framer.feed(chunk, |line| unwrapper.line(&line, &mut each));
         match chunk.ending {

@@ -5,13 +5,13 @@
 
 mod cause;
 mod frame;
+pub mod join;
 mod lines;
 mod parts;
 mod rank;
 mod severity;
 mod text;
 mod time;
-mod traceback;
 mod wrapped;
 
 pub use cause::{cause, headline, named_rank};
@@ -22,7 +22,6 @@ pub use rank::{Prefix, Prefixes, Template, UnusableTemplate, prefix};
 pub use severity::{Found, detect};
 pub use text::{Readable, readable};
 pub use time::{LocalZone, timestamp};
-pub use traceback::Traceback;
 
 /// How lines are cut and read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,4 +30,14 @@ pub struct Config {
     pub max_line_bytes: usize,
     /// Which launchers' prefixes are taken off.
     pub rank_prefix: Prefixes,
+    /// Which lines become one record.
+    pub join: join::Config,
+}
+
+#[cfg(test)]
+impl Default for Config {
+    /// What tests do without settings.
+    fn default() -> Self {
+        Self { max_line_bytes: 1 << 20, rank_prefix: Prefixes::Known, join: join::Config::default() }
+    }
 }

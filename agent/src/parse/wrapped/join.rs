@@ -132,7 +132,7 @@ impl Joiner {
         if is_whole && self.lanes[piece.lane as usize].is_none() {
             let Piece { at, end, lane, bytes, is_utf8, time, attributes, .. } = piece;
             let (read_to, bytes) = (self.read_to(end), without_end(bytes, lane));
-            return each(Line { at, read_to, bytes, prefix: None, is_utf8, time, part: None, lane, attributes });
+            return each(Line { at, read_to, bytes, is_utf8, time, part: None, lane, attributes });
         }
         let given_out = usize::try_from(left_at.saturating_sub(piece.at)).unwrap_or(usize::MAX);
         self.join(piece, given_out.min(piece.bytes.len()), each);
@@ -221,7 +221,7 @@ impl Beginning {
         let bytes = if is_last { without_end(&self.bytes, lane) } else { &self.bytes };
         // Only now: a runtime cuts where its buffer is full, also inside a character.
         let is_utf8 = simdutf8::basic::from_utf8(bytes).is_ok();
-        Line { at: self.at, read_to, bytes, prefix: None, is_utf8, time: self.time, part, lane, attributes }
+        Line { at: self.at, read_to, bytes, is_utf8, time: self.time, part, lane, attributes }
     }
 
     /// How much of `bytes` completes a part, if the line is too long with all of it.

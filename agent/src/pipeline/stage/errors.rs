@@ -1,7 +1,7 @@
 //! Errors are noted in the account of their source, by rank.
 
 use crate::{
-    parse::{Line, cause, headline, named_rank},
+    parse::{Prefix, cause, headline, named_rank},
     record::{Account, FirstError, RankErrors, UnixNanos},
 };
 
@@ -15,19 +15,18 @@ pub(super) struct Errors {
 }
 
 impl Errors {
-    /// Notes a record of level error or above.
-    pub(super) fn note(&mut self, account: &mut Account, time: UnixNanos, line: &Line<'_>) {
+    /// Notes a record of level error or above: the launcher's prefix, and what stands behind it.
+    pub(super) fn note(&mut self, account: &mut Account, time: UnixNanos, prefix: &Prefix<'_>, text: &[u8]) {
         if account.first_error.is_none() {
-            account.first_error = Some(FirstError::new(time, headline(line.bytes)));
+            account.first_error = Some(FirstError::new(time, headline(text)));
         }
-        let prefix = line.prefix.copied().unwrap_or_default();
-        let rank = prefix.rank.or_else(|| named_rank(line.bytes)).map(i64::from);
+        let rank = prefix.rank.or_else(|| named_rank(text)).map(i64::from);
         let local_rank = prefix.local_rank.map(i64::from);
         if self.noted == ASKED || account.knows_the_cause(rank, local_rank) {
             return;
         }
         self.noted += 1;
-        let error = FirstError::new(time, headline(line.bytes));
-        account.add_errors(RankErrors::new(rank, local_rank, cause(line.bytes), error));
+        let error = FirstError::new(time, headline(text));
+        account.add_errors(RankErrors::new(rank, local_rank, cause(text), error));
     }
 }
