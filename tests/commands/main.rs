@@ -6,6 +6,7 @@ mod follow;
 mod help;
 mod logs;
 mod pipe;
+mod ranks;
 mod serve;
 mod status;
 
