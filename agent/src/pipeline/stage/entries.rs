@@ -12,7 +12,7 @@ use crate::{
     record::{Account, Entries, Entry, FirstError, Origin, ReadTo, Severity, wire::Text},
 };
 
-use super::{Level, Stage, note};
+use super::{Stage, lines::Level, note};
 
 /// Which streams of such records are inside a traceback.
 #[derive(Debug, Default)]
