@@ -7,6 +7,7 @@
 mod away;
 mod bytes;
 mod level;
+mod progress;
 mod rotation;
 mod stop;
 mod woven;

@@ -8,6 +8,7 @@ mod lines;
 mod parts;
 mod rank;
 mod severity;
+mod terminal;
 mod text;
 mod time;
 mod traceback;
@@ -18,6 +19,7 @@ pub use lines::Lines;
 pub use parts::parts;
 pub use rank::{Prefix, prefix};
 pub use severity::{Found, detect};
+pub use terminal::Config as TerminalConfig;
 pub use text::{Readable, readable};
 pub use time::{LocalZone, timestamp};
 pub use traceback::Traceback;
@@ -27,4 +29,6 @@ pub use traceback::Traceback;
 pub struct Config {
     /// Longer lines are split into parts of this size.
     pub max_line_bytes: usize,
+    /// How what is drawn over is folded. `None` if it is kept as it was printed.
+    pub terminal: Option<terminal::Config>,
 }

@@ -43,6 +43,14 @@ pub struct Account {
     /// Records that the lines kept became: a long line is several.
     #[prost(uint64, tag = "10")]
     pub records_kept: u64,
+    /// States of progress bars that were drawn over by later ones. They are no lines.
+    #[prost(uint64, tag = "11")]
+    #[serde(skip_serializing_if = "is_zero")]
+    pub states_folded: u64,
+}
+
+const fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// A source's first error.
@@ -76,6 +84,7 @@ impl Account {
         self.lines_lost += later.lines_lost;
         self.bytes_lost += later.bytes_lost;
         self.gaps += later.gaps;
+        self.states_folded += later.states_folded;
         if self.first_error.is_none() {
             self.first_error.clone_from(&later.first_error);
         }

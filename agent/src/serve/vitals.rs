@@ -139,6 +139,7 @@ fn source(kind: SourceKind, counts: &Counts) -> v1::SourceStatus {
         bytes_read: counts.bytes_read,
         lines_read: counts.lines_read,
         records_kept: counts.records_kept,
+        states_folded: counts.states_folded,
         lines_filtered: Some(counts.lines_filtered.into()),
         lines_lost: counts.lines_lost,
         bytes_lost: counts.bytes_lost,

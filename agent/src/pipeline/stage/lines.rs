@@ -65,7 +65,7 @@ impl Stage {
         let mut stream = known.unwrap_or_else(|| Stream {
             origin: Weak::new(),
             waiting: None,
-            lines: Lines::new(self.parse.max_line_bytes, origin, chunk.at),
+            lines: Lines::new(&self.parse, origin, chunk.at),
             tracebacks: Default::default(),
             // Of a line that is read on after a restart: what is kept of it is kept whole.
             severities: [origin.level.max(Severity::INFO); Lane::COUNT],
@@ -109,6 +109,7 @@ impl Stage {
             }
         });
         outcome?;
+        account.states_folded = stream.lines.take_folded();
         self.batcher.advance(slot, stream.lines.read_to());
         self.batcher.account(slot, &note(origin, account));
         let is_waiting = stream.lines.is_waiting();
@@ -134,7 +135,9 @@ impl Stage {
         self.next_flush = now + IDLE;
         let silence = |stream: &Stream| {
             let origin = stream.waiting.as_ref().filter(|_| stream.since + PIECE_PATIENCE <= now)?;
-            Some(Chunk::silent(Arc::clone(origin), stream.end, stream.observed))
+            // By the time it is told which states of progress bars are due.
+            let silent_for = u64::try_from((now - stream.since).as_nanos()).unwrap_or(u64::MAX);
+            Some(Chunk::silent(Arc::clone(origin), stream.end, stream.observed.saturating_add(silent_for)))
         };
         let silent: Vec<Chunk> = self.streams.values().filter_map(silence).collect();
         silent.iter().try_for_each(|chunk| self.chunk(chunk))

@@ -40,7 +40,7 @@ async fn positions(chunks: Vec<Chunk>) -> Vec<(String, String)> {
     let (queue, _) = Queue::open(dir.path(), &config, &["d"], Arc::new(Disk), linger).unwrap();
     let batcher = Batcher::new(batch::Config { max_bytes: 1 << 20, linger }).unwrap();
     let (awaited, _awaiting) = mpsc::channel(1);
-    let parse = parse::Config { max_line_bytes: 1 << 20 };
+    let parse = parse::Config { max_line_bytes: 1 << 20, terminal: None };
     let stage = Stage::new(parse, batcher, queue.clone(), &BTreeMap::new(), Arc::default(), awaited, Arc::default());
     let (door, outlet) = intake(16 << 20);
     let stage = std::thread::spawn(move || stage.run(&outlet));
