@@ -261,6 +261,25 @@ fn an_unfinished_bar_is_told_when_its_program_goes_on_or_ends() {
 }
 
 #[test]
+fn a_finished_bar_that_is_drawn_once_more_is_not_told_again() {
+    let bar = tqdm("train", 100);
+    assert_eq!(bodies(&format!("\r{bar}\rmessage\n\r{bar}\n")), [&bar, "message"]);
+    // Keras adds what it has validated.
+    let more = format!("{bar} val_loss");
+    let both = [bar.as_str(), "message", " val_loss"];
+    assert_eq!(bodies(&format!("\r{bar}\rmessage\n\r{more}\n")), both);
+    let keras = ["25/25 [====] - loss: 0.3", "25/25 [====] - loss: 0.3 - val_loss: 0.2"];
+    assert_eq!(bodies(&format!("\r{}\rmessage\n\r{}\n", keras[0], keras[1])), [keras[0], "message", keras[1]]);
+}
+
+#[test]
+fn a_position_does_not_pass_words_that_nothing_took_the_place_of() {
+    let mut reading = Reading::plain();
+    reading.open(&format!("\r{}\rwaiting\r{}\n", tqdm("train", 50), tqdm("train", 100)), 0);
+    assert_eq!(reading.bodies(), ["waiting", &tqdm("train", 100)]);
+}
+
+#[test]
 fn a_bar_that_stands_still_is_told_when_it_is_due_and_its_newline_is_no_line() {
     let mut reading = Reading::plain();
     reading.open(&format!("\r{}", tqdm("train", 40)), 1).open(&format!("\r{}", tqdm("train", 41)), 2);
