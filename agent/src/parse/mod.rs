@@ -4,6 +4,7 @@
 //! Plain synchronous code on slices of the chunk: nothing is allocated for a line that lies whole in it.
 
 mod frame;
+pub mod join;
 mod lines;
 mod parts;
 mod rank;
@@ -11,7 +12,6 @@ mod severity;
 mod terminal;
 mod text;
 mod time;
-mod traceback;
 mod wrapped;
 
 pub use frame::{Framer, Line, Part};
@@ -22,7 +22,6 @@ pub use severity::{Found, detect};
 pub use terminal::Config as TerminalConfig;
 pub use text::{Readable, readable};
 pub use time::{LocalZone, timestamp};
-pub use traceback::Traceback;
 
 /// How lines are cut.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,4 +30,14 @@ pub struct Config {
     pub max_line_bytes: usize,
     /// How what is drawn over is folded. `None` if it is kept as it was printed.
     pub terminal: Option<terminal::Config>,
+    /// Which lines become one record.
+    pub join: join::Config,
+}
+
+#[cfg(test)]
+impl Default for Config {
+    /// What tests do without settings.
+    fn default() -> Self {
+        Self { max_line_bytes: 1 << 20, terminal: None, join: join::Config::default() }
+    }
 }

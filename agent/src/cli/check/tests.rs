@@ -129,7 +129,7 @@ fn the_settings_are_shown_with_their_origin() {
     docker.include                                  default
     docker.exclude                                  default
     docker.read_exited         true                 default
-    docker.files                                    default
+    docker.files               auto                 default
     kubernetes.logs                                 default
     kubernetes.scope           node                 default
     kubernetes.include                              default
@@ -149,6 +149,9 @@ fn the_settings_are_shown_with_their_origin() {
     parse.max_line_bytes       1MiB                 default
     parse.terminal             true                 default
     parse.progress_every       10s                  default
+    parse.join                 true                 default
+    parse.join_wait            500ms                default
+    parse.join_max_bytes       256KiB               default
     batch.max_bytes            768KiB               default
     batch.linger               180ms                default
     queue.max_bytes            2GiB                 default

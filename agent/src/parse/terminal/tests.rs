@@ -68,7 +68,7 @@ impl Reading {
         };
         let origin = Origin::wrapped(stream, format, left);
         let terminal = Some(Config { progress_every: Duration::from_secs(10) });
-        let config = parse::Config { max_line_bytes, terminal };
+        let config = parse::Config { max_line_bytes, terminal, ..parse::Config::default() };
         let at = left.read_to.offset;
         Self { lines: Lines::new(&config, &origin, at), origin, at, now: 0, seen: Vec::new() }
     }
@@ -327,8 +327,7 @@ fn pieces_of_a_container_runtime_are_folded_while_they_come() {
 #[test]
 fn what_is_off_is_kept_as_it_was_printed() {
     let mut reading = Reading::plain();
-    let config = parse::Config { max_line_bytes: 1 << 20, terminal: None };
-    reading.lines = Lines::new(&config, &reading.origin, 0);
+    reading.lines = Lines::new(&parse::Config::default(), &reading.origin, 0);
     reading.open("\r 41%|###\r\x1b[31m 42%|###\n", 0);
     assert_eq!(reading.bodies(), ["\r 41%|###\r\x1b[31m 42%|###"]);
 }

@@ -50,8 +50,8 @@ fn origin(format: Format, left: Left) -> Arc<Origin> {
 }
 
 /// Lines that are kept as they were printed.
-const fn raw(max_line_bytes: usize) -> Config {
-    Config { max_line_bytes, terminal: None }
+fn raw(max_line_bytes: usize) -> Config {
+    Config { max_line_bytes, ..Config::default() }
 }
 
 /// Reads `pieces` from where a stream was left on.

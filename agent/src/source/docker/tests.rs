@@ -30,7 +30,7 @@ struct Source {
 
 fn config(socket: &Path) -> Config {
     let (include, exclude) = (Vec::new(), Vec::new());
-    Config { collect: Switch::On, socket: socket.to_owned(), include, exclude, read_exited: true, files: None }
+    Config { collect: Switch::On, socket: socket.to_owned(), include, exclude, read_exited: true, files: Folder::None }
 }
 
 impl Source {
@@ -61,6 +61,7 @@ impl Source {
             run_id,
             began: SystemClock.now(),
             fates: Arc::default(),
+            ways: Arc::default(),
             silence: Duration::from_millis(100),
             list_every: Duration::from_millis(100),
         };
