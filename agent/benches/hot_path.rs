@@ -17,7 +17,7 @@ use std::{
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime};
 use runlog::{
     batch::{Batcher, Config, Due},
-    parse::{Framer, Lines, LocalZone, detect, timestamp},
+    parse::{self, Framer, Lines, LocalZone, TerminalConfig, detect, timestamp},
     record::{
         Chunk, Ending, Format, NoBookmark, Origin, ReadTo, Resource, Severity, SourceKind, Tally,
         origin::Stream,
@@ -89,12 +89,15 @@ fn unwrap(group: &mut BenchmarkGroup<'_, WallTime>, lines: &[&[u8]]) {
         ("cri", texts().map(|text| format!("{stamp} stdout F {text}\n")).collect()),
         ("cri_pieces", pieces.collect()),
     ];
+    let terminal = Some(TerminalConfig { progress_every: Duration::from_secs(10) });
+    let join = parse::join::Config { is_on: false, wait: Duration::ZERO, max_bytes: 0 };
+    let parse = parse::Config { max_line_bytes: MAX_LINE_BYTES, terminal, join };
     for (name, text) in files {
         let origin = origin(Format::Auto);
         let data = text.into_bytes();
         let mut chunk =
             Chunk { origin, at: 0, data, observed: 1, marks: Vec::new(), ending: Ending::Open, permit: None };
-        let mut found = Lines::new(MAX_LINE_BYTES, &chunk.origin, 0);
+        let mut found = Lines::new(&parse, &chunk.origin, 0);
         group.bench_function(format!("unwrap/{name}"), |bencher| {
             bencher.iter(|| {
                 let mut bytes = 0;

@@ -8,6 +8,7 @@ mod away;
 mod bytes;
 mod joins;
 mod level;
+mod progress;
 mod rotation;
 mod stop;
 mod woven;

@@ -6,6 +6,7 @@ mod destination;
 mod memory;
 mod output;
 mod process;
+mod progress;
 mod stdin;
 mod stopping;
 mod terminal;

@@ -245,7 +245,9 @@ impl Writer {
         }
         let random = &mut self.random;
         let noise = |random: &mut Rng, bytes: usize| {
-            let noise: Vec<u8> = (0..bytes).map(|_| random.u8(..)).filter(|byte| *byte != b'\n').collect();
+            // What draws on a terminal is not kept as it was printed.
+            let noise: Vec<u8> =
+                (0..bytes).map(|_| random.u8(..)).filter(|byte| !matches!(byte, b'\n' | b'\r' | 0x1b)).collect();
             noise
         };
         match random.u16(..1000) {

@@ -94,15 +94,7 @@ pub(super) fn compose(reader: &mut Reader, standard: &Standard) -> Settings {
     let process = process::Config {
         max_wait: reader.read("process.max_wait", |v| values::duration(v, &(Duration::ZERO..=HOUR))),
     };
-    let parse = parse::Config {
-        max_line_bytes: bytes(reader, "parse.max_line_bytes", KIB, 16 * MIB),
-        rank_prefix: reader.read("parse.rank_prefix", rank_prefix),
-        join: parse::join::Config {
-            is_on: reader.read("parse.join", values::truth),
-            wait: reader.read("parse.join_wait", |v| values::duration(v, &(10 * MILLISECOND..=HOUR))),
-            max_bytes: bytes(reader, "parse.join_max_bytes", KIB, MIB),
-        },
-    };
+    let parse = parse(reader);
     let batch = batch::Config {
         max_bytes: bytes(reader, "batch.max_bytes", 16 * KIB, 16 * MIB),
         linger: reader.read("batch.linger", |v| values::duration(v, &(MILLISECOND..=MINUTE))),
@@ -276,6 +268,20 @@ fn units(value: &Value) -> Result<Vec<journal::Unit>, Rejected> {
         journal::Unit::named(&name).map_err(rejected)
     };
     values::list(value)?.into_iter().map(unit).collect()
+}
+
+fn parse(reader: &mut Reader) -> parse::Config {
+    let max_line_bytes = bytes(reader, "parse.max_line_bytes", KIB, 16 * MIB);
+    let rank_prefix = reader.read("parse.rank_prefix", rank_prefix);
+    let progress_every = reader.read("parse.progress_every", |v| values::duration(v, &(MILLISECOND..=HOUR)));
+    let is_folded = reader.read("parse.terminal", values::truth);
+    let terminal = is_folded.then_some(parse::TerminalConfig { progress_every });
+    let join = parse::join::Config {
+        is_on: reader.read("parse.join", values::truth),
+        wait: reader.read("parse.join_wait", |v| values::duration(v, &(10 * MILLISECOND..=HOUR))),
+        max_bytes: bytes(reader, "parse.join_max_bytes", KIB, MIB),
+    };
+    parse::Config { max_line_bytes, rank_prefix, terminal, join }
 }
 
 fn queue(reader: &mut Reader) -> queue::Config {

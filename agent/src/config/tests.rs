@@ -354,6 +354,16 @@ fn the_format_of_files_is_one_of_those_that_are_read() {
 }
 
 #[test]
+fn what_is_drawn_is_folded_unless_told_otherwise() {
+    let terminal = |variables: &[(&str, &str)]| from(variables).settings.parse.terminal;
+    let every = |seconds| Some(parse::TerminalConfig { progress_every: Duration::from_secs(seconds) });
+    assert_eq!(terminal(&[]), every(10));
+    assert_eq!(terminal(&[("RUNLOG_PARSE_PROGRESS_EVERY", "1m")]), every(60));
+    assert_eq!(terminal(&[("RUNLOG_PARSE_TERMINAL", "false")]), None);
+    assert_eq!(faults(&[("RUNLOG_PARSE_TERMINAL", "vt100"), ("RUNLOG_PARSE_PROGRESS_EVERY", "0s")]).0.len(), 2);
+}
+
+#[test]
 fn export_bisects_and_sends_several_requests_at_once_unless_told_otherwise() {
     let endpoint = ("RUNLOG_EXPORT_ENDPOINT", "http://c:4318");
     let export = |more: &[(&str, &str)]| from(&[&[endpoint], more].concat()).settings.export.unwrap();

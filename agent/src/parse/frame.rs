@@ -9,10 +9,17 @@ use crate::record::{Chunk, Ending, Lane, ReadTo, UnixNanos};
 pub struct Line<'a> {
     /// Offset of the first byte in the stream.
     pub at: u64,
+    /// Where reading has to start to come by it: before `at` only if something is wrapped around the line.
+    pub read_from: u64,
     /// How far the stream is given out with this line.
     pub read_to: ReadTo,
     /// The bytes without the line's end: `\n` or `\r\n`.
     pub bytes: &'a [u8],
+    /// Where pieces of `bytes` begin in them and how their first bytes are named, if they do not stand one after the other
+    /// from `at` on.
+    pub names: &'a [(usize, u64)],
+    /// Whether no newline ends it but a carriage return, which is the next one's first byte.
+    pub is_overwritten: bool,
     /// Whether the bytes are known to be UTF-8.
     pub is_utf8: bool,
     /// When the source received the first byte; zero if it does not know.
@@ -29,7 +36,27 @@ impl<'a> Line<'a> {
     /// A line of UTF-8 that nothing is wrapped around; the next one starts at offset `end`.
     pub(crate) const fn bare(at: u64, end: u64, bytes: &'a [u8]) -> Self {
         let read_to = ReadTo::whole(end);
-        Self { at, read_to, bytes, is_utf8: true, time: 0, part: None, lane: Lane::Bare, attributes: &[] }
+        Self {
+            at,
+            read_from: at,
+            read_to,
+            bytes,
+            names: &[],
+            is_overwritten: false,
+            is_utf8: true,
+            time: 0,
+            part: None,
+            lane: Lane::Bare,
+            attributes: &[],
+        }
+    }
+
+    /// The name of the byte at `index`: its offset in the stream, if nothing is wrapped around the line.
+    #[must_use]
+    pub fn name(&self, index: usize) -> u64 {
+        let piece = self.names.iter().rev().find(|(start, _)| *start <= index);
+        let (start, name) = piece.copied().unwrap_or((0, self.at));
+        name + (index - start) as u64
     }
 }
 
@@ -61,6 +88,16 @@ impl Rest {
     }
 }
 
+/// What a carriage return inside a line is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Returns {
+    /// A byte like others.
+    Bytes,
+    /// The begin of another row. Of a line that waits for its end, the rows before the last one are given out, so that
+    /// a progress bar of hours is no line of megabytes. A line that is there as a whole is not cut.
+    Rows,
+}
+
 /// What some programs put before the first byte of UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
@@ -70,8 +107,11 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 #[derive(Debug)]
 pub struct Framer {
     max_line_bytes: usize,
-    /// The beginning of a line whose end has not come yet.
+    returns: Returns,
+    /// The beginning of a line, or of a row, whose end has not come yet.
     held: Vec<u8>,
+    /// Whether a carriage return stands behind it, of which it is not known yet whether it is a line's end.
+    has_return: bool,
     held_time: UnixNanos,
     /// Offset of the first byte that has not been given out.
     consumed: u64,
@@ -83,13 +123,14 @@ impl Framer {
     /// Starts at offset `at` of the stream, which must be the start of a line.
     #[must_use]
     pub const fn new(max_line_bytes: usize, at: u64) -> Self {
-        Self { max_line_bytes, held: Vec::new(), held_time: 0, consumed: at, parts: None }
+        let returns = Returns::Bytes;
+        Self { max_line_bytes, returns, held: Vec::new(), has_return: false, held_time: 0, consumed: at, parts: None }
     }
 
     /// Starts at offset `at`, inside a line if there is a rest of one.
     #[must_use]
-    pub fn within(max_line_bytes: usize, at: u64, rest: Option<Rest>) -> Self {
-        Self { parts: rest.map(|rest| (rest.line_at, rest.parts)), ..Self::new(max_line_bytes, at) }
+    pub fn within(max_line_bytes: usize, at: u64, rest: Option<Rest>, returns: Returns) -> Self {
+        Self { parts: rest.map(|rest| (rest.line_at, rest.parts)), returns, ..Self::new(max_line_bytes, at) }
     }
 
     /// Offset up to which all bytes have been given out: where reading would have to start again.
@@ -101,7 +142,21 @@ impl Framer {
     /// Whether nothing is held back: another framer could go on from here.
     #[must_use]
     pub const fn is_between_lines(&self) -> bool {
-        self.held.is_empty() && self.parts.is_none()
+        self.held.is_empty() && !self.has_return && self.parts.is_none()
+    }
+
+    /// The row that waits for its end, if it is drawn over another one.
+    #[must_use]
+    pub fn row(&self) -> Option<&[u8]> {
+        let is_row = self.returns == Returns::Rows && self.parts.is_none() && self.held.first() == Some(&b'\r');
+        is_row.then_some(self.held.as_slice())
+    }
+
+    /// Gives that row out as it is.
+    pub fn give_out_row(&mut self, mut each: impl FnMut(Line<'_>)) {
+        if !self.held.is_empty() {
+            self.give_out(Cut::Return, &mut each);
+        }
     }
 
     /// Gives out the lines that are complete with this chunk.
@@ -111,9 +166,9 @@ impl Framer {
             data = self.without_byte_order_mark(data);
         }
         let mut marks = Marks { marks: &chunk.marks, next: 0 };
-        if !self.held.is_empty() || self.parts.is_some() {
+        if !self.is_between_lines() {
             let end = memchr(b'\n', data).map_or(data.len(), |newline| newline + 1);
-            self.hold(&data[..end], &mut each);
+            self.hold(&data[..end], chunk.data.len() - data.len(), &mut marks, &mut each);
             marks.skip(end);
             data = &data[end..];
         }
@@ -122,10 +177,11 @@ impl Framer {
             memchr::memrchr(b'\n', data).is_some_and(|last| simdutf8::basic::from_utf8(&data[..=last]).is_ok());
         let mut start = 0;
         while let Some(length) = memchr(b'\n', &data[start..]) {
-            let time = marks.at(chunk.data.len() - data.len() + start);
-            if length > self.max_line_bytes {
+            let index = chunk.data.len() - data.len() + start;
+            let time = marks.at(index);
+            if length > self.max_line_bytes && without_cr(&data[start..start + length]).len() > self.max_line_bytes {
                 self.held_time = time;
-                self.hold(&data[start..=start + length], &mut each);
+                self.hold(&data[start..=start + length], index, &mut marks, &mut each);
             } else {
                 let bytes = without_cr(&data[start..start + length]);
                 let is_utf8 = all_utf8 || simdutf8::basic::from_utf8(bytes).is_ok();
@@ -136,8 +192,9 @@ impl Framer {
             start += length + 1;
         }
         if start < data.len() {
-            self.held_time = marks.at(chunk.data.len() - data.len() + start);
-            self.hold(&data[start..], &mut each);
+            let index = chunk.data.len() - data.len() + start;
+            self.held_time = marks.at(index);
+            self.hold(&data[start..], index, &mut marks, &mut each);
         }
         match chunk.ending {
             Ending::Open | Ending::Silent => {}
@@ -156,14 +213,55 @@ impl Framer {
         rest
     }
 
-    /// Takes the next piece of the held line and gives out what is complete: parts, or the line if `piece` ends it.
-    fn hold(&mut self, mut piece: &[u8], each: &mut impl FnMut(Line<'_>)) {
+    /// Takes the next piece of the held line and gives out what is complete: rows, parts, or the line if `piece` ends it.
+    /// `piece` begins at that index of its chunk.
+    fn hold(&mut self, mut piece: &[u8], mut index: usize, marks: &mut Marks<'_>, each: &mut impl FnMut(Line<'_>)) {
         let terminated = piece.last() == Some(&b'\n');
         if terminated {
             piece = &piece[..piece.len() - 1];
         }
+        if self.has_return && !piece.is_empty() {
+            self.has_return = false;
+            self.put_return(marks.at(index), each);
+        }
+        // A carriage return that comes last may belong to the line's end, which counts for no length.
+        let ends_in_return = piece.last() == Some(&b'\r');
+        if ends_in_return {
+            piece = &piece[..piece.len() - 1];
+        }
+        if self.returns == Returns::Rows {
+            while let Some(at) = memchr(b'\r', piece) {
+                self.put(&piece[..at], each);
+                self.put_return(marks.at(index + at), each);
+                (piece, index) = (&piece[at + 1..], index + at + 1);
+            }
+        }
+        self.put(piece, each);
+        self.has_return |= ends_in_return;
+        if terminated {
+            self.give_out(Cut::Newline, each);
+        }
+    }
+
+    /// A carriage return behind the held bytes, which came then and is not the line's end.
+    fn put_return(&mut self, time: UnixNanos, each: &mut impl FnMut(Line<'_>)) {
+        if self.returns == Returns::Rows {
+            if !self.held.is_empty() {
+                self.give_out(Cut::Return, each);
+            }
+            // A rest that nothing has come of: the row that it is of has ended.
+            self.parts = None;
+            self.held.push(b'\r');
+            self.held_time = time;
+        } else {
+            self.put(b"\r", each);
+        }
+    }
+
+    /// Holds more bytes, and gives out parts.
+    fn put(&mut self, mut piece: &[u8], each: &mut impl FnMut(Line<'_>)) {
         while self.held.len() + piece.len() > self.max_line_bytes {
-            let (now, later) = piece.split_at(self.max_line_bytes - self.held.len());
+            let (now, later) = piece.split_at(self.max_line_bytes.saturating_sub(self.held.len()));
             self.held.extend_from_slice(now);
             piece = later;
             // A character is not torn between two parts.
@@ -173,13 +271,10 @@ impl Framer {
             self.held = rest;
         }
         self.held.extend_from_slice(piece);
-        if terminated {
-            self.give_out(Cut::Newline, each);
-        }
     }
 
     fn close(&mut self, each: &mut impl FnMut(Line<'_>)) {
-        if !self.held.is_empty() || self.parts.is_some() {
+        if !self.is_between_lines() {
             self.give_out(Cut::StreamEnd, each);
         }
     }
@@ -198,11 +293,15 @@ impl Framer {
                 Some(part)
             }
         };
-        let bytes = if ends_line { without_cr(&self.held) } else { &self.held };
+        let bytes = self.held.as_slice();
         let is_utf8 = simdutf8::basic::from_utf8(bytes).is_ok();
         let at = self.consumed;
-        self.consumed += self.held.len() as u64 + u64::from(cut == Cut::Newline);
-        each(Line { is_utf8, time: self.held_time, part, ..Line::bare(at, self.consumed, bytes) });
+        self.consumed += bytes.len() as u64;
+        if matches!(cut, Cut::Newline | Cut::StreamEnd) {
+            self.consumed += u64::from(std::mem::take(&mut self.has_return)) + u64::from(cut == Cut::Newline);
+        }
+        let is_overwritten = cut == Cut::Return;
+        each(Line { is_utf8, time: self.held_time, part, is_overwritten, ..Line::bare(at, self.consumed, bytes) });
         self.held.clear();
         if ends_line {
             self.parts = None;
@@ -214,6 +313,8 @@ impl Framer {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Cut {
     Part,
+    /// Before a carriage return.
+    Return,
     Newline,
     StreamEnd,
 }

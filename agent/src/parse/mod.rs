@@ -10,6 +10,7 @@ mod lines;
 mod parts;
 mod rank;
 mod severity;
+mod terminal;
 mod text;
 mod time;
 mod wrapped;
@@ -20,6 +21,7 @@ pub use lines::Lines;
 pub use parts::parts;
 pub use rank::{Prefix, Prefixes, Template, UnusableTemplate, prefix};
 pub use severity::{Found, detect};
+pub use terminal::Config as TerminalConfig;
 pub use text::{Readable, readable};
 pub use time::{LocalZone, timestamp};
 
@@ -30,6 +32,8 @@ pub struct Config {
     pub max_line_bytes: usize,
     /// Which launchers' prefixes are taken off.
     pub rank_prefix: Prefixes,
+    /// How what is drawn over is folded. `None` if it is kept as it was printed.
+    pub terminal: Option<terminal::Config>,
     /// Which lines become one record.
     pub join: join::Config,
 }
@@ -38,6 +42,11 @@ pub struct Config {
 impl Default for Config {
     /// What tests do without settings.
     fn default() -> Self {
-        Self { max_line_bytes: 1 << 20, rank_prefix: Prefixes::Known, join: join::Config::default() }
+        Self {
+            max_line_bytes: 1 << 20,
+            rank_prefix: Prefixes::Known,
+            terminal: None,
+            join: join::Config::default(),
+        }
     }
 }

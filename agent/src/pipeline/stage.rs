@@ -207,6 +207,7 @@ impl Stage {
 fn note(origin: &Origin, account: Account) -> Account {
     origin.tally.lines_read.fetch_add(account.lines_read, Ordering::Relaxed);
     origin.tally.records_kept.fetch_add(account.records_kept, Ordering::Relaxed);
+    origin.tally.states_folded.fetch_add(account.states_folded, Ordering::Relaxed);
     let (lines_lost, bytes_lost) = origin.tally.newly_lost();
     Account { lines_lost, bytes_lost, ..account }
 }

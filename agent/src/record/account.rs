@@ -50,6 +50,14 @@ pub struct Account {
     #[prost(message, repeated, tag = "11")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ranks: Vec<RankErrors>,
+    /// States of progress bars that were drawn over by later ones. They are no lines.
+    #[prost(uint64, tag = "12")]
+    #[serde(skip_serializing_if = "is_zero")]
+    pub states_folded: u64,
+}
+
+const fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// A source's first error.
@@ -83,6 +91,7 @@ impl Account {
         self.lines_lost += later.lines_lost;
         self.bytes_lost += later.bytes_lost;
         self.gaps += later.gaps;
+        self.states_folded += later.states_folded;
         if self.first_error.is_none() {
             self.first_error.clone_from(&later.first_error);
         }

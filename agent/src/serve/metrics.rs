@@ -36,10 +36,13 @@ pub(super) fn render(snapshot: &Snapshot, now: UnixNanos) -> String {
 
 fn sources(out: &mut Exposition, snapshot: &Snapshot) {
     type Get = fn(&Counts) -> u64;
-    let counters: [(&str, &str, Get); 5] = [
+    let counters: [(&str, &str, Get); 6] = [
         ("runlog_read_bytes_total", "Bytes that came in.", |counts| counts.bytes_read),
         ("runlog_read_lines_total", "Lines that came in.", |counts| counts.lines_read),
         ("runlog_kept_records_total", "Records that went into a batch.", |counts| counts.records_kept),
+        ("runlog_folded_states_total", "States of progress bars that were drawn over by later ones.", |counts| {
+            counts.states_folded
+        }),
         ("runlog_lost_lines_total", "Lines that are gone although they should have been kept.", |counts| {
             counts.lines_lost
         }),

@@ -148,6 +148,8 @@ fn the_settings_are_shown_with_their_origin() {
     process.max_wait           5s                   default
     parse.max_line_bytes       1MiB                 default
     parse.rank_prefix          auto                 default
+    parse.terminal             true                 default
+    parse.progress_every       10s                  default
     parse.join                 true                 default
     parse.join_wait            500ms                default
     parse.join_max_bytes       256KiB               default

@@ -187,6 +187,7 @@ fn sources(run: &v1::Run) -> Vec<v1::SourceReceipt> {
                 sum.bytes_lost += source.bytes_lost;
                 sum.gaps += source.gaps;
                 sum.records_kept += source.records_kept;
+                sum.states_folded += source.states_folded;
                 if sum.first_error.is_none() {
                     sum.first_error.clone_from(&source.first_error);
                 }

@@ -108,7 +108,7 @@ fn f14_a_line_that_was_given_out_in_part_at_a_stop_goes_on_with_the_rest_alone()
     };
     assert_eq!(stop(&mut framer, &chunk(40, b"whole\nhalf ", Ending::Open)), 46);
     assert_eq!(stop(&mut framer, &chunk(51, b"", Ending::Stopped)), 51);
-    let mut framer = Framer::within(10, 51, Some(Rest::of(46, 51, 10)));
+    let mut framer = Framer::within(10, 51, Some(Rest::of(46, 51, 10)), Returns::Bytes);
     assert!(!framer.is_between_lines());
     stop(&mut framer, &chunk(51, b"a line\nnext\n", Ending::Open));
     let part = |index, is_last| Some(Part { line_at: 46, index, is_last });

@@ -75,7 +75,7 @@ impl Lines {
     pub fn line(&self, held: &Held) -> Line<'_> {
         let &Held { at, time, is_utf8, lane, .. } = held;
         let (bytes, attributes) = (&self.bytes[held.text.clone()], &self.bytes[held.attributes.clone()]);
-        Line { at, read_to: ReadTo::whole(at), bytes, is_utf8, time, part: None, lane, attributes }
+        Line { is_utf8, time, lane, attributes, ..Line::bare(at, at, bytes) }
     }
 
     /// Puts those into `text` that `belongs` names, with newlines between them and the prefix only before the first.

@@ -1,9 +1,13 @@
 //! Puts the pieces of lines together again, those of each lane apart.
 
+use std::ops::Range;
+
+use memchr::memchr;
+
 use crate::{
     parse::{
         Line, Part,
-        frame::{Rest, without_cr},
+        frame::{Rest, Returns, without_cr},
     },
     record::{Lane, ReadTo, UnixNanos},
 };
@@ -58,6 +62,7 @@ impl<'a> Piece<'a> {
 #[derive(Debug)]
 pub struct Joiner {
     max_line_bytes: usize,
+    returns: Returns,
     left_at: ReadTo,
     /// The beginning of a line, for each lane.
     lanes: [Option<Beginning>; Lane::COUNT],
@@ -76,12 +81,17 @@ struct Beginning {
     /// Name of the printed line's first byte and number of the parts before, if this is the rest of one too long.
     parts: Option<(u64, u32)>,
     bytes: Vec<u8>,
+    /// See [`Line::names`].
+    names: Vec<(usize, u64)>,
+    /// A carriage return behind the bytes, of which it is not known yet whether it is the line's end: where reading has
+    /// to start to come by it, and its name.
+    has_return: Option<(u64, u64)>,
 }
 
 impl Joiner {
     /// Starts where the stream was left. Longer lines are split, so that no character is torn.
     /// `rest` is that of a line that nothing is wrapped around.
-    pub fn new(max_line_bytes: usize, left_at: ReadTo, rest: Option<Rest>) -> Self {
+    pub fn new(max_line_bytes: usize, left_at: ReadTo, rest: Option<Rest>, returns: Returns) -> Self {
         let mut lanes = [const { None }; Lane::COUNT];
         let at = left_at.offset;
         lanes[Lane::Bare as usize] = rest.map(|Rest { line_at, parts }| Beginning {
@@ -90,8 +100,10 @@ impl Joiner {
             time: 0,
             parts: Some((line_at, parts)),
             bytes: Vec::new(),
+            names: Vec::new(),
+            has_return: None,
         });
-        Self { max_line_bytes, left_at, lanes, spare: Vec::new() }
+        Self { max_line_bytes, returns, left_at, lanes, spare: Vec::new() }
     }
 
     /// How long a line may be.
@@ -114,7 +126,7 @@ impl Joiner {
 
     /// Whether there are beginnings of lines.
     pub fn is_waiting(&self) -> bool {
-        self.lanes.iter().flatten().any(|beginning| !beginning.bytes.is_empty())
+        self.lanes.iter().flatten().any(Beginning::is_begun)
     }
 
     /// Takes the next piece and gives out what is complete with it.
@@ -132,7 +144,7 @@ impl Joiner {
         if is_whole && self.lanes[piece.lane as usize].is_none() {
             let Piece { at, end, lane, bytes, is_utf8, time, attributes, .. } = piece;
             let (read_to, bytes) = (self.read_to(end), without_end(bytes, lane));
-            return each(Line { at, read_to, bytes, is_utf8, time, part: None, lane, attributes });
+            return each(Line { read_to, is_utf8, time, lane, attributes, ..Line::bare(at, end, bytes) });
         }
         let given_out = usize::try_from(left_at.saturating_sub(piece.at)).unwrap_or(usize::MAX);
         self.join(piece, given_out.min(piece.bytes.len()), each);
@@ -147,20 +159,32 @@ impl Joiner {
             time: piece.time,
             parts: None,
             bytes: std::mem::take(&mut self.spare),
+            names: Vec::new(),
+            has_return: None,
         });
         let read_to = self.read_to(piece.end);
-        while let Some(length) = beginning.part_length(&piece.bytes[from..], self.max_line_bytes) {
-            beginning.bytes.extend_from_slice(&piece.bytes[from..from + length]);
-            from += length;
-            let rest_at = piece.at + from as u64;
-            let mut read_to = ReadTo { offset: read_to.offset.min(piece.at), ..read_to };
-            read_to.lanes[lane] = rest_at;
-            let (line_at, index) = beginning.parts.unwrap_or((beginning.at, 0));
-            each(beginning.line(piece.lane, piece.attributes, End::Part, read_to));
-            beginning.bytes.clear();
-            beginning = Beginning { read_from: piece.at, at: rest_at, parts: Some((line_at, index + 1)), ..beginning };
+        let mut end = piece.bytes.len();
+        if self.returns == Returns::Rows {
+            if from < end
+                && let Some((read_from, at)) = beginning.has_return.take()
+            {
+                beginning.end_row(&piece, (read_from, at), read_to, each);
+            }
+            let is_open = !piece.ends_line && from < end && piece.bytes[end - 1] == b'\r';
+            end -= usize::from(is_open);
+            // A carriage return at the line's end is no other row's beginning.
+            let rows_end = end - usize::from(piece.ends_line && end > from && piece.bytes[end - 1] == b'\r');
+            while let Some(length) = memchr(b'\r', &piece.bytes[from..rows_end]) {
+                beginning = self.put(beginning, &piece, from..from + length, read_to, each);
+                from += length;
+                beginning.end_row(&piece, (piece.at, piece.at + from as u64), read_to, each);
+                from += 1;
+            }
+            beginning = self.put(beginning, &piece, from..end, read_to, each);
+            beginning.has_return = is_open.then(|| (piece.at, piece.at + end as u64)).or(beginning.has_return);
+        } else {
+            beginning = self.put(beginning, &piece, from..end, read_to, each);
         }
-        beginning.bytes.extend_from_slice(&piece.bytes[from..]);
         if piece.ends_line {
             each(beginning.line(piece.lane, piece.attributes, End::Line, read_to));
             beginning.bytes.clear();
@@ -170,6 +194,32 @@ impl Joiner {
         } else {
             self.lanes[lane] = Some(beginning);
         }
+    }
+
+    /// Holds those bytes of a piece, and gives out parts.
+    fn put(
+        &self,
+        mut beginning: Beginning,
+        piece: &Piece<'_>,
+        range: Range<usize>,
+        read_to: ReadTo,
+        each: &mut impl FnMut(Line<'_>),
+    ) -> Beginning {
+        let Range { start: mut from, end } = range;
+        while let Some(length) = beginning.part_length(&piece.bytes[from..end], self.max_line_bytes) {
+            beginning.bytes.extend_from_slice(&piece.bytes[from..from + length]);
+            from += length;
+            let rest_at = piece.at + from as u64;
+            let read_to = before(rest_at, piece, read_to);
+            let (line_at, index) = beginning.parts.unwrap_or((beginning.at, 0));
+            each(beginning.line(piece.lane, piece.attributes, End::Part, read_to));
+            beginning.bytes.clear();
+            beginning.names.clear();
+            beginning = Beginning { read_from: piece.at, at: rest_at, parts: Some((line_at, index + 1)), ..beginning };
+        }
+        beginning.names.push((beginning.bytes.len(), piece.at + from as u64));
+        beginning.bytes.extend_from_slice(&piece.bytes[from..end]);
+        beginning
     }
 
     /// Gives out the beginnings, first come first, the stream having been read up to `consumed`.
@@ -189,8 +239,10 @@ impl Joiner {
 
     /// Gives out the beginning in that lane as it is, if there is one.
     fn give_out(&mut self, lane: Lane, consumed: u64, end: End, attributes: &[u8], each: &mut impl FnMut(Line<'_>)) {
-        let beginning = self.lanes[lane as usize].take_if(|beginning| !beginning.bytes.is_empty());
-        if let Some(beginning) = beginning {
+        let beginning = self.lanes[lane as usize].take_if(|beginning| beginning.is_begun());
+        if let Some(beginning) = beginning
+            && (end == End::Line || !beginning.bytes.is_empty())
+        {
             each(beginning.line(lane, attributes, end, self.read_to(consumed)));
         }
     }
@@ -210,7 +262,40 @@ fn without_end(bytes: &[u8], lane: Lane) -> &[u8] {
     if lane == Lane::Bare { bytes } else { without_cr(bytes) }
 }
 
+/// How far the stream is given out before that byte of a piece.
+fn before(at: u64, piece: &Piece<'_>, read_to: ReadTo) -> ReadTo {
+    let mut read_to = ReadTo { offset: read_to.offset.min(piece.at), ..read_to };
+    read_to.lanes[piece.lane as usize] = at;
+    read_to
+}
+
 impl Beginning {
+    /// Whether there is anything of it, and not only a rest that more may come of.
+    const fn is_begun(&self) -> bool {
+        !self.bytes.is_empty() || self.has_return.is_some()
+    }
+
+    /// Gives out the row before a carriage return, which begins another one: where reading has to start to come by it,
+    /// and its name.
+    fn end_row(
+        &mut self,
+        piece: &Piece<'_>,
+        (read_from, at): (u64, u64),
+        read_to: ReadTo,
+        each: &mut impl FnMut(Line<'_>),
+    ) {
+        if !self.bytes.is_empty() {
+            let mut read_to = before(at, piece, read_to);
+            read_to.offset = read_to.offset.min(read_from);
+            let line = self.line(piece.lane, piece.attributes, End::Line, read_to);
+            each(Line { is_overwritten: true, bytes: &self.bytes, ..line });
+            self.bytes.clear();
+            self.names.clear();
+        }
+        self.bytes.push(b'\r');
+        (self.read_from, self.at, self.time, self.parts) = (read_from, at, piece.time, None);
+    }
+
     fn line<'a>(&'a self, lane: Lane, attributes: &'a [u8], end: End, read_to: ReadTo) -> Line<'a> {
         let is_last = end == End::Line;
         let part = match self.parts {
@@ -221,7 +306,9 @@ impl Beginning {
         let bytes = if is_last { without_end(&self.bytes, lane) } else { &self.bytes };
         // Only now: a runtime cuts where its buffer is full, also inside a character.
         let is_utf8 = simdutf8::basic::from_utf8(bytes).is_ok();
-        Line { at: self.at, read_to, bytes, is_utf8, time: self.time, part, lane, attributes }
+        let Self { at, read_from, time, names, .. } = self;
+        let line = Line { names, read_to, is_utf8, part, lane, attributes, ..Line::bare(*at, read_to.offset, bytes) };
+        Line { read_from: *read_from, time: *time, ..line }
     }
 
     /// How much of `bytes` completes a part, if the line is too long with all of it.

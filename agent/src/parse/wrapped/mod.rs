@@ -12,7 +12,10 @@ mod stamp;
 
 use crate::record::{Format, ReadTo};
 
-use super::{Line, frame::Rest};
+use super::{
+    Line,
+    frame::{Rest, Returns},
+};
 pub use join::End;
 use join::Joiner;
 use reader::Reader;
@@ -30,8 +33,8 @@ pub struct Unwrapper {
 
 impl Unwrapper {
     /// Starts where the stream was left.
-    pub fn new(format: Format, max_line_bytes: usize, left_at: ReadTo, rest: Option<Rest>) -> Self {
-        Self { reader: Reader::new(format), joiner: Joiner::new(max_line_bytes, left_at, rest) }
+    pub fn new(format: Format, max_line_bytes: usize, left_at: ReadTo, rest: Option<Rest>, returns: Returns) -> Self {
+        Self { reader: Reader::new(format), joiner: Joiner::new(max_line_bytes, left_at, rest, returns) }
     }
 
     /// How long wrapped lines may be.

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::Value as Json;
 
 use crate::{
-    parse::{Lines, Part},
+    parse::{Config, Lines, Part},
     record::{
         Chunk, Ending, Format, Lane, NoBookmark, Origin, ReadTo, Resource, Severity, SourceKind, Tally,
         origin::{Left, Stream},
@@ -49,12 +49,17 @@ fn origin(format: Format, left: Left) -> Arc<Origin> {
     Origin::wrapped(stream, format, left)
 }
 
+/// Lines that are kept as they were printed.
+fn raw(max_line_bytes: usize) -> Config {
+    Config { max_line_bytes, ..Config::default() }
+}
+
 /// Reads `pieces` from where a stream was left on.
 fn read(format: Format, max_line_bytes: usize, left: impl Into<Left>, pieces: &[&[u8]], ending: Ending) -> Vec<Seen> {
     let left = left.into();
     let origin = origin(format, left);
     let mut at = left.read_to.offset;
-    let mut lines = Lines::new(max_line_bytes, &origin, at);
+    let mut lines = Lines::new(&raw(max_line_bytes), &origin, at);
     let mut seen: Vec<Seen> = Vec::new();
     for (i, piece) in pieces.iter().enumerate() {
         let ending = if i + 1 == pieces.len() { ending } else { Ending::Open };
@@ -155,7 +160,7 @@ fn what_was_given_out_before_is_not_forgotten_while_it_is_read_again() {
     let between = first + text[first as usize..].find('\n').unwrap() as u64 + 1;
     let left = ReadTo { offset: first, lanes: [between, between, first] };
     let origin = origin(Format::Cri, Left::from(left));
-    let mut lines = Lines::new(1 << 20, &origin, first);
+    let mut lines = Lines::new(&raw(1 << 20), &origin, first);
     let mut chunk = Chunk::opening(Arc::clone(&origin), first, 1);
     lines.feed(&chunk, |_| unreachable!());
     assert_eq!(lines.read_to(), left);
@@ -190,7 +195,7 @@ fn a_piece_of_docker_with_another_time_begins_another_line() {
 fn c2_a_last_piece_is_given_out_after_a_silence_and_what_follows_is_a_line_of_its_own() {
     let (first, second) = (cri("stdout", "P", "prompt"), cri("stdout", "F", "answer"));
     let origin = origin(Format::Auto, Left::default());
-    let mut lines = Lines::new(100, &origin, 0);
+    let mut lines = Lines::new(&raw(100), &origin, 0);
     let (mut seen, end) = (Vec::new(), first.len() as u64);
     let mut feed = |lines: &mut Lines, mut chunk: Chunk, text: &str| {
         chunk.data = text.as_bytes().to_vec();

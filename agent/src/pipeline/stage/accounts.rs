@@ -274,6 +274,7 @@ fn attributes(sum: &Account, run: &Run, culprit: Option<&RankErrors>) -> Vec<u8>
         ("runlog.receipt.lines_lost", sum.lines_lost),
         ("runlog.receipt.bytes_lost", sum.bytes_lost),
         ("runlog.receipt.gaps", sum.gaps),
+        ("runlog.receipt.states_folded", sum.states_folded),
     ] {
         record_attribute(&mut bytes, key, Value::Int(i64::try_from(count).unwrap_or(i64::MAX)));
     }

@@ -65,7 +65,7 @@ impl Stage {
             None => self.streams.remove(&origin.id),
         };
         let mut stream = known.unwrap_or_else(|| {
-            let lines = Lines::new(self.parse.max_line_bytes, origin, chunk.at);
+            let lines = Lines::new(&self.parse, origin, chunk.at);
             Stream {
                 origin: Weak::new(),
                 waiting: None,
@@ -83,6 +83,7 @@ impl Stage {
         let held_before = stream.lanes.bytes();
         let mut writing = Writing::new(self, origin, chunk.observed, now);
         stream.lines.feed(chunk, |line| writing.line(&mut stream.lanes, &line));
+        writing.folded(stream.lines.take_folded());
         let is_crowded = writing.stage.held.bytes - held_before + stream.lanes.bytes() > MAX_HELD_BYTES;
         if !chunk.ending.goes_on() || is_crowded {
             writing.give_out_all(&mut stream.lanes);
@@ -120,7 +121,9 @@ impl Stage {
         let silence = |stream: &Stream| {
             let is_silent = stream.lines.is_waiting() && stream.since + PIECE_PATIENCE <= now;
             let origin = stream.waiting.as_ref().filter(|_| is_silent)?;
-            Some(Chunk::silent(Arc::clone(origin), stream.end, stream.observed))
+            // By the time it is told which states of progress bars are due.
+            let silent_for = u64::try_from((now - stream.since).as_nanos()).unwrap_or(u64::MAX);
+            Some(Chunk::silent(Arc::clone(origin), stream.end, stream.observed.saturating_add(silent_for)))
         };
         let silent: Vec<Chunk> = self.streams.values().filter_map(silence).collect();
         silent.iter().try_for_each(|chunk| self.chunk(chunk))

@@ -186,6 +186,11 @@ impl<'a> Writing<'a> {
         self.close_full();
     }
 
+    /// Counts states of progress bars that were drawn over.
+    pub(super) const fn folded(&mut self, states: u64) {
+        self.account.states_folded += states;
+    }
+
     /// Lets the lane's joiner take a line, after what it gives out before.
     fn take(&mut self, lanes: &mut Lanes, line: &Line<'_>) -> Taken {
         let seen = lanes.seen(self.observed, self.now);
