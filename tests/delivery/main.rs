@@ -8,6 +8,7 @@ mod away;
 mod bytes;
 mod level;
 mod rotation;
+mod secrets;
 mod stop;
 mod woven;
 

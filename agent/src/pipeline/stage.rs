@@ -21,12 +21,12 @@ use accounts::Accounts;
 
 use crate::{
     batch::{Batcher, Due, Slot},
-    enrich::{Tags, is_kept},
+    enrich::{Redactor, Tags, is_kept, redact},
     parse::{self, Line, Lines, LocalZone, Traceback, detect, readable, timestamp},
     queue::{AppendError, Appended, Entry, Full, Queue, Seq},
     record::{
         Account, Batch, Chunk, Clock, Ending, Event, FirstError, Input, Lane, Ledger, Origin, PositionUpdate, Receipt,
-        Severity, SourceKind, SystemClock, UnixNanos,
+        Severity, Signal, SourceKind, SystemClock, UnixNanos,
         wire::{Fields, Text},
     },
     source::{HeldUp, Outlet, Received},
@@ -57,6 +57,7 @@ pub struct Stage {
     next_flush: Instant,
     zone: LocalZone,
     tags: Tags,
+    redactor: Redactor,
     /// Whose task answers the clients.
     awaited: mpsc::Sender<Awaited>,
     held_up: HeldUp,
@@ -108,6 +109,7 @@ impl Stage {
         gave_up: Arc<AtomicBool>,
     ) -> Self {
         let accounts = Accounts::resume(positions);
+        let redactor = Redactor::new(redact::Config::default(), Arc::clone(&ledger));
         Self {
             parse,
             batcher,
@@ -118,6 +120,7 @@ impl Stage {
             next_flush: Instant::now() + PIECE_PATIENCE,
             zone: LocalZone::system(),
             tags: Tags::default(),
+            redactor,
             awaited,
             held_up: HeldUp::default(),
             passing: passing::Passing::default(),
@@ -127,6 +130,13 @@ impl Stage {
             is_abandoned: false,
             pulse: Pulse::default(),
         }
+    }
+
+    /// Masks secrets as these settings say. Without it none are.
+    #[must_use]
+    pub fn redacting(mut self, config: redact::Config) -> Self {
+        self.redactor = Redactor::new(config, Arc::clone(&self.ledger));
+        self
     }
 
     /// Beats as long as the stage makes progress, or waits for something to do or for room.
@@ -227,7 +237,7 @@ impl Stage {
             account.records_kept += 1;
             if *severity >= Severity::ERROR && account.first_error.is_none() {
                 let time = if line.time == 0 { chunk.observed } else { line.time };
-                account.first_error = Some(FirstError::new(time, line.bytes));
+                account.first_error = Some(masked_error(&mut self.redactor, time, line.bytes));
             }
             if let Some(full) = full {
                 // In one entry with the lines that it counts.
@@ -304,10 +314,17 @@ impl Stage {
     ) -> Option<Option<Slot>> {
         let Level { severity, text: severity_text, logger } = level;
         if !is_kept(severity, origin) {
+            self.redactor.pass_by(origin.id, line.lane, line.bytes);
             return None;
         }
         let shown = (!line.is_utf8).then(|| readable(line.bytes));
-        let body = shown.as_ref().map_or(Text::from_validated(line.bytes), |shown| Text::new(&shown.text));
+        let text = shown.as_ref().map_or(line.bytes, |shown| shown.text.as_bytes());
+        let masked = self.redactor.mask_line(origin.id, line.lane, text);
+        let body = Text::from_validated(masked.as_ref().map_or(text, |masked| &masked.text));
+        let tags = self.tags.of(origin, line, shown.as_ref(), masked.as_ref().map_or(0, |masked| masked.count));
+        // What we have written ourselves is no malformed protobuf.
+        let masked_tags = self.redactor.mask_encoded(Signal::Logs, tags).ok().flatten();
+        let tags = masked_tags.as_ref().map_or(tags, |masked| &masked.text);
         let time = match origin.kind {
             _ if line.time != 0 => line.time,
             SourceKind::File | SourceKind::Kubernetes => timestamp(line.bytes, &mut self.zone).unwrap_or(0),
@@ -320,7 +337,7 @@ impl Stage {
             severity,
             severity_text,
             body,
-            attributes: [&origin.attributes, self.tags.of(origin, line, shown.as_ref())],
+            attributes: [&origin.attributes, tags],
             uid: (&origin.uid_prefix, line.at),
             event_name: "",
         };
@@ -336,12 +353,13 @@ impl Stage {
     }
 
     fn push_event(&mut self, slot: Slot, event: &Event) -> Option<Slot> {
+        let masked = self.redactor.mask(event.body.as_bytes());
         let fields = Fields {
             time: event.time,
             observed: event.time,
             severity: event.severity,
             severity_text: Text::EMPTY,
-            body: Text::new(&event.body),
+            body: Text::from_validated(masked.as_ref().map_or(event.body.as_bytes(), |masked| &masked.text)),
             attributes: [&event.origin.attributes, &event.attributes],
             uid: (b"", 0),
             event_name: event.name,
@@ -473,6 +491,12 @@ impl Stage {
             let _ = self.awaited.blocking_send((seq, receipts));
         }
     }
+}
+
+/// The first error of an account, which is kept like a record.
+fn masked_error(redactor: &mut Redactor, time: UnixNanos, line: &[u8]) -> FirstError {
+    let masked = redactor.mask(line);
+    FirstError::new(time, masked.as_ref().map_or(line, |masked| &masked.text))
 }
 
 /// What became of a batch.

@@ -56,6 +56,10 @@ fn sources(out: &mut Exposition, snapshot: &Snapshot) {
             out.sample(&[("source", kind.as_str()), ("level", level)], lines);
         }
     }
+    out.counter("runlog_redacted_secrets_total", "Secrets that were masked.");
+    for (rule, count) in &snapshot.redactions {
+        out.sample(&[("rule", rule)], count);
+    }
     out.gauge("runlog_lag_bytes", "Bytes that are there to be read and not read yet.");
     for (kind, counts) in &snapshot.sources {
         out.sample(&[("source", kind.as_str())], counts.lag_bytes);
@@ -248,6 +252,7 @@ mod tests {
                 ..Default::default()
             }],
             signals: vec![v1::SignalCounts { signal: "traces".into(), taken: 8, rejected: 1 }],
+            redactions: BTreeMap::from([("jwt".to_owned(), 3)]),
             refusals: BTreeMap::from([("too_large", 5)]),
         }
     }

@@ -147,6 +147,8 @@ fn the_settings_are_shown_with_their_origin() {
     journal.directory                               default
     process.max_wait           5s                   default
     parse.max_line_bytes       1MiB                 default
+    redact.builtin             true                 default
+    redact.patterns                                 default
     batch.max_bytes            768KiB               default
     batch.linger               180ms                default
     queue.max_bytes            2GiB                 default

@@ -9,10 +9,10 @@ use std::{
 
 use crate::{
     parse::{Line, Traceback, detect, parts},
-    record::{Account, Entries, Entry, FirstError, Origin, ReadTo, Severity, wire::Text},
+    record::{Account, Entries, Entry, Origin, ReadTo, Severity, wire::Text},
 };
 
-use super::{Level, Stage, note};
+use super::{Level, Stage, masked_error, note};
 
 /// Which streams of such records are inside a traceback.
 #[derive(Debug, Default)]
@@ -60,7 +60,7 @@ impl Stage {
             account.lines_kept += u64::from(is_kept);
             account.lines_filtered += u64::from(!is_kept);
             if is_kept && level.severity >= Severity::ERROR && account.first_error.is_none() {
-                account.first_error = Some(FirstError::new(entry.time, &entry.bytes));
+                account.first_error = Some(masked_error(&mut self.redactor, entry.time, &entry.bytes));
             }
             // Not between the parts of a text, which a position does not tell apart.
             if let Some(full) = full {
