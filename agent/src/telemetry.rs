@@ -186,8 +186,8 @@ pub fn start_metrics(
         .with_description("bytes that are there to be read and not read yet")
         .with_unit("By")
         .with_callback(move |observer| {
-            for (kind, counts) in ledger.sums() {
-                observer.observe(counts.lag_bytes, &[kind_attribute(kind)]);
+            for (kind, lag) in ledger.lags() {
+                lag.bytes().into_iter().for_each(|bytes| observer.observe(bytes, &[kind_attribute(kind)]));
             }
         })
         .build();

@@ -44,14 +44,14 @@ fn status_tells_how_a_running_agent_is_doing() {
         runlog 0.1.0 at http://ADDRESS, up [t]: ready
         queue [size] of 2.0 GiB
 
-        SOURCE  LINES  KEPT  FILTERED  LOST  BEHIND
-        file        3     2         1     0     0 B
+        SOURCE  LINES  KEPT  FILTERED  LOST  BEHIND  FOR  LINES/S
+        file        3     2         1     0     0 B   0s        -
 
         DESTINATION  STATE  EXPORTED  REJECTED  WAITING  OLDEST  ENDPOINT
         store        ok            2         0      0 B      0s  the embedded store
 
         STREAM  READ  BEHIND  FOR  LINES  LINES/S  LAST  NAME
-        file    33 B     0 B    -      3        -  [t] ago  FOLDER/train.log
+        file    33 B     0 B   0s      3        -  [t] ago  FOLDER/train.log
         "#);
     });
 }

@@ -54,6 +54,13 @@ fn entries_become_records_with_their_levels_and_fields() {
             (18, "crit", "two\nlines, and \u{fffd}"),
         ]
     );
+    let status = runlog_tests::eventually("all of the journal is read", || {
+        let status = site.agent.status();
+        (status["sources"][0]["lag_seconds"] == 0.0).then_some(status)
+    });
+    let streams = status["streams"].as_array().unwrap();
+    let train = streams.iter().find(|stream| stream["name"] == "train.service").unwrap();
+    assert_eq!((&train["kind"], &train["lines_read"], &train["lag_bytes"]), (&"journal".into(), &6.into(), &0.into()));
     let told = |line: &Line, keys: &[&str]| keys.iter().map(|key| line.attribute(key).to_owned()).collect::<Vec<_>>();
     let keys = ["code.file.path", "code.line.number", "code.function.name", "thread.name", "thread.id"];
     assert_eq!(told(&lines[6], &keys), ["train.py", "42", "step", "MainThread", "7"]);

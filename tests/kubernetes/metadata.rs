@@ -74,6 +74,12 @@ fn c10_lines_of_a_pod_come_in_time_and_under_its_run_as_soon_as_that_is_known() 
     let guessed = agent.eventually_lines("ml/train", 10);
     assert!(server.asked() > 0, "it was asked for, in vain");
     trainer.is_told_once(&guessed);
+    let trouble = || agent.status()["degraded"].to_string();
+    assert!(
+        trouble().contains("what pods say of themselves is not known") && trouble().contains("503"),
+        "{}",
+        trouble()
+    );
 
     server.know(&[(1, "known")]);
     // Which lines are the first ones under the right name depends on when the pods are asked for again.
@@ -86,6 +92,7 @@ fn c10_lines_of_a_pod_come_in_time_and_under_its_run_as_soon_as_that_is_known() 
     let known = agent.eventually_lines("known", 11);
     assert_eq!(known.last().unwrap().body(), format!("line {}", trainer.printed() - 1));
     trainer.is_told_once(&all());
+    assert_eq!(trouble(), "[]");
     assert!(agent.terminate().status.success());
 }
 

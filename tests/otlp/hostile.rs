@@ -15,6 +15,7 @@ use opentelemetry_proto::tonic::{
 };
 use prost::Message;
 use runlog_tests::{Agent, Sink, eventually};
+use serde_json::Value as Json;
 
 use crate::{
     raw::{Address, FIELDS, answer, frame, preface},
@@ -94,6 +95,14 @@ fn h3_h7_messages_that_lie_about_their_size_depth_or_number_are_refused() {
         assert_eq!(answered, status, "{said}");
         assert_eq!(refused(&agent, reason), counted + 1.0, "{reason}");
     }
+    // What a client still has nobody here knows.
+    let stream = agent.status()["streams"][0].clone();
+    assert_eq!(
+        (&stream["kind"], &stream["lag_bytes"], &stream["lag_seconds"]),
+        (&"otlp".into(), &Json::Null, &Json::Null)
+    );
+    let last_error = stream["last_error"].as_str().unwrap();
+    assert!(last_error.starts_with("a request was refused: the body is no request"), "{last_error}");
     // Records whose own fault it is are rejected one by one.
     let mut deep = vec![0x10, 1];
     for _ in 0..60_000 {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::Router;
 use tokio::{
     runtime::Handle,
     sync::watch,
@@ -32,16 +33,33 @@ impl Sources {
     }
 }
 
+/// What sources write down of themselves for whoever asks.
+pub struct Shown {
+    /// How Docker is doing.
+    pub health: watch::Sender<docker::Health>,
+    /// Where OTLP cannot be received.
+    pub trouble: watch::Sender<otlp::Trouble>,
+    /// What pods say of themselves, if it may be asked for.
+    pub metadata: Option<kubernetes::Metadata>,
+}
+
+/// Where what pods say of themselves is kept, if the settings let it be asked for.
+pub fn metadata(settings: &Settings) -> Option<kubernetes::Metadata> {
+    let kubernetes::Config { logs, metadata, .. } = &settings.kubernetes;
+    logs.as_ref().and(metadata.as_ref()).map(|_url| kubernetes::Metadata::default())
+}
+
 /// Starts what the settings ask for. Must be called inside the runtime.
 pub fn start(
     settings: &Settings,
     state: &State,
     run: &Run,
     pipeline: &Pipeline,
-    health: watch::Sender<docker::Health>,
-    trouble: watch::Sender<otlp::Trouble>,
+    shown: Shown,
     invocation_id: Option<String>,
+    beside: Router,
 ) -> Sources {
+    let Shown { health, trouble, metadata: known } = shown;
     let mut sources = Vec::new();
     let is_receiving = !settings.otlp.listen.is_empty();
     let has_files = !settings.file.paths.is_empty() || settings.kubernetes.logs.is_some();
@@ -59,7 +77,6 @@ pub fn start(
     let collects = settings.docker.collect != Switch::Off;
     let resource = run::resource(&run.id, &run.identity, &run.facts);
     let own_pod = run.pod.clone();
-    let known = settings.kubernetes.metadata.as_ref().map(|_| kubernetes::Metadata::default());
     if has_files || collects && settings.docker.files.is_some() {
         let tagging = file::Tagging {
             resource: Arc::clone(&resource),
@@ -94,7 +111,7 @@ pub fn start(
             tokio::spawn(docker::collect(config.clone(), context, tags, fates, health))
         })));
     }
-    if let Some(known) = known.filter(|_| settings.kubernetes.logs.is_some()) {
+    if let Some(known) = known {
         let config = settings.kubernetes.clone();
         sources.push(tokio::spawn(pipeline.keeper().keep("source.kubernetes", move |context| {
             tokio::spawn(kubernetes::keep_asking(config.clone(), known.clone(), context.stop))
@@ -103,7 +120,8 @@ pub fn start(
     let config = settings.otlp.clone();
     let tagging = otlp::Tagging { resource, level: settings.level, passes_on: settings.export.is_some() };
     sources.push(tokio::spawn(pipeline.keeper().keep("source.otlp", move |context| {
-        tokio::spawn(otlp::collect(config.clone(), context, tagging.clone(), trouble.clone()))
+        let beside = Some(beside.clone());
+        tokio::spawn(otlp::collect(config.clone(), context, tagging.clone(), trouble.clone(), beside))
     })));
     if has_journal {
         let config = settings.journal.clone();

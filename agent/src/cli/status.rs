@@ -54,23 +54,30 @@ pub async fn status(args: &StatusArgs, server: &Server, out: &mut Output<'_>, cl
     }
 }
 
-/// Lines a second of each stream, between two answers.
+/// Lines a second of each stream, between two answers. Those of all streams of a kind have no name.
 struct Rates(HashMap<(String, String), f64>);
 
 impl Rates {
     fn of(before: &v1::Status, after: &v1::Status, took: Duration) -> Self {
-        let name = |stream: &v1::StreamStatus| (stream.kind.clone(), stream.name.clone());
-        let then: HashMap<_, _> = before.streams.iter().map(|stream| (name(stream), stream.lines_read)).collect();
-        let rate = |stream: &v1::StreamStatus| {
-            // One that is new, or is counted anew, has begun within this time.
-            let lines = then.get(&name(stream)).filter(|lines| **lines <= stream.lines_read).unwrap_or(&0);
-            (name(stream), (stream.lines_read - lines) as f64 / took.as_secs_f64().max(f64::EPSILON))
+        let counted = |status: &v1::Status| -> HashMap<_, _> {
+            let streams = status.streams.iter();
+            let streams = streams.map(|stream| ((stream.kind.clone(), stream.name.clone()), stream.lines_read));
+            let sources = status.sources.iter().map(|source| ((source.kind.clone(), String::new()), source.lines_read));
+            streams.chain(sources).collect()
         };
-        Self(after.streams.iter().map(rate).collect())
+        let then = counted(before);
+        let rate = |(name, lines): ((String, String), u64)| {
+            // One that is new, or is counted anew, has begun within this time.
+            let before = then.get(&name).filter(|before| **before <= lines).unwrap_or(&0);
+            let rate = (lines - before) as f64 / took.as_secs_f64().max(f64::EPSILON);
+            (name, rate)
+        };
+        Self(counted(after).into_iter().map(rate).collect())
     }
 
-    fn get(&self, stream: &v1::StreamStatus) -> f64 {
-        self.0.get(&(stream.kind.clone(), stream.name.clone())).copied().unwrap_or(0.0)
+    fn tell(rates: Option<&Self>, kind: &str, name: &str) -> String {
+        let rate = |rates: &Self| rates.0.get(&(kind.to_owned(), name.to_owned())).copied().unwrap_or(0.0);
+        rates.map(|rates| format!("{:.0}", rate(rates))).unwrap_or_default()
     }
 }
 
@@ -88,14 +95,14 @@ fn print(
         if args.watch.is_some() {
             out.begin_again()?;
         }
-        summary(status, out, now)?;
+        summary(status, rates, out, now)?;
         streams(args, status, rates, out, now)?;
     }
     out.writer.flush()?;
     Ok(())
 }
 
-fn summary(status: &v1::Status, out: &mut Output<'_>, now: UnixNanos) -> Result<()> {
+fn summary(status: &v1::Status, rates: Option<&Rates>, out: &mut Output<'_>, now: UnixNanos) -> Result<()> {
     let up = duration(now.saturating_sub(status.start_time_unix_nano));
     let (word, color) = if status.ready { ("ready", Color::Green) } else { ("not ready", Color::Red) };
     let word = out.colored(word, Some(color)).into_owned();
@@ -110,7 +117,7 @@ fn summary(status: &v1::Status, out: &mut Output<'_>, now: UnixNanos) -> Result<
     if let Some(queue) = &status.queue {
         writeln!(out.writer, "queue {} of {}", size(queue.bytes), size(queue.max_bytes))?;
     }
-    sources(status, out)?;
+    sources(status, rates, out)?;
     redactions(status, out)?;
     destinations(status, out)?;
     Ok(())
@@ -127,11 +134,11 @@ fn redactions(status: &v1::Status, out: &mut Output<'_>) -> Result<()> {
     Ok(())
 }
 
-fn sources(status: &v1::Status, out: &mut Output<'_>) -> Result<()> {
+fn sources(status: &v1::Status, rates: Option<&Rates>, out: &mut Output<'_>) -> Result<()> {
     if status.sources.is_empty() {
         return Ok(());
     }
-    let mut table = Table::new(["source", "lines", "kept", "filtered", "lost", "behind"]);
+    let mut table = Table::new(["source", "lines", "kept", "filtered", "lost", "behind", "for", "lines/s"]);
     for source in &status.sources {
         let filtered = source.lines_filtered.unwrap_or_default();
         let filtered = filtered.unspecified
@@ -152,7 +159,9 @@ fn sources(status: &v1::Status, out: &mut Output<'_>) -> Result<()> {
             Cell::right(source.records_kept.to_string()),
             Cell::right(filtered.to_string()),
             Cell::right(lost).colored(has_lost.then_some(Color::Red)),
-            Cell::right(size(source.lag_bytes)),
+            lag_bytes(source.lag_bytes),
+            lag_seconds(source.lag_seconds),
+            Cell::right(Rates::tell(rates, &source.kind, "")),
         ]);
     }
     writeln!(out.writer)?;
@@ -172,18 +181,15 @@ fn streams(
     }
     let mut table = Table::new(["stream", "read", "behind", "for", "lines", "lines/s", "last", "name"]);
     for stream in status.streams.iter().take(shown) {
-        let is_behind = stream.lag_bytes > 0;
-        let lag = duration((stream.lag_seconds.max(0.0) * 1e9) as u64);
-        let rate = rates.map(|rates| format!("{:.0}", rates.get(stream)));
         let last = (stream.last_read_unix_nano > 0)
             .then(|| format!("{} ago", duration(now.saturating_sub(stream.last_read_unix_nano))));
         table.row([
             Cell::left(stream.kind.clone()),
             Cell::right(size(if stream.position > 0 { stream.position } else { stream.bytes_read })),
-            Cell::right(size(stream.lag_bytes)).colored(is_behind.then_some(Color::Yellow)),
-            Cell::right(if is_behind { lag } else { String::new() }),
+            lag_bytes(stream.lag_bytes),
+            lag_seconds(stream.lag_seconds),
             Cell::right(stream.lines_read.to_string()),
-            Cell::right(rate.unwrap_or_default()),
+            Cell::right(Rates::tell(rates, &stream.kind, &stream.name)),
             Cell::right(last.unwrap_or_default()),
             Cell::left(stream.name.clone()),
         ]);
@@ -198,6 +204,18 @@ fn streams(
         writeln!(out.writer, "{}: {}", out.safe(&stream.name), out.safe(&stream.last_error))?;
     }
     Ok(())
+}
+
+/// What nobody can tell is left open, and not called nothing.
+fn lag_bytes(bytes: Option<u64>) -> Cell {
+    let is_behind = bytes.is_some_and(|bytes| bytes > 0);
+    Cell::right(bytes.map(size).unwrap_or_default()).colored(is_behind.then_some(Color::Yellow))
+}
+
+fn lag_seconds(seconds: Option<f64>) -> Cell {
+    let told = seconds.map(|seconds| duration((seconds.max(0.0) * 1e9) as u64));
+    let is_long = seconds.is_some_and(|seconds| seconds >= 1.0);
+    Cell::right(told.unwrap_or_default()).colored(is_long.then_some(Color::Yellow))
 }
 
 fn destinations(status: &v1::Status, out: &mut Output<'_>) -> Result<()> {

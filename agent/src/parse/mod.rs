@@ -1,10 +1,12 @@
-//! Stage 2: lines are found in bytes, and what they say about themselves: their level, logger and time.
+//! Stage 2: lines are found in bytes, and what they say about themselves: their rank, level, logger and
+//! time.
 //!
 //! Plain synchronous code on slices of the chunk: nothing is allocated for a line that lies whole in it.
 
 mod frame;
 mod lines;
 mod parts;
+mod rank;
 mod severity;
 mod text;
 mod time;
@@ -14,6 +16,7 @@ mod wrapped;
 pub use frame::{Framer, Line, Part};
 pub use lines::Lines;
 pub use parts::parts;
+pub use rank::{Prefix, prefix};
 pub use severity::{Found, detect};
 pub use text::{Readable, readable};
 pub use time::{LocalZone, timestamp};

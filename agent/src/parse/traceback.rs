@@ -1,6 +1,6 @@
 //! Lines of a Python traceback carry no level of their own; they belong to an error.
 
-use memchr::memmem;
+use super::prefix;
 
 const HEAD: &[u8] = b"Traceback (most recent call last):";
 
@@ -19,7 +19,7 @@ pub enum Traceback {
 impl Traceback {
     /// Takes the next line of the stream that states no level. True if it belongs to a traceback.
     pub fn covers(&mut self, line: &[u8]) -> bool {
-        let text = after_prefix(line);
+        let text = prefix(line).after(line);
         if text.trim_ascii_start().starts_with(HEAD) {
             *self = Self::Frames;
             return true;
@@ -40,17 +40,6 @@ impl Traceback {
     pub const fn interrupt(&mut self) {
         *self = Self::None;
     }
-}
-
-/// What follows a launcher's `[rank0]: ` or `[default0]:`.
-fn after_prefix(line: &[u8]) -> &[u8] {
-    if line.first() == Some(&b'[')
-        && let Some(end) = memmem::find(&line[..line.len().min(40)], b"]:")
-    {
-        let rest = &line[end + 2..];
-        return rest.strip_prefix(b" ").unwrap_or(rest);
-    }
-    line
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crate::{
     queue::Queue,
     record::{Ledger, Signal, UnixNanos},
     serve::{Snapshot, Vitals, received},
-    source::{docker, otlp},
+    source::{docker, kubernetes, otlp},
 };
 
 use super::{Restarts, Told, Verdict};
@@ -22,6 +22,7 @@ pub struct AgentVitals {
     destinations: Vec<Told>,
     docker: Option<watch::Receiver<docker::Health>>,
     otlp: Option<watch::Receiver<otlp::Trouble>>,
+    kubernetes: Option<kubernetes::Metadata>,
     restarts: Arc<Restarts>,
     verdict: Verdict,
 }
@@ -34,6 +35,7 @@ impl AgentVitals {
         pipeline: &super::Pipeline,
         docker: Option<watch::Receiver<docker::Health>>,
         otlp: Option<watch::Receiver<otlp::Trouble>>,
+        kubernetes: Option<kubernetes::Metadata>,
         verdict: Verdict,
     ) -> Self {
         Self {
@@ -43,6 +45,7 @@ impl AgentVitals {
             destinations: pipeline.destinations().to_vec(),
             docker,
             otlp,
+            kubernetes,
             restarts: Arc::clone(pipeline.restarts()),
             verdict,
         }
@@ -72,6 +75,9 @@ impl Vitals for AgentVitals {
                 |(address, reason): (&otlp::Address, &String)| format!("otlp: cannot listen on {address}: {reason}");
             degraded.extend(trouble.borrow().iter().map(tell));
         }
+        let unknown = self.kubernetes.as_ref().and_then(kubernetes::Metadata::trouble);
+        degraded
+            .extend(unknown.map(|trouble| format!("kubernetes: what pods say of themselves is not known: {trouble}")));
         let destination = |told: &Told| {
             let counts = told.stats.counts();
             let pending = stats.destinations.get(&told.name).copied().unwrap_or_default();
@@ -103,6 +109,7 @@ impl Vitals for AgentVitals {
             unready,
             degraded,
             sources: self.ledger.sums(),
+            lags: self.ledger.lags(),
             streams: self.ledger.streams(),
             records_refused: self.ledger.records_refused.load(Ordering::Relaxed),
             restarts: self.restarts.counts(),

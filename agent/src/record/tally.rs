@@ -3,14 +3,14 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
 
-use super::{Severity, Signal, SourceKind, UnixNanos};
+use super::{Lag, Progress, Severity, Signal, SourceKind, UnixNanos};
 
-/// The counters of one stream. Each only grows, except the lag.
+/// The counters of one stream, each of which only grows, and how far its reading is.
 #[derive(Debug)]
 pub struct Tally {
     /// The kind of source.
@@ -29,30 +29,9 @@ pub struct Tally {
     pub lines_lost: AtomicU64,
     /// Bytes that are gone although they should have been kept, where no lines can be told.
     pub bytes_lost: AtomicU64,
-    /// Bytes that are there to be read and not read yet.
-    pub lag_bytes: AtomicU64,
-    /// Up to which offset it was read. 0 where it has none.
-    position: AtomicU64,
-    /// When its last bytes came, as [`UnixNanos`]. 0 if none has.
-    heard_at: AtomicU64,
-    /// Since when some of it has waited to be read, as [`UnixNanos`]. 0 if none does.
-    behind_since: AtomicU64,
-    last_error: Mutex<Option<String>>,
+    progress: Mutex<Progress>,
     /// Of the lines and bytes lost, those that are in the account of a run.
     accounted_lost: [AtomicU64; 2],
-}
-
-/// How far the reading of a stream has come.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Progress {
-    /// Up to which offset it was read. 0 where it has none.
-    pub position: u64,
-    /// When its last bytes came, as [`UnixNanos`]. 0 if none has.
-    pub heard_at: UnixNanos,
-    /// Since when some of it has waited to be read, as [`UnixNanos`]. 0 if none does.
-    pub behind_since: UnixNanos,
-    /// What last went wrong with it.
-    pub last_error: Option<String>,
 }
 
 /// A plain copy of the counters.
@@ -65,7 +44,6 @@ pub struct Counts {
     pub lines_filtered: [u64; Severity::RANGES],
     pub lines_lost: u64,
     pub bytes_lost: u64,
-    pub lag_bytes: u64,
 }
 
 impl Counts {
@@ -84,7 +62,6 @@ impl Counts {
         }
         self.lines_lost += other.lines_lost;
         self.bytes_lost += other.bytes_lost;
-        self.lag_bytes += other.lag_bytes;
     }
 }
 
@@ -101,44 +78,56 @@ impl Tally {
             lines_filtered: Default::default(),
             lines_lost: AtomicU64::new(0),
             bytes_lost: AtomicU64::new(0),
-            lag_bytes: AtomicU64::new(0),
-            position: AtomicU64::new(0),
-            heard_at: AtomicU64::new(0),
-            behind_since: AtomicU64::new(0),
-            last_error: Mutex::new(None),
+            progress: Mutex::default(),
             accounted_lost: Default::default(),
         })
     }
 
     /// Notes that the stream is read up to an offset, behind which so many bytes wait.
     pub fn reached(&self, position: u64, lag_bytes: u64, now: UnixNanos) {
-        self.position.store(position, Ordering::Relaxed);
-        self.lag_bytes.store(lag_bytes, Ordering::Relaxed);
-        let was_behind = self.behind_since.load(Ordering::Relaxed) > 0;
-        if was_behind != (lag_bytes > 0) {
-            self.behind_since.store(if lag_bytes > 0 { now } else { 0 }, Ordering::Relaxed);
-        }
+        let mut progress = self.lock();
+        progress.position = position;
+        progress.lag = match progress.lag {
+            _ if lag_bytes == 0 => Lag::Nothing,
+            Lag::Behind { since, .. } => Lag::Behind { bytes: Some(lag_bytes), since },
+            Lag::Unknown | Lag::Nothing => Lag::Behind { bytes: Some(lag_bytes), since: now },
+        };
+    }
+
+    /// Notes that the stream is read up to a line that was written then, where nobody can tell how much is behind it.
+    pub fn read_to(&self, position: u64, written: UnixNanos) {
+        let mut progress = self.lock();
+        (progress.position, progress.lag) = (position, Lag::Behind { bytes: None, since: written });
+    }
+
+    /// Notes that all is read that there is, as far as the source says.
+    pub fn caught_up(&self) {
+        self.lock().lag = Lag::Nothing;
+    }
+
+    /// Notes that nobody can tell any more how much there is to read.
+    pub fn lost_sight(&self) {
+        self.lock().lag = Lag::Unknown;
     }
 
     /// Notes when bytes of the stream came.
     pub fn heard(&self, at: UnixNanos) {
-        self.heard_at.store(at, Ordering::Relaxed);
+        self.lock().heard_at = at;
     }
 
     /// Notes what went wrong with the stream.
     pub fn failed(&self, error: impl std::fmt::Display) {
-        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
+        self.lock().last_error = Some(error.to_string());
     }
 
     /// How far the reading of the stream has come.
     #[must_use]
     pub fn progress(&self) -> Progress {
-        Progress {
-            position: self.position.load(Ordering::Relaxed),
-            heard_at: self.heard_at.load(Ordering::Relaxed),
-            behind_since: self.behind_since.load(Ordering::Relaxed),
-            last_error: self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
-        }
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Lines and bytes that were lost since this was last asked.
@@ -160,7 +149,6 @@ impl Tally {
             lines_filtered: std::array::from_fn(|range| get(&self.lines_filtered[range])),
             lines_lost: get(&self.lines_lost),
             bytes_lost: get(&self.bytes_lost),
-            lag_bytes: get(&self.lag_bytes),
         }
     }
 }
@@ -201,7 +189,7 @@ impl Ended {
         counting.retain(|tally| {
             let still = Arc::strong_count(tally) > 1;
             if !still {
-                sums.entry(tally.kind).or_default().add(&Counts { lag_bytes: 0, ..tally.counts() });
+                sums.entry(tally.kind).or_default().add(&tally.counts());
             }
             still
         });
@@ -274,6 +262,17 @@ impl Ledger {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The lag of each kind of source of which streams are open.
+    #[must_use]
+    pub fn lags(&self) -> BTreeMap<SourceKind, Lag> {
+        let mut lags = BTreeMap::new();
+        for tally in self.streams() {
+            let lag = lags.entry(tally.kind).or_insert(Lag::Nothing);
+            *lag = lag.and(tally.progress().lag);
+        }
+        lags
+    }
+
     /// Sums per kind of source, over open and ended streams.
     #[must_use]
     pub fn sums(&self) -> BTreeMap<SourceKind, Counts> {
@@ -282,7 +281,7 @@ impl Ledger {
         ended.settle();
         let mut sums = ended.sums.clone();
         for tally in &ended.counting {
-            sums.entry(tally.kind).or_default().add(&Counts { lag_bytes: 0, ..tally.counts() });
+            sums.entry(tally.kind).or_default().add(&tally.counts());
         }
         for tally in open.iter() {
             sums.entry(tally.kind).or_default().add(&tally.counts());
@@ -298,11 +297,23 @@ mod tests {
     #[test]
     fn a_stream_is_behind_since_it_was_last_read_to_its_end() {
         let tally = Tally::detached(SourceKind::File, "a.log");
-        for (lag_bytes, now, since) in [(0, 1, 0), (5, 2, 2), (3, 3, 2), (0, 4, 0), (9, 5, 5)] {
+        assert_eq!(tally.progress().lag, Lag::Unknown);
+        for (lag_bytes, now, since) in [(0, 1, None), (5, 2, Some(2)), (3, 3, Some(2)), (0, 4, None), (9, 5, Some(5))] {
             tally.reached(10 * now, lag_bytes, now);
-            let progress = tally.progress();
-            assert_eq!((progress.position, progress.behind_since), (10 * now, since));
+            let lag = since.map_or(Lag::Nothing, |since| Lag::Behind { bytes: Some(lag_bytes), since });
+            assert_eq!((tally.progress().position, tally.progress().lag), (10 * now, lag));
         }
+    }
+
+    #[test]
+    fn a_stream_of_unknown_length_is_behind_by_the_age_of_its_last_line_until_its_source_says_that_it_is_not() {
+        let tally = Tally::detached(SourceKind::Docker, "a/stdout");
+        tally.read_to(10, 7);
+        assert_eq!(tally.progress().lag, Lag::Behind { bytes: None, since: 7 });
+        tally.caught_up();
+        assert_eq!((tally.progress().position, tally.progress().lag), (10, Lag::Nothing));
+        tally.lost_sight();
+        assert_eq!(tally.progress().lag, Lag::Unknown);
     }
 
     #[test]
@@ -310,18 +321,17 @@ mod tests {
         let ledger = Ledger::default();
         let tally = ledger.open(SourceKind::File, "a.log");
         tally.lines_read.fetch_add(3, Ordering::Relaxed);
-        tally.lag_bytes.store(7, Ordering::Relaxed);
-        assert_eq!(ledger.sums()[&SourceKind::File].lag_bytes, 7);
+        tally.reached(1, 7, 1);
+        assert_eq!(ledger.lags()[&SourceKind::File].bytes(), Some(7));
 
         ledger.close(&tally);
         ledger.close(&tally);
 
-        assert!(ledger.streams().is_empty());
+        assert!(ledger.streams().is_empty() && ledger.lags().is_empty());
         // The pipeline still had a line of it.
         tally.lines_read.fetch_add(1, Ordering::Relaxed);
         drop(tally);
         ledger.close(&Tally::detached(SourceKind::File, "unknown"));
-        let sums = ledger.sums()[&SourceKind::File];
-        assert_eq!((sums.lines_read, sums.lag_bytes), (4, 0));
+        assert_eq!(ledger.sums()[&SourceKind::File].lines_read, 4);
     }
 }

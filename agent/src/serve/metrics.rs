@@ -4,7 +4,7 @@
 
 use std::fmt::{Display, Write as _};
 
-use crate::record::{Severity, tally::Counts};
+use crate::record::{Severity, UnixNanos, tally::Counts};
 
 use super::Snapshot;
 
@@ -14,7 +14,7 @@ pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8"
 const STATES: [&str; 3] = ["ok", "retrying", "misconfigured"];
 
 /// All metrics.
-pub(super) fn render(snapshot: &Snapshot) -> String {
+pub(super) fn render(snapshot: &Snapshot, now: UnixNanos) -> String {
     let mut out = Exposition::default();
     out.gauge("runlog_build_info", "Which runlog this is; always 1.");
     out.sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
@@ -27,6 +27,7 @@ pub(super) fn render(snapshot: &Snapshot) -> String {
         out.sample(&[("part", part)], restarts);
     }
     sources(&mut out, snapshot);
+    lags(&mut out, snapshot, now);
     receiver(&mut out, snapshot);
     queue(&mut out, snapshot);
     destinations(&mut out, snapshot);
@@ -60,13 +61,29 @@ fn sources(out: &mut Exposition, snapshot: &Snapshot) {
     for (rule, count) in &snapshot.redactions {
         out.sample(&[("rule", rule)], count);
     }
+}
+
+/// What nobody can tell has no sample.
+fn lags(out: &mut Exposition, snapshot: &Snapshot, now: UnixNanos) {
+    let kinds = || snapshot.sources.keys().map(|kind| (kind.as_str(), snapshot.lag(*kind)));
     out.gauge("runlog_lag_bytes", "Bytes that are there to be read and not read yet.");
-    for (kind, counts) in &snapshot.sources {
-        out.sample(&[("source", kind.as_str())], counts.lag_bytes);
+    for (kind, lag) in kinds() {
+        lag.bytes().into_iter().for_each(|bytes| out.sample(&[("source", kind)], bytes));
     }
-    out.gauge("runlog_stream_lag_bytes", "The same for each of the streams that are furthest behind.");
-    for stream in snapshot.lagging() {
-        out.sample(&[("source", &stream.kind), ("stream", &stream.name)], stream.lag_bytes);
+    out.gauge("runlog_lag_seconds", "For how long some of what is there to be read has been there.");
+    for (kind, lag) in kinds() {
+        lag.seconds(now).into_iter().for_each(|seconds| out.sample(&[("source", kind)], seconds));
+    }
+    let streams = snapshot.lagging(now);
+    out.gauge("runlog_stream_lag_bytes", "The bytes for each of the streams that are furthest behind.");
+    for stream in &streams {
+        let labels = [("source", &*stream.kind), ("stream", &*stream.name)];
+        stream.lag_bytes.into_iter().for_each(|bytes| out.sample(&labels, bytes));
+    }
+    out.gauge("runlog_stream_lag_seconds", "The seconds for each of the streams that are furthest behind.");
+    for stream in &streams {
+        let labels = [("source", &*stream.kind), ("stream", &*stream.name)];
+        stream.lag_seconds.into_iter().for_each(|seconds| out.sample(&labels, seconds));
     }
 }
 
@@ -213,23 +230,21 @@ fn escape(value: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        collections::{BTreeMap, BTreeSet},
-        sync::atomic::Ordering,
-    };
+    use std::collections::{BTreeMap, BTreeSet};
 
     use runlog_proto::v1;
 
     use super::*;
-    use crate::record::{SourceKind, Tally};
+    use crate::record::{Lag, SourceKind, Tally};
 
     fn snapshot() -> Snapshot {
         let hostile = "a\"b\\c\nrunlog_fake 1";
         let streams = vec![Tally::detached(SourceKind::File, hostile), Tally::detached(SourceKind::File, hostile)];
         for stream in &streams {
-            stream.lag_bytes.store(21, Ordering::Relaxed);
+            stream.reached(1, 21, 1_000_000_000);
         }
-        let mut counts = Counts { lines_read: 9, lag_bytes: 42, ..Counts::default() };
+        let mut counts = Counts { lines_read: 9, ..Counts::default() };
+        let behind = Lag::Behind { bytes: None, since: 1_000_000_000 };
         counts.lines_filtered[Severity::DEBUG.range()] = 4;
         Snapshot {
             started: 1_500_000_000,
@@ -240,7 +255,8 @@ mod tests {
             queue_sync_failures: 1,
             queue_removals: 0,
             unready: Vec::new(),
-            sources: BTreeMap::from([(SourceKind::File, counts)]),
+            sources: BTreeMap::from([(SourceKind::File, counts), (SourceKind::Otlp, Counts::default())]),
+            lags: BTreeMap::from([(SourceKind::File, behind), (SourceKind::Otlp, Lag::Unknown)]),
             streams,
             queue: Some(v1::QueueStatus { bytes: 5, max_bytes: 6 }),
             destinations: vec![v1::DestinationStatus {
@@ -259,7 +275,7 @@ mod tests {
 
     #[test]
     fn each_sample_belongs_to_the_family_declared_before_it_and_appears_once() {
-        let text = render(&snapshot());
+        let text = render(&snapshot(), 3_500_000_000);
         let (mut family, mut seen) = ("", BTreeSet::new());
         let mut lines = text.lines();
         while let Some(line) = lines.next() {
@@ -279,11 +295,13 @@ mod tests {
 
     #[test]
     fn counts_lags_and_states_are_told() {
-        let text = render(&snapshot());
+        let text = render(&snapshot(), 3_500_000_000);
         for line in [
             "runlog_read_lines_total{source=\"file\"} 9\n",
             "runlog_filtered_lines_total{source=\"file\",level=\"debug\"} 4\n",
             "runlog_stream_lag_bytes{source=\"file\",stream=\"a\\\"b\\\\c\\nrunlog_fake 1\"} 42\n",
+            "runlog_stream_lag_seconds{source=\"file\",stream=\"a\\\"b\\\\c\\nrunlog_fake 1\"} 2.5\n",
+            "runlog_lag_seconds{source=\"file\"} 2.5\n",
             "runlog_start_time_seconds 1.5\n",
             "runlog_restarts_total{part=\"source.file\"} 2\n",
             "runlog_queue_bytes 5\n",
@@ -293,11 +311,15 @@ mod tests {
             "runlog_rejected_items_total{destination=\"default\",signal=\"metrics\"} 2\n",
             "runlog_received_items_total{signal=\"traces\"} 8\n",
             "runlog_lost_items_total{signal=\"traces\"} 1\n",
+            "runlog_redacted_secrets_total{rule=\"jwt\"} 3\n",
             "runlog_refused_requests_total{reason=\"too_large\"} 5\n",
             "runlog_export_state{destination=\"default\",state=\"ok\"} 0\n",
             "runlog_export_state{destination=\"default\",state=\"retrying\"} 1\n",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+        for unknown in ["runlog_lag_bytes{", "runlog_lag_seconds{source=\"otlp\"}"] {
+            assert!(!text.contains(unknown), "{unknown} is told in\n{text}");
         }
     }
 }

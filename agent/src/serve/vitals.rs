@@ -7,7 +7,7 @@ use std::{
 
 use runlog_proto::v1;
 
-use crate::record::{Ledger, Signal, SourceKind, Tally, UnixNanos, tally::Counts};
+use crate::record::{Lag, Ledger, Signal, SourceKind, Tally, UnixNanos, tally::Counts};
 
 /// So many streams are named in metrics, and in a status that is not asked for all: those furthest behind.
 const NAMED_STREAMS: usize = 50;
@@ -35,6 +35,8 @@ pub struct Snapshot {
     pub degraded: Vec<String>,
     /// [`crate::record::Ledger::sums`].
     pub sources: BTreeMap<SourceKind, Counts>,
+    /// [`crate::record::Ledger::lags`].
+    pub lags: BTreeMap<SourceKind, Lag>,
     /// [`crate::record::Ledger::streams`].
     pub streams: Vec<Arc<Tally>>,
     /// Records that the queue could never take.
@@ -71,17 +73,19 @@ pub fn received(ledger: &Ledger) -> Vec<v1::SignalCounts> {
 }
 
 impl Snapshot {
+    /// What waits in all streams of a kind.
+    pub(super) fn lag(&self, kind: SourceKind) -> Lag {
+        self.lags.get(&kind).copied().unwrap_or(Lag::Nothing)
+    }
+
     /// The streams, those of one name together: the furthest behind first, then those heard of last.
-    fn in_order(&self, now: UnixNanos) -> Vec<(Name<'_>, v1::StreamStatus)> {
-        let mut streams = BTreeMap::<_, v1::StreamStatus>::new();
+    fn in_order(&self, now: UnixNanos) -> Vec<v1::StreamStatus> {
+        let mut streams = BTreeMap::<_, (Lag, v1::StreamStatus)>::new();
         for tally in &self.streams {
             let (counts, progress) = (tally.counts(), tally.progress());
-            let stream = streams.entry((tally.kind, &*tally.name)).or_default();
-            stream.lag_bytes = stream.lag_bytes.saturating_add(counts.lag_bytes);
-            if progress.behind_since > 0 {
-                let lag_seconds = now.saturating_sub(progress.behind_since) as f64 / 1e9;
-                stream.lag_seconds = stream.lag_seconds.max(lag_seconds);
-            }
+            let first = || (Lag::Nothing, v1::StreamStatus::default());
+            let (lag, stream) = streams.entry((tally.kind, &*tally.name)).or_insert_with(first);
+            *lag = lag.and(progress.lag);
             stream.position = stream.position.max(progress.position);
             stream.bytes_read += counts.bytes_read;
             stream.lines_read += counts.lines_read;
@@ -91,15 +95,23 @@ impl Snapshot {
             }
         }
         let mut streams: Vec<_> = streams.into_iter().collect();
-        streams.sort_by_key(|(_, stream)| std::cmp::Reverse((stream.lag_bytes, stream.last_read_unix_nano)));
-        streams
+        streams.sort_by_key(|(_, (lag, stream))| {
+            std::cmp::Reverse((lag.is_behind(), lag.bytes(), stream.last_read_unix_nano))
+        });
+        let named = |((kind, name), (lag, stream)): ((SourceKind, &str), (Lag, v1::StreamStatus))| v1::StreamStatus {
+            kind: kind.as_str().to_owned(),
+            name: name.to_owned(),
+            lag_bytes: lag.bytes(),
+            lag_seconds: lag.seconds(now),
+            ..stream
+        };
+        streams.into_iter().map(named).collect()
     }
 
     /// The streams that have something left to read, the furthest behind first.
-    pub(super) fn lagging(&self) -> Vec<v1::StreamStatus> {
-        // How long they have been behind is not asked for.
-        let streams = self.in_order(0).into_iter().take_while(|(_, stream)| stream.lag_bytes > 0);
-        streams.take(NAMED_STREAMS).map(named).collect()
+    pub(super) fn lagging(&self, now: UnixNanos) -> Vec<v1::StreamStatus> {
+        let is_behind = |stream: &v1::StreamStatus| stream.lag_seconds.is_some() && stream.lag_bytes != Some(0);
+        self.in_order(now).into_iter().take_while(is_behind).take(NAMED_STREAMS).collect()
     }
 
     /// The answer to `/api/v1/status`.
@@ -109,7 +121,7 @@ impl Snapshot {
         if !are_all_asked {
             streams.truncate(NAMED_STREAMS);
         }
-        let streams = streams.into_iter().map(named).collect();
+        let sources = self.sources.iter().map(|(kind, counts)| source(*kind, counts, self.lag(*kind), now)).collect();
         v1::Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             address,
@@ -117,7 +129,7 @@ impl Snapshot {
             ready: self.unready.is_empty(),
             streams,
             stream_count,
-            sources: self.sources.iter().map(|(kind, counts)| source(*kind, counts)).collect(),
+            sources,
             reasons: self.unready,
             degraded: self.degraded,
             queue: self.queue,
@@ -129,14 +141,7 @@ impl Snapshot {
     }
 }
 
-/// A stream's kind and its name for people.
-type Name<'a> = (SourceKind, &'a str);
-
-fn named(((kind, name), stream): (Name<'_>, v1::StreamStatus)) -> v1::StreamStatus {
-    v1::StreamStatus { kind: kind.as_str().to_owned(), name: name.to_owned(), ..stream }
-}
-
-fn source(kind: SourceKind, counts: &Counts) -> v1::SourceStatus {
+fn source(kind: SourceKind, counts: &Counts, lag: Lag, now: UnixNanos) -> v1::SourceStatus {
     v1::SourceStatus {
         kind: kind.as_str().to_owned(),
         bytes_read: counts.bytes_read,
@@ -145,6 +150,7 @@ fn source(kind: SourceKind, counts: &Counts) -> v1::SourceStatus {
         lines_filtered: Some(counts.lines_filtered.into()),
         lines_lost: counts.lines_lost,
         bytes_lost: counts.bytes_lost,
-        lag_bytes: counts.lag_bytes,
+        lag_bytes: lag.bytes(),
+        lag_seconds: lag.seconds(now),
     }
 }

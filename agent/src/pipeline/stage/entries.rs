@@ -12,7 +12,11 @@ use crate::{
     record::{Account, Entries, Entry, Origin, ReadTo, Severity, wire::Text},
 };
 
-use super::{Level, Stage, masked_error, note};
+use super::{
+    Stage,
+    lines::{Level, masked_error},
+    note,
+};
 
 /// Which streams of such records are inside a traceback.
 #[derive(Debug, Default)]

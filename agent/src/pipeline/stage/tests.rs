@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     batch,
     queue::{self, Disk},
-    record::{Bookmark, Format, ReadTo, Resource, Tally, origin},
+    record::{Bookmark, Chunk, Format, ReadTo, Resource, Severity, SourceKind, Tally, origin},
     source::intake,
 };
 

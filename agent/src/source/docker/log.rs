@@ -21,7 +21,7 @@ use super::{
     tagging::Tags,
 };
 use crate::record::{
-    Chunk, Ending, Input, Ledger, Mark, Origin, SourceKind, UnixNanos,
+    Chunk, Ending, Input, Ledger, Mark, Origin, SourceKind, Tally, UnixNanos,
     origin::Stream as Opening,
     wire::{Value, record_attribute},
 };
@@ -305,6 +305,9 @@ impl Log {
         origin.tally.bytes_read.fetch_add(data.len() as u64, Ordering::Relaxed);
         let at = stream.sent_to - data.len() as u64;
         let marks = mem::take(&mut stream.marks);
+        if let Some(last) = marks.last().filter(|last| last.time > 0) {
+            origin.tally.read_to(stream.sent_to, last.time);
+        }
         if ending == Ending::Closed {
             stream.origin = None;
             self.ledger.close(&origin.tally);
@@ -339,6 +342,23 @@ impl Log {
             }));
         }
         stream.origin.clone()
+    }
+
+    /// The engine has nothing more to send for now, for all that it shows.
+    pub(super) fn caught_up(&self) {
+        self.tallies().for_each(|tally| tally.caught_up());
+    }
+
+    /// How much there is to read cannot be seen any more, for that reason.
+    pub(super) fn lost_sight(&self, trouble: &impl std::fmt::Display) {
+        for tally in self.tallies() {
+            tally.failed(trouble);
+            tally.lost_sight();
+        }
+    }
+
+    fn tallies(&self) -> impl Iterator<Item = &Tally> {
+        self.streams.iter().filter_map(|stream| stream.origin.as_ref()).map(|origin| &*origin.tally)
     }
 
     /// Payload bytes that were handed over, to see whether a connection was worth it.

@@ -34,6 +34,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// what they still wrote down, around rotations (moby issues 23913, 35332, 37646, 39235).
 pub(super) const SILENCE: Duration = Duration::from_secs(30);
 
+/// How long the engine sends nothing once it has sent what there is.
+const SETTLED: Duration = Duration::from_secs(1);
+
 /// How long what the engine has just written may be on its way.
 const LAST_CHANCE: Duration = Duration::from_millis(500);
 
@@ -178,6 +181,9 @@ impl Reader {
                     return outcome;
                 }
                 Err(trouble) => {
+                    if let Some(remains) = &current {
+                        remains.log.lost_sight(&trouble);
+                    }
                     self.report(&trouble, &mut warned);
                     if last_chance {
                         return Outcome::Stopped;
@@ -232,6 +238,7 @@ impl Reader {
                 if log.sent() == sent {
                     log.mistrust_times();
                 }
+                log.lost_sight(&"the engine has stopped to send the container's lines");
                 warn!(container = %container.name, "the engine has stopped to send the container's lines, asking again");
                 Ok(Step::Again)
             }
@@ -248,6 +255,7 @@ impl Reader {
             Ending::Broken(trouble) => Err(trouble),
             Ending::Complete => {
                 log.read_through();
+                log.caught_up();
                 *progress = Progress::CaughtUp;
                 // Only what was asked for after the container had ended is known to be all.
                 if follow {
@@ -363,10 +371,14 @@ impl Reader {
         let mut pace = Pace::new();
         loop {
             let silence = if !may_stop || log.is_seeking() { PATIENCE } else { self.shared.silence };
+            let settled = SETTLED.min(silence);
             let received = tokio::select! {
                 biased;
                 () = stop.thrown(), if may_stop => return Ending::Stopped,
-                received = timeout(silence, body.next()) => received,
+                received = async {
+                    settle(&mut body, log, settled).await;
+                    timeout(silence.saturating_sub(settled), body.next()).await
+                } => received,
             };
             let taken = match received {
                 Ok(Ok(Some(bytes))) => {
@@ -459,6 +471,14 @@ fn tell_unreadable(container: &Container, keeping: &Keeping) {
         driver = keeping.driver,
         "container is left out: its log driver keeps nothing that can be read; json-file, local and journald do"
     );
+}
+
+/// Notes that all is read if nothing more comes within that time. Cancel safe.
+async fn settle(body: &mut Body, log: &Log, within: Duration) {
+    // If the connection fails, the next reading of it fails as well.
+    if timeout(within, body.arrives()).await.is_err() && !log.is_seeking() {
+        log.caught_up();
+    }
 }
 
 async fn hand_over(log: &mut Log, context: &Context) -> Result<(), Closed> {

@@ -2,6 +2,7 @@
 
 mod engine;
 mod lives;
+mod progress;
 mod sink;
 
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
@@ -13,7 +14,7 @@ use tokio::task::JoinHandle;
 use super::{fleet::Fleet, own::OwnContainer, reader::Shared, tagging::Tags, *};
 use crate::{
     config::Switch,
-    record::{Clock, Resource, Severity, SystemClock},
+    record::{Clock, Ledger, Resource, Severity, SystemClock},
     run::RunId,
     source::{StopSwitch, intake, stop_switch},
 };
@@ -23,6 +24,7 @@ struct Source {
     task: JoinHandle<()>,
     switch: StopSwitch,
     health: watch::Receiver<Health>,
+    ledger: Arc<Ledger>,
     sink: Sink,
 }
 
@@ -36,10 +38,11 @@ impl Source {
         let (intake, outlet) = intake(1024 * 1024);
         let (switch, stop) = stop_switch();
         let (sender, health) = health();
+        let ledger = Arc::<Ledger>::default();
         let context = Context {
             intake,
             stop,
-            ledger: Arc::default(),
+            ledger: Arc::clone(&ledger),
             positions: Arc::new(positions),
             clock: Arc::new(SystemClock),
         };
@@ -62,7 +65,7 @@ impl Source {
             list_every: Duration::from_millis(100),
         };
         let task = tokio::spawn(Fleet::new(shared, sender).run());
-        Self { task, switch, health, sink: Sink::start(outlet) }
+        Self { task, switch, health, ledger, sink: Sink::start(outlet) }
     }
 
     /// Stops it; returns what was received, and the positions that the queue then has.

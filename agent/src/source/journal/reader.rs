@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout};
 use tracing::{debug, info, warn};
 
 use crate::{
-    record::{Entries, Entry, Input, Origin, UnixNanos},
+    record::{Entries, Entry, Input, Origin, Tally, UnixNanos},
     source::{Closed, Context, Stop, backoff::Backoff, gap::gap},
 };
 
@@ -27,6 +27,9 @@ use super::{
 
 /// How long the journal may be silent before it is asked whether it is.
 pub(super) const SILENCE: Duration = Duration::from_secs(60);
+
+/// How long journalctl gives out nothing once it has given out what there is.
+const SETTLED: Duration = Duration::from_secs(1);
 
 /// How long what was just written may be on its way.
 const LAST_CHANCE: Duration = Duration::from_secs(2);
@@ -134,6 +137,7 @@ impl Reader {
                 Ending::Stalled => warn!("journalctl has stopped to give out entries, starting it again"),
                 Ending::Broken(reason) => {
                     self.whole.tally.failed(reason);
+                    self.tallies().for_each(|tally| tally.lost_sight());
                     self.tell(format!("cannot read the journal: {reason}"));
                 }
             }
@@ -167,7 +171,15 @@ impl Reader {
             let read = tokio::select! {
                 biased;
                 () = stop.thrown(), if until == Until::Killed => return Ok(Ending::Stopped),
-                read = timeout(SILENCE, journalctl.entries()) => read,
+                read = async {
+                    match timeout(SETTLED, journalctl.entries()).await {
+                        Ok(read) => Ok(read),
+                        Err(_elapsed) => {
+                            self.tallies().for_each(|tally| tally.caught_up());
+                            timeout(SILENCE - SETTLED, journalctl.entries()).await
+                        }
+                    }
+                } => read,
             };
             for message in journalctl.said() {
                 self.tell(format!("journalctl says: {message}"));
@@ -284,6 +296,9 @@ impl Reader {
             return Ok(());
         }
         let (stream, origin) = self.streams.of(&entry);
+        for tally in [&origin.tally, &self.whole.tally] {
+            tally.read_to(0, entry.time);
+        }
         if self.place.is_known(&entry.cursor, &stream) {
             self.pass(entry.cursor);
             return Ok(());
@@ -316,6 +331,10 @@ impl Reader {
             attributes: entry.attributes,
         });
         Ok(())
+    }
+
+    fn tallies(&self) -> impl Iterator<Item = &Tally> {
+        self.streams.tallies().chain([&*self.whole.tally])
     }
 
     fn pass(&mut self, cursor: Cursor) {

@@ -72,6 +72,11 @@ impl Streams {
         })
     }
 
+    /// What is counted of those that are open.
+    pub(super) fn tallies(&self) -> impl Iterator<Item = &Tally> {
+        self.open.values().map(|open| &*open.origin.tally)
+    }
+
     /// Ends all.
     pub(super) fn close(&mut self) {
         for (_, open) in self.open.drain() {

@@ -71,12 +71,14 @@ pub async fn keep_asking(config: Config, metadata: Metadata, mut stop: Stop) {
                 if std::mem::replace(&mut has_failed, false) {
                     info!(%url, "what pods say of themselves is known again");
                 }
+                metadata.set_trouble(None);
                 pause = shortest;
             }
             Err(error) => {
                 if !std::mem::replace(&mut has_failed, true) {
                     warn!(%url, %error, "what pods say of themselves is not known, their logs are tagged by their paths");
                 }
+                metadata.set_trouble(Some(format!("{url}: {error}")));
                 // Until it is known again, whoever misses what.
                 metadata.miss();
                 pause = (pause * 2).min(longest);

@@ -43,6 +43,7 @@ struct Shared {
     /// By the uid in the path.
     pods: Mutex<HashMap<String, Arc<Described>>>,
     is_missed: Notify,
+    trouble: Mutex<Option<String>>,
 }
 
 /// What is kept of one pod.
@@ -79,6 +80,17 @@ impl Metadata {
         let described = items.unwrap_or_default().into_iter().map(Item::describe);
         *self.pods() = described.map(|(uid, described)| (uid, Arc::new(described))).collect();
         Ok(())
+    }
+
+    /// Says why nothing more can be known for now, or that it can.
+    pub(super) fn set_trouble(&self, trouble: Option<String>) {
+        *self.0.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+
+    /// Why nothing more can be known for now, in words for people.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        self.0.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn pods(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<Described>>> {

@@ -1,10 +1,11 @@
 //! From a request to the pipeline, and back to its answer.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
+use async_trait::async_trait;
 use tokio::{
     sync::oneshot::{Receiver, error::RecvError},
     time::timeout,
@@ -12,7 +13,7 @@ use tokio::{
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use crate::{
-    receive::{End, Refusal, Token},
+    receive::{End, Refusal, Sink, Token},
     record::{
         Clock, Kept, Ledger, NoBookmark, Origin, Pushed, Signal, SourceKind, Tally, origin::Stream, receipt,
         wire::Outline,
@@ -117,6 +118,32 @@ impl Drop for Gate {
     }
 }
 
+/// A way for what is made in this process, which is a stream once something comes.
+pub(super) struct Inlet {
+    config: Config,
+    desk: Desk,
+    tagging: Tagging,
+    gate: OnceLock<Gate>,
+}
+
+impl Inlet {
+    pub(super) fn new(config: Config, desk: Desk, tagging: Tagging) -> Self {
+        Self { config, desk, tagging, gate: OnceLock::new() }
+    }
+}
+
+#[async_trait]
+impl Sink for Inlet {
+    fn keeps(&self, signal: Signal) -> bool {
+        signal == Signal::Logs || self.tagging.passes_on
+    }
+
+    async fn put(&self, signal: Signal, request: Vec<u8>) -> Result<Kept, Refusal> {
+        let open = || Gate::new("run API", &self.config, None, self.desk.clone(), &self.tagging);
+        self.gate.get_or_init(open).put(signal, request).await
+    }
+}
+
 /// A share of the memory for requests, and of that for all sources.
 #[derive(Default)]
 pub(super) struct Share {
@@ -200,6 +227,7 @@ impl End for Gate {
     }
 
     fn refused(&self, refusal: &Refusal) {
+        self.tally.failed(format_args!("a request was refused: {refusal}"));
         self.turned_away(refusal.word());
     }
 }

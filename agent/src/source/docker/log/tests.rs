@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    record::{Event, ReadTo, Resource, Severity},
+    record::{Event, Lag, ReadTo, Resource, Severity},
     source::docker::frame::Decoder,
 };
 
@@ -455,4 +455,15 @@ fn d21_podmans_pieces_of_any_length_are_one_line() {
     read(&mut log, &entries);
     let received = receive(&mut log);
     assert_eq!((received[&Stdio::Out].origins.len(), received[&Stdio::Out].closed), (1, 0));
+}
+
+#[test]
+fn a_stream_is_behind_by_the_age_of_its_last_line_and_nobody_knows_by_how_much() {
+    let mut log = fresh();
+    let written = [(Stdio::Out, START, b"one\n".to_vec()), (Stdio::Out, START + SECOND, b"two\n".to_vec())];
+    read(&mut log, &written);
+    let progress = || log.tallies().map(Tally::progress).map(|of| (of.position, of.lag)).collect::<Vec<_>>();
+    assert_eq!(progress(), [(8, Lag::Behind { bytes: None, since: START + SECOND })]);
+    log.caught_up();
+    assert_eq!(progress(), [(8, Lag::Nothing)]);
 }
