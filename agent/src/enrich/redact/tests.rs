@@ -79,10 +79,9 @@ fn secrets_of_the_corpus_are_masked_and_nothing_else_of_their_lines() {
             }
         }
     }
-    let recall = f64::from(found) / f64::from(drawn_lines);
-    println!("recall {recall:.3}: {found} of {drawn_lines}, of which {known_misses} are known to be missed");
     assert!(wrong.is_empty(), "{wrong}");
-    assert_eq!(drawn_lines - found, known_misses);
+    // docs/understanding.md has these figures.
+    assert_eq!((drawn_lines, found, known_misses), (1640, 1580, 60));
 }
 
 #[test]
