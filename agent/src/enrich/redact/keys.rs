@@ -157,7 +157,10 @@ pub(super) fn is_free(text: &[u8], at: usize) -> bool {
 
 /// How many such characters stand there.
 pub(super) fn length_of(text: &[u8], at: usize, of: impl Fn(u8) -> bool) -> usize {
-    text[at.min(text.len())..].iter().take_while(|byte| of(**byte)).count()
+    let length = text[at.min(text.len())..].iter().take_while(|byte| of(**byte)).count();
+    #[cfg(test)]
+    super::tests::count(length);
+    length
 }
 
 /// Whether a text is made of hardly more than one character.

@@ -77,7 +77,7 @@ const NAMES: [(&[u8], &str, Value); 15] = [
 
 const MAX_NAME_BYTES: usize = 64;
 /// Behind so many bytes the end of a value is looked for only if it is a secret.
-const MAX_VALUE_BYTES: usize = 4096;
+const MAX_VALUE_BYTES: usize = 256;
 const MIN_OPAQUE_BYTES: usize = 8;
 /// Shorter passwords are not told from prose.
 const MIN_ANY_BYTES: usize = 3;
@@ -226,6 +226,8 @@ fn value(text: &[u8], from: usize, closing: Option<(u8, bool)>, ends: impl Fn(u8
         }
         at += 1;
     }
+    #[cfg(test)]
+    super::tests::count(at - from);
     from..at.min(text.len())
 }
 
