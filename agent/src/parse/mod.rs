@@ -42,11 +42,6 @@ pub struct Config {
 impl Default for Config {
     /// What tests do without settings.
     fn default() -> Self {
-        Self {
-            max_line_bytes: 1 << 20,
-            rank_prefix: Prefixes::Known,
-            terminal: None,
-            join: join::Config::default(),
-        }
+        Self { max_line_bytes: 1 << 20, rank_prefix: Prefixes::Known, terminal: None, join: join::Config::default() }
     }
 }
