@@ -247,7 +247,7 @@ impl Stage {
             (stream.end, stream.since, stream.observed) = (chunk.at + chunk.data.len() as u64, now, chunk.observed);
             self.streams.insert(origin.id, stream);
         }
-        if chunk.ending == Ending::Closed && origin.kind == SourceKind::Docker {
+        if chunk.ending == Ending::Closed && origin.kind.is_of_container() {
             // What it gave is counted before it is known whether its run has ended.
             self.close(slot)?;
             if self.accounts.closed(origin) {
