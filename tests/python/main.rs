@@ -5,6 +5,7 @@
 mod plain;
 mod program;
 mod trouble;
+mod wrapped;
 
 use std::{collections::BTreeSet, process::Command, thread};
 
