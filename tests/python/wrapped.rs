@@ -100,3 +100,20 @@ fn what_is_spooled_after_the_wrapper_was_killed_is_taken_by_the_next_agent() {
     });
     assert_eq!(lines.iter().filter(|line| line.body().starts_with("step ")).count(), 10);
 }
+
+#[test]
+fn a_wrapped_program_asks_for_its_own_run_over_the_socket() {
+    let state = State::new();
+    let program =
+        "import runlog; run = runlog.Run.get_context(); run.log('mse', 0.5); print(run.id, run.get_metrics())";
+    let mut command = state.command(&["exec", "--quiet", "--run-id", "r", "--", &python(), "-c", program]);
+    // What is not asked of the socket is asked of nobody.
+    let output = command
+        .env("PYTHONPATH", root().join("proto/python/src"))
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .env("RUNLOG_OTLP_SPOOL", "/nowhere/spool")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert_eq!(said.trim(), "r {'mse': 0.5}");
+}

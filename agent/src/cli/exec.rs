@@ -40,12 +40,14 @@ pub async fn run(settings: &Settings, input: &Input, arguments: &ExecArgs) -> Re
     let exit = match exit {
         Ok(exit) => exit,
         Err(error) => {
+            stop(socket.as_ref()).await;
             single.discard(settings).await;
             close(socket).await;
             let text = format!("{} cannot be started: {error}", name.to_string_lossy());
             return Err(Failure::new(Exit::Process(code_of(&error)), anyhow!(text)));
         }
     };
+    stop(socket.as_ref()).await;
     let collected = single.end(settings).await;
     close(socket).await;
     let collected = collected?;
@@ -53,6 +55,12 @@ pub async fn run(settings: &Settings, input: &Input, arguments: &ExecArgs) -> Re
         collected.tell();
     }
     Ok(Exit::Process(exit.code))
+}
+
+async fn stop(socket: Option<&Socket>) {
+    if let Some(socket) = socket {
+        socket.stop().await;
+    }
 }
 
 async fn close(socket: Option<Socket>) {

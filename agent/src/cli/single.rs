@@ -16,6 +16,7 @@ use crate::{
     record::Ledger,
     run,
     source::{Context, process::Tagging},
+    store::Store,
 };
 
 use super::{
@@ -60,6 +61,16 @@ impl Single {
         let queue_dir = state.exec_dir().join(uuid::Uuid::now_v7().to_string());
         let pipeline = setup::start(settings, queue_dir.clone(), destinations)?;
         Ok(Self { run, state, queue_dir, pipeline, left_behind, is_stored })
+    }
+
+    /// Its pipeline.
+    pub const fn pipeline(&self) -> &Pipeline {
+        &self.pipeline
+    }
+
+    /// The store, if it is kept.
+    pub const fn store(&self) -> Option<&Arc<Store>> {
+        self.left_behind.store.as_ref()
     }
 
     /// The folder of its queue.

@@ -1,4 +1,5 @@
-//! The unix socket of a wrapped program, for what it sends itself: `runlog.Handler` of Python, or any client of OTLP.
+//! The unix socket of a wrapped program, for what it sends itself: `runlog.Handler` of Python or any client of OTLP, and the
+//! Run API.
 //!
 //! It lies in the folder of the run's queue, which nobody else can enter, with a spool beside it for what the socket does
 //! not take in time. Both end with the run; what is left in the spool waits for the next agent ([`crate::pipeline`]).
@@ -7,20 +8,32 @@ use std::{
     env, fs, io,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
-use tokio::{sync::watch, task::JoinHandle, time::timeout};
+use tokio::{
+    sync::watch,
+    task::{JoinHandle, spawn_blocking},
+    time::timeout,
+};
 use tracing::{error, warn};
 
 use crate::{
+    api::{self, Api},
     config::{Input, Settings},
     pipeline::SPOOL,
+    record::{Clock, SystemClock},
     run,
     source::otlp::{self, Address},
+    store::Store,
 };
 
-use super::single::Single;
+use super::{
+    run_api::{self, FILES},
+    serve::StoreVitals,
+    single::Single,
+};
 
 /// The socket's name in its folder.
 const NAME: &str = "otlp.sock";
@@ -38,6 +51,10 @@ pub struct Socket {
     spool: PathBuf,
     /// Elsewhere, if the queue's path is longer than a socket's may be.
     folder: Option<PathBuf>,
+    store: Option<Arc<Store>>,
+    api: Api,
+    /// Ends what answers for it.
+    over: watch::Sender<bool>,
     receiving: JoinHandle<()>,
 }
 
@@ -65,11 +82,15 @@ impl Socket {
         let resource = run::resource(&single.run.id, &single.run.identity, &single.run.facts);
         let tagging = otlp::Tagging { resource, level: settings.level, passes_on: settings.export.is_some() };
         let (trouble, mut told) = watch::channel(otlp::Trouble::new());
+        let store = single.store().cloned();
+        let api = run_api::on_pipeline(settings, &single.run, single.pipeline(), store.as_ref());
+        let vitals = Arc::new(StoreVitals { started: SystemClock.now() });
+        let (beside, over) = run_api::beside(&api, store.as_ref(), vitals);
         // Ended by the pipeline's stop, and awaited in `close`.
-        let receiving = tokio::spawn(otlp::collect(config, single.context().clone(), tagging, trouble));
+        let receiving = tokio::spawn(otlp::collect(config, single.context().clone(), tagging, trouble, Some(beside)));
         // It says so when it listens, and why if it cannot.
         let _ = timeout(PATIENCE, told.changed()).await;
-        Some(Self { path, spool, folder, receiving })
+        Some(Self { path, spool, folder, store, api, over, receiving })
     }
 
     /// What the program's environment says of it.
@@ -79,6 +100,19 @@ impl Socket {
         let unset = variables.into_iter().filter(|(name, _)| !is_set(name));
         // A path that is no text cannot be told by every kind of program.
         unset.filter_map(|(name, path)| Some((name.to_owned(), path.to_str()?.to_owned()))).collect()
+    }
+
+    /// Says that the program has ended: the pipeline may end as well. Files that it has left beside the spool are taken
+    /// into the store, if there is one.
+    pub async fn stop(&self) {
+        self.api.close();
+        self.over.send_replace(true);
+        let Some(store) = self.store.clone() else { return };
+        let files = self.spool.join(FILES);
+        let taken = spawn_blocking(move || api::take_left(&files, &store)).await;
+        if let Ok(Err(error)) = taken {
+            warn!(%error, "files that the program has left cannot be taken into the store, the next agent tries again");
+        }
     }
 
     /// Ends it, once the pipeline has ended.

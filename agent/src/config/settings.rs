@@ -94,7 +94,14 @@ pub(super) fn compose(reader: &mut Reader, standard: &Standard) -> Settings {
     let process = process::Config {
         max_wait: reader.read("process.max_wait", |v| values::duration(v, &(Duration::ZERO..=HOUR))),
     };
-    let parse = parse::Config { max_line_bytes: bytes(reader, "parse.max_line_bytes", KIB, 16 * MIB) };
+    let parse = parse::Config {
+        max_line_bytes: bytes(reader, "parse.max_line_bytes", KIB, 16 * MIB),
+        join: parse::join::Config {
+            is_on: reader.read("parse.join", values::truth),
+            wait: reader.read("parse.join_wait", |v| values::duration(v, &(10 * MILLISECOND..=HOUR))),
+            max_bytes: bytes(reader, "parse.join_max_bytes", KIB, MIB),
+        },
+    };
     let batch = batch::Config {
         max_bytes: bytes(reader, "batch.max_bytes", 16 * KIB, 16 * MIB),
         linger: reader.read("batch.linger", |v| values::duration(v, &(MILLISECOND..=MINUTE))),

@@ -1,7 +1,7 @@
 //! Attributes that only some lines have.
 
 use crate::{
-    parse::{Line, Readable},
+    parse::{Line, Readable, join::Exception},
     record::{
         Origin,
         wire::{Value, hex16, record_attribute},
@@ -34,6 +34,21 @@ impl Tags {
             // The text is not what was printed, so what was printed goes along.
             self.add("log.record.original", Value::Bytes(line.bytes));
         }
+        &self.encoded
+    }
+
+    /// Adds what was raised.
+    pub fn add_exception(&mut self, exception: &Exception<'_>) {
+        let told = [("type", exception.class), ("message", exception.message), ("stacktrace", exception.stacktrace)];
+        for (key, text) in told.into_iter().filter(|(_, text)| !text.is_empty()) {
+            // Cut between characters of a text that is UTF-8.
+            self.add(&format!("exception.{key}"), Value::String(&String::from_utf8_lossy(text)));
+        }
+    }
+
+    /// All that was collected for the line.
+    #[must_use]
+    pub fn encoded(&self) -> &[u8] {
         &self.encoded
     }
 

@@ -1,11 +1,11 @@
 //! Finds the level that a line states at its head.
 //!
-//! A line is read token by token from its start. Timestamps, process ids, rank prefixes and logger names may stand
+//! A line is read token by token from its start. A launcher's prefix, timestamps, process ids and logger names may stand
 //! before the level; two ordinary words end the search, so that prose that mentions a level has none.
 
-use memchr::memmem;
-
 use crate::record::Severity;
+
+use super::rank::{prefix, without_escapes};
 
 /// How far into a line a level is looked for.
 const HEAD_BYTES: usize = 200;
@@ -26,21 +26,12 @@ pub struct Found<'a> {
 /// Looks for a level. `None` if the line does not state one.
 #[must_use]
 pub fn detect(line: &[u8]) -> Option<Found<'_>> {
-    let line = without_escapes(line);
+    let line = without_escapes(prefix(line).after(line));
     let line = line.trim_ascii_start();
     if *line.first()? == b'{' {
         return in_json(line);
     }
     glog(line).or_else(|| at_head(line)).or_else(|| in_logfmt(line)).or_else(|| python_warning(line))
-}
-
-/// Passes over the colour that some loggers put before everything else.
-fn without_escapes(mut line: &[u8]) -> &[u8] {
-    while let [0x1b, b'[', rest @ ..] = line {
-        let Some(end) = rest.iter().position(u8::is_ascii_alphabetic) else { break };
-        line = &rest[end + 1..];
-    }
-    line
 }
 
 /// A level's word in capitals, as loggers print it.
@@ -230,13 +221,9 @@ fn digits_at(line: &[u8], at: usize) -> &[u8] {
     &rest[..rest.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(rest.len())]
 }
 
-/// glog, absl, klog and PyTorch's C++: `I1124 05:44:23.123456 …`, there in brackets and after a rank's prefix.
+/// glog, absl, klog and PyTorch's C++: `I1124 05:44:23.123456 …`, there in brackets.
 fn glog(line: &[u8]) -> Option<Found<'_>> {
-    let mut rest = line;
-    if rest.starts_with(b"[rank") {
-        rest = &rest[memmem::find(rest, b"]:")? + 2..];
-    }
-    rest = rest.strip_prefix(b"[").unwrap_or(rest);
+    let rest = line.strip_prefix(b"[").unwrap_or(line);
     let severity = match *rest.first()? {
         b'D' => Severity::DEBUG,
         b'I' => Severity::INFO,

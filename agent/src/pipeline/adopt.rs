@@ -78,8 +78,13 @@ fn move_spooled(from: &Path, to: &Path) -> io::Result<()> {
     };
     for entry in entries {
         let entry = entry?;
+        let place = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            move_spooled(&entry.path(), &place)?;
+            continue;
+        }
         fs::DirBuilder::new().recursive(true).mode(0o700).create(to)?;
-        fs::rename(entry.path(), to.join(entry.file_name()))?;
+        fs::rename(entry.path(), place)?;
     }
     Ok(())
 }

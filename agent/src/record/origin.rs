@@ -113,6 +113,8 @@ pub struct Origin {
     pub format: Format,
     /// Where it was left before it was opened.
     pub left: Left,
+    /// Whether lines of it that are one thing, such as a traceback, become one record.
+    pub is_joined: bool,
 }
 
 /// Where a stream was left, to be read on.
@@ -179,7 +181,17 @@ impl Origin {
     /// Opens a stream of lines that may be wrapped.
     #[must_use]
     pub fn wrapped(stream: Stream<'_>, format: Format, left: impl Into<Left>) -> Arc<Self> {
-        Arc::new(Self {
+        Arc::new(Self::open(stream, format, left.into()))
+    }
+
+    /// The same where each line is to be a record of its own.
+    #[must_use]
+    pub fn unjoined(stream: Stream<'_>, format: Format, left: impl Into<Left>) -> Arc<Self> {
+        Arc::new(Self { is_joined: false, ..Self::open(stream, format, left.into()) })
+    }
+
+    fn open(stream: Stream<'_>, format: Format, left: Left) -> Self {
+        Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             uid_prefix: wire::uid_prefix(stream.identity),
             key: stream.key,
@@ -190,7 +202,8 @@ impl Origin {
             tally: stream.tally,
             bookmark: stream.bookmark,
             format,
-            left: left.into(),
-        })
+            left,
+            is_joined: true,
+        }
     }
 }
