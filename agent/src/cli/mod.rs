@@ -14,6 +14,7 @@ mod serve;
 mod setup;
 mod signals;
 mod single;
+mod socket;
 mod sources;
 pub mod status;
 mod stdin;

@@ -3,7 +3,7 @@
 
 use std::{
     future,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, atomic::Ordering},
 };
 
@@ -16,6 +16,7 @@ use crate::{
     record::Ledger,
     run,
     source::{Context, process::Tagging},
+    store::Store,
 };
 
 use super::{
@@ -62,6 +63,21 @@ impl Single {
         Ok(Self { run, state, queue_dir, pipeline, left_behind, is_stored })
     }
 
+    /// Its pipeline.
+    pub const fn pipeline(&self) -> &Pipeline {
+        &self.pipeline
+    }
+
+    /// The store, if it is kept.
+    pub const fn store(&self) -> Option<&Arc<Store>> {
+        self.left_behind.store.as_ref()
+    }
+
+    /// The folder of its queue.
+    pub fn dir(&self) -> &Path {
+        &self.queue_dir
+    }
+
     /// What its source needs to start.
     pub const fn context(&self) -> &Context {
         self.pipeline.context()
@@ -81,7 +97,7 @@ impl Single {
         let queue = self.pipeline.queue().clone();
         // Nothing was read, so nothing can be left.
         let _ = self.pipeline.drain(settings.grace, future::pending()).await;
-        remove(&self.queue_dir, queue);
+        remove(&self.queue_dir, queue, &settings.otlp.spool);
     }
 
     /// Delivers what was read, and what others like it have left behind. A signal ends that: whoever sends one does not
@@ -97,11 +113,11 @@ impl Single {
             false
         });
         if is_delivered {
-            remove(&self.queue_dir, queue);
+            remove(&self.queue_dir, queue, &settings.otlp.spool);
             let dir = self.state.exec_dir();
-            let (queue, linger) = (&settings.queue, settings.batch.linger);
+            let (queue, linger, spool) = (&settings.queue, settings.batch.linger, &settings.otlp.spool);
             tokio::select! {
-                () = adopt_left_behind(&dir, queue, &self.left_behind, linger, Some(deadline)) => {}
+                () = adopt_left_behind(&dir, spool, queue, &self.left_behind, linger, Some(deadline)) => {}
                 () = signals.stop() => {}
             }
         }
