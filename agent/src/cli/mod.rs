@@ -8,6 +8,7 @@ mod exit;
 pub mod logs;
 mod notify;
 mod reader;
+mod run_api;
 pub mod runs;
 mod serve;
 mod setup;

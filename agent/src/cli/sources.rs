@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::Router;
 use tokio::{
     runtime::Handle,
     sync::watch,
@@ -56,6 +57,7 @@ pub fn start(
     pipeline: &Pipeline,
     shown: Shown,
     invocation_id: Option<String>,
+    beside: Router,
 ) -> Sources {
     let Shown { health, trouble, metadata: known } = shown;
     let mut sources = Vec::new();
@@ -118,7 +120,8 @@ pub fn start(
     let config = settings.otlp.clone();
     let tagging = otlp::Tagging { resource, level: settings.level, passes_on: settings.export.is_some() };
     sources.push(tokio::spawn(pipeline.keeper().keep("source.otlp", move |context| {
-        tokio::spawn(otlp::collect(config.clone(), context, tagging.clone(), trouble.clone()))
+        let beside = Some(beside.clone());
+        tokio::spawn(otlp::collect(config.clone(), context, tagging.clone(), trouble.clone(), beside))
     })));
     if has_journal {
         let config = settings.journal.clone();
