@@ -26,6 +26,7 @@ class StandIn(socketserver.ThreadingMixIn, http.server.HTTPServer):
         self.files = {}
         self.answers = {}
         self.asked = []
+        self.authorizations = {}
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
 
     @property
@@ -75,6 +76,7 @@ class Answers(http.server.BaseHTTPRequestHandler):
         return self.rfile.read(int(self.headers["content-length"]))
 
     def answer(self, status, body, head=None):
+        self.server.authorizations[self.command] = self.headers["authorization"]
         self.send_response(status)
         for name, value in (head or {}).items():
             self.send_header(name, value)

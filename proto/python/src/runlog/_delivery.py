@@ -75,7 +75,8 @@ class Delivery:
         """Start in this process."""
         folder = self.places.folder()
         self._events = Events(os.environ)
-        self._outbox = Outbox(Ways(self.places.receivers(), folder, _resource, self._loss, self._tell_trouble))
+        receivers, token = self.places.receivers(), self.places.token
+        self._outbox = Outbox(Ways(receivers, folder, _resource, self._loss, self._tell_trouble, token))
         self._files = Files(self.api, os.path.join(folder, _FILES) if folder else None, self.warn)
 
     def tell(self, resource: str, name: str, body: str, said: Iterable[Said], severity: int = INFO) -> None:

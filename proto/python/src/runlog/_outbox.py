@@ -60,6 +60,8 @@ class Ways(NamedTuple):
     loss: Callable[[int], Entry]
     #: Told what goes wrong.
     say: Callable[[str], None]
+    #: What the receiver wants, if it wants one.
+    token: str = ""
 
 
 class _Mark:
@@ -90,7 +92,7 @@ class Outbox:
         self._hurry = threading.Event()
         self._alone = threading.Lock()
         # Of the thread that delivers.
-        self._agent = Agent(ways.addresses, self._while_waiting)
+        self._agent = Agent(ways.addresses, self._while_waiting, ways.token)
         self._spool = Spool(ways.spool)
         self._backlog: collections.deque[Entry] = collections.deque()
         self._marks: list[_Mark] = []
