@@ -193,7 +193,7 @@ fn docker(reader: &mut Reader) -> docker::Config {
     let include = reader.read("docker.include", filters);
     let exclude = reader.read("docker.exclude", filters);
     let read_exited = reader.read("docker.read_exited", values::truth);
-    let files = reader.read("docker.files", values::path);
+    let files = reader.read("docker.files", folder);
     // DOCKER_HOST may be meant for the docker command; only who asked for containers gets a fault for it.
     let is_tolerated = reader.origin("docker.host") == Origin::Variable("DOCKER_HOST".to_owned());
     let is_tolerated = is_tolerated && collect != Switch::On;
@@ -216,6 +216,16 @@ fn socket(value: &Value, is_tolerated: bool) -> Result<Option<PathBuf>, Rejected
         return Err(Rejected::new("is not a unix socket", "write unix:///path/to/docker.sock"));
     }
     Ok(path)
+}
+
+/// auto, off, or the path of a folder. Nothing counts as off.
+fn folder(value: &Value) -> Result<docker::Folder, Rejected> {
+    match values::word(value)?.as_str() {
+        "" | "off" => Ok(docker::Folder::None),
+        "auto" => Ok(docker::Folder::OfEngine),
+        path if path.starts_with('/') => Ok(docker::Folder::At(path.into())),
+        _ => Err(Rejected::new("is no folder", "write auto, off, or a path such as /var/lib/docker/containers")),
+    }
 }
 
 fn filters(value: &Value) -> Result<Vec<docker::Filter>, Rejected> {
