@@ -148,9 +148,8 @@ impl Tables<'_> {
         let head = Head::read(record)?;
         let mut value = Value::NULL;
         for attribute in record.attributes() {
-            match attribute? {
-                ("ml.metric.value" | "ml.metric.text", found) => value = value_of(found),
-                _ => {}
+            if let ("ml.metric.value" | "ml.metric.text", found) = attribute? {
+                value = value_of(found);
             }
         }
         self.points(&head, MetricKind::Scalar, record.best_time(), [Point::Value(value)])
