@@ -97,6 +97,7 @@ pub(super) fn compose(reader: &mut Reader, standard: &Standard) -> Settings {
     };
     let parse = parse::Config {
         max_line_bytes: bytes(reader, "parse.max_line_bytes", KIB, 16 * MIB),
+        rank_prefix: reader.read("parse.rank_prefix", rank_prefix),
         join: parse::join::Config {
             is_on: reader.read("parse.join", values::truth),
             wait: reader.read("parse.join_wait", |v| values::duration(v, &(10 * MILLISECOND..=HOUR))),
@@ -156,6 +157,12 @@ pub(super) fn compose(reader: &mut Reader, standard: &Standard) -> Settings {
 fn bytes(reader: &mut Reader, key: &str, from: u64, to: u64) -> usize {
     let bytes = reader.read(key, |value| values::size(value, &(from..=to)));
     usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
+fn rank_prefix(value: &Value) -> Result<parse::Prefixes, Rejected> {
+    let remedy =
+        "use auto, off, or what stands before the lines, such as \"[${role_name}${local_rank}]:\" or \"${rank}: \"";
+    values::text(value).parse().map_err(|error: parse::UnusableTemplate| Rejected::new(error.to_string(), remedy))
 }
 
 fn level(value: &Value) -> Result<Severity, Rejected> {
