@@ -4,6 +4,7 @@
 //! [`source`] reads bytes, [`parse`] finds lines in them, [`enrich`] tags and filters, [`batch`] closes and
 //! compresses, [`queue`] makes durable, [`export`] delivers. `docs/ARCHITECTURE.md` is the map.
 
+pub mod api;
 pub mod batch;
 pub mod cli;
 pub mod config;

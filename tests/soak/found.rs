@@ -264,8 +264,9 @@ mod tests {
 
     #[test]
     fn what_is_sent_again_is_the_same_or_where_it_may_be_cut_a_part_or_the_whole() {
+        type Lines<'a> = &'a [(&'a str, &'a str)];
         let whole = [("1", "a"), ("2", "b"), ("3", "c"), ("4", "d")];
-        let cases: [(&[&[(&str, &str)]], bool, bool); 9] = [
+        let cases: [(&[Lines<'_>], bool, bool); 9] = [
             (&[&whole, &whole], true, true),
             (&[&whole, &whole[1..3]], false, true),
             (&[&whole[..2], &whole], false, true),

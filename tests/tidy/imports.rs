@@ -15,9 +15,10 @@ use crate::{
 };
 
 /// Each stage and the others that its code may name. `docs/ARCHITECTURE.md` shows this table.
-const MAY_IMPORT: [(&str, &[&str]); 15] = [
+const MAY_IMPORT: [(&str, &[&str]); 16] = [
     ("record", &[]),
     ("receive", &["record"]),
+    ("api", &["receive", "record", "run", "store"]),
     ("run", &["record"]),
     ("source", &["receive", "record", "run"]),
     ("parse", &["record", "run"]),
@@ -26,11 +27,14 @@ const MAY_IMPORT: [(&str, &[&str]); 15] = [
     ("queue", &[]),
     ("export", &["record", "queue", "store"]),
     ("store", &["record"]),
-    ("serve", &["receive", "store", "record"]),
+    ("serve", &["receive", "store", "record", "api"]),
     ("config", &["source", "parse", "batch", "queue", "export", "serve", "telemetry", "record", "run"]),
     ("telemetry", &["record", "export"]),
     ("pipeline", &["source", "parse", "enrich", "batch", "queue", "export", "store", "serve", "record", "run"]),
-    ("cli", &["config", "pipeline", "source", "queue", "store", "serve", "telemetry", "export", "record", "run"]),
+    (
+        "cli",
+        &["config", "pipeline", "source", "queue", "store", "serve", "api", "telemetry", "export", "record", "run"],
+    ),
 ];
 
 /// What one folder may name beyond its stage's row.

@@ -15,7 +15,7 @@ use crate::{
     pipeline::{AgentVitals, DrainError, Pipeline, adopt_left_behind},
     record::{Clock, SystemClock},
     run,
-    serve::{Parts, Server},
+    serve::{Parts, Server, Vitals},
     source::{docker, otlp, process::Orphans},
     telemetry,
 };
@@ -23,6 +23,7 @@ use crate::{
 use super::{
     exit::{Exit, Failure},
     notify::Notify,
+    run_api,
     setup::{self, Run, State},
     signals::{Signals, Told},
     sources::{self, Shown},
@@ -51,7 +52,7 @@ pub async fn run(settings: &Settings, input: &Input) -> Result<Exit, Failure> {
     let state = State::open(settings)?;
     let run = Run::find(settings, input);
     let destinations = state.destinations(settings)?;
-    let reader = destinations.store.as_ref().map(|store| store.reader());
+    let store = destinations.store.clone();
     let left_behind = destinations.clone();
     let mut pipeline = setup::start_after(&state, settings, state.queue_dir(), destinations).await?;
     let own_metrics = own_metrics(settings, &pipeline)?;
@@ -63,20 +64,25 @@ pub async fn run(settings: &Settings, input: &Input) -> Result<Exit, Failure> {
     let (health_sender, health) = docker::health();
     let (trouble_sender, trouble) = watch::channel(otlp::Trouble::new());
     let metadata = sources::metadata(settings);
-    let vitals =
-        AgentVitals::new(started, &pipeline, Some(health), Some(trouble), metadata.clone(), watchdog.verdict().clone());
-    let server = serve(settings, &state, Parts { store: reader, vitals: Arc::new(vitals), receiver: None }).await?;
+    let vitals: Arc<dyn Vitals> = Arc::new(AgentVitals::new(
+        started,
+        &pipeline,
+        Some(health),
+        Some(trouble),
+        metadata.clone(),
+        watchdog.verdict().clone(),
+    ));
+    let api = run_api::on_pipeline(settings, &run, &pipeline, store.as_ref());
+    let (beside, socket_stop) = run_api::beside(&api, store.as_ref(), Arc::clone(&vitals));
+    let reader = store.as_ref().map(|store| store.reader());
+    let parts = Parts { store: reader, vitals, receiver: None, api: api.clone() };
+    let server = serve(settings, &state, parts).await?;
+    let taking_left = store.map(|store| run_api::keep_taking_left(settings.otlp.spool.clone(), store));
     let page = server.as_ref().map(|server| server.address.clone());
     // What systemd calls this start of its unit, if it has started us.
     let invocation_id = input.environment.get("INVOCATION_ID").cloned();
-    let sources = sources::start(
-        settings,
-        &state,
-        &run,
-        &pipeline,
-        Shown { health: health_sender, trouble: trouble_sender, metadata },
-        invocation_id,
-    );
+    let shown = Shown { health: health_sender, trouble: trouble_sender, metadata };
+    let sources = sources::start(settings, &state, &run, &pipeline, shown, invocation_id, beside);
     let (queue, linger, exec_dir) = (settings.queue.clone(), settings.batch.linger, state.exec_dir());
     let adopting = tokio::spawn(async move { adopt_left_behind(&exec_dir, &queue, &left_behind, linger, None).await });
 
@@ -103,6 +109,11 @@ pub async fn run(settings: &Settings, input: &Input) -> Result<Exit, Failure> {
     };
     notify.stopping();
     state.say_stopping();
+    api.close();
+    socket_stop.send_replace(true);
+    if let Some(taking) = taking_left {
+        taking.abort();
+    }
     let drained = pipeline.drain(grace, signals.stop()).await;
     adopting.abort();
     if timeout(LAST_MOMENT, sources.join()).await.is_err() {

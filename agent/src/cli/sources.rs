@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::Router;
 use tokio::{
     runtime::Handle,
     sync::watch,
@@ -56,6 +57,7 @@ pub fn start(
     pipeline: &Pipeline,
     shown: Shown,
     invocation_id: Option<String>,
+    beside: Router,
 ) -> Sources {
     let Shown { health, trouble, metadata: known } = shown;
     let mut sources = Vec::new();
@@ -71,11 +73,11 @@ pub fn start(
         facts: run.facts.clone(),
         level: settings.level,
     };
-    let fates = Arc::new(docker::Fates::default());
+    let (fates, ways) = (Arc::new(docker::Fates::default()), Arc::new(docker::Ways::default()));
     let collects = settings.docker.collect != Switch::Off;
     let resource = run::resource(&run.id, &run.identity, &run.facts);
     let own_pod = run.pod.clone();
-    if has_files || collects && settings.docker.files.is_some() {
+    if has_files || collects && settings.docker.files != docker::Folder::None {
         let tagging = file::Tagging {
             resource: Arc::clone(&resource),
             attributes: run::record_attributes(&run.identity),
@@ -85,9 +87,10 @@ pub fn start(
         };
         let (config, docker, tags) = (settings.file.clone(), settings.docker.clone(), owned.clone());
         let (kubernetes, known) = (settings.kubernetes.clone(), known.clone());
-        let fates = Arc::clone(&fates);
+        let (fates, ways) = (Arc::clone(&fates), Arc::clone(&ways));
         sources.push(tokio::spawn(pipeline.keeper().keep("source.file", move |context| {
-            let logs = docker::Files::new(&docker, tags.clone(), context.clone(), Arc::clone(&fates));
+            let (fates, ways) = (Arc::clone(&fates), Arc::clone(&ways));
+            let logs = docker::Files::new(&docker, tags.clone(), context.clone(), fates, ways);
             let logs = logs.filter(|_| collects);
             let disk = Arc::new(file::RealDisk);
             let mut source = file::FileSource::new(config.clone(), context, tagging.clone(), disk, Handle::current());
@@ -105,8 +108,9 @@ pub fn start(
     if collects {
         let (config, tags) = (settings.docker.clone(), owned.clone());
         sources.push(tokio::spawn(pipeline.keeper().keep("source.docker", move |context| {
-            let (tags, fates, health) = (tags.clone(), Arc::clone(&fates), health.clone());
-            tokio::spawn(docker::collect(config.clone(), context, tags, fates, health))
+            let (tags, health) = (tags.clone(), health.clone());
+            let (fates, ways) = (Arc::clone(&fates), Arc::clone(&ways));
+            tokio::spawn(docker::collect(config.clone(), context, tags, fates, ways, health))
         })));
     }
     if let Some(known) = known {
@@ -118,7 +122,8 @@ pub fn start(
     let config = settings.otlp.clone();
     let tagging = otlp::Tagging { resource, level: settings.level, passes_on: settings.export.is_some() };
     sources.push(tokio::spawn(pipeline.keeper().keep("source.otlp", move |context| {
-        tokio::spawn(otlp::collect(config.clone(), context, tagging.clone(), trouble.clone()))
+        let beside = Some(beside.clone());
+        tokio::spawn(otlp::collect(config.clone(), context, tagging.clone(), trouble.clone(), beside))
     })));
     if has_journal {
         let config = settings.journal.clone();

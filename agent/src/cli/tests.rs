@@ -51,7 +51,7 @@ impl serve::Vitals for Vitals {
 
 /// A store with two runs, read from disk and through a server.
 struct Site {
-    store: Store,
+    store: Arc<Store>,
     readers: Vec<Reader>,
     server: Server,
     _dir: tempfile::TempDir,
@@ -60,7 +60,7 @@ struct Site {
 
 async fn site() -> Site {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(dir.path()).unwrap();
+    let store = Arc::new(Store::open(dir.path()).unwrap());
     let lines: Vec<Sample> = vec![
         start(SECOND),
         line(2 * SECOND, Severity::INFO, "epoch 1"),
@@ -71,7 +71,8 @@ async fn site() -> Site {
     append(&store, 2, "alpha-1", &[end(125 * SECOND, "failure", 137)]);
     append(&store, 3, "beta", &[line(3_600 * SECOND, Severity::INFO, "hello")]);
 
-    let parts = serve::Parts { store: Some(store.reader()), vitals: Arc::new(Vitals), receiver: None };
+    let api = serve::Receiver::new(Arc::clone(&store)).run_api();
+    let parts = serve::Parts { store: Some(store.reader()), vitals: Arc::new(Vitals), receiver: None, api };
     let server = serve::Server::bind("127.0.0.1:0".parse().unwrap(), parts).await.unwrap();
     let base: Url = format!("http://{}", server.address()).parse().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();

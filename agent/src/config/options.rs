@@ -6,10 +6,11 @@ use std::sync::OnceLock;
 pub(super) const DEFAULTS: &str = include_str!("../../default.toml");
 
 /// `RUNLOG_` variables that are not options, and what they are.
-pub(super) const OTHER_VARIABLES: [(&str, &str); 4] = [
+pub(super) const OTHER_VARIABLES: [(&str, &str); 5] = [
     ("RUNLOG_CONFIG", "the configuration file to read, as `--config`"),
-    ("RUNLOG_SOCKET", "for programs: where Python's `runlog.Handler` finds the agent, a path or host:port"),
-    ("RUNLOG_PYTHON_DEBUG", "for programs: Python's `runlog.Handler` prints what goes wrong"),
+    ("RUNLOG_SOCKET", "for programs: where Python's `runlog` finds the agent, a path or host:port"),
+    ("RUNLOG_PYTHON_DEBUG", "for programs: Python's `runlog` prints what goes wrong"),
+    ("RUNLOG_BIN", "for programs: the `runlog` that Python's `Experiment.submit` runs scripts with, else that of PATH"),
     ("RUNLOG_ATTEMPT", "which attempt at the run this is, written as `ml.run.attempt`"),
 ];
 

@@ -22,7 +22,7 @@ use super::{
 };
 
 /// The name of the embedded store's cursor.
-const STORE: &str = "store";
+pub const STORE: &str = "store";
 
 /// A destination that cannot be set up.
 #[derive(Debug, thiserror::Error)]

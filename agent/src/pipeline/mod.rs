@@ -17,7 +17,7 @@ mod vitals;
 mod watchdog;
 
 pub use adopt::{adopt_left_behind, remove};
-pub use deliver::{Destinations, Told};
+pub use deliver::{Destinations, STORE, Told};
 pub use restart::{Keeper, Restarts};
 pub use stage::Stage;
 pub use vitals::AgentVitals;

@@ -352,6 +352,13 @@ impl Queue {
         self.handle.committer.as_ref().is_some_and(JoinHandle::is_finished)
     }
 
+    /// Whether a destination has acknowledged that entry and all before it. One that is not known has.
+    #[must_use]
+    pub fn has_acknowledged(&self, destination: &str, seq: Seq) -> bool {
+        let state = lock(&self.handle.log.state);
+        state.destinations.get(destination).is_none_or(|known| known.acknowledged >= seq || known.pending_entries == 0)
+    }
+
     /// Whether every destination has acknowledged every entry.
     #[must_use]
     pub fn is_drained(&self) -> bool {

@@ -21,6 +21,7 @@ pub use token::Token;
 
 use std::convert::Infallible;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::{HeaderMap, Method, Request, Response, body::Body, header::ORIGIN};
@@ -68,6 +69,31 @@ pub trait End: Send + Sync {
 
     /// Is told of each request that was not taken.
     fn refused(&self, _refusal: &Refusal) {}
+}
+
+/// Takes requests that were made in this process, and not received.
+#[async_trait]
+pub trait Sink: Send + Sync {
+    /// Whether there is a place for such records.
+    fn keeps(&self, signal: Signal) -> bool;
+
+    /// Takes an encoded request. The records that are not rejected are durable when this returns.
+    async fn put(&self, signal: Signal, request: Vec<u8>) -> Result<Kept, Refusal>;
+}
+
+#[async_trait]
+impl<E: End> Sink for E {
+    fn keeps(&self, signal: Signal) -> bool {
+        self.takes(signal)
+    }
+
+    async fn put(&self, signal: Signal, request: Vec<u8>) -> Result<Kept, Refusal> {
+        let mut room = E::Room::default();
+        if !self.grow(&mut room, request.len()).await {
+            return Err(Refusal::Busy);
+        }
+        self.take(signal, request, room).await
+    }
 }
 
 /// Answers a request, whichever of the two protocols it is in.

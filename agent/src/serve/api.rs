@@ -25,26 +25,29 @@ use super::{
     follow::{MAX_FOLLOWERS, follow},
     guard, metrics, otlp, page,
     params::{self, Mode},
+    run_api,
 };
 
 /// Questions that are put to the store at the same time; the others wait.
 const MAX_READS: usize = 4;
-
-/// The runs that a list has at most, the newest.
-const MAX_RUNS: usize = 1_000;
 
 /// What all answers draw on.
 #[derive(Clone)]
 pub(super) struct Shared {
     store: Option<Reader>,
     vitals: Arc<dyn Vitals>,
-    address: SocketAddr,
+    address: String,
     reads: Arc<Semaphore>,
     followers: Arc<Semaphore>,
     stopping: watch::Receiver<bool>,
 }
 
 impl Shared {
+    fn of(store: Option<Reader>, vitals: Arc<dyn Vitals>, address: String, stopping: watch::Receiver<bool>) -> Self {
+        let (reads, followers) = (Arc::new(Semaphore::new(MAX_READS)), Arc::new(Semaphore::new(MAX_FOLLOWERS)));
+        Self { store, vitals, address, reads, followers, stopping }
+    }
+
     /// Asks the store, on a thread that may wait.
     pub(super) async fn read<T, E>(
         &self,
@@ -83,14 +86,8 @@ impl Shared {
 }
 
 pub(super) fn router(parts: Parts, address: SocketAddr, stopping: watch::Receiver<bool>) -> Router {
-    let shared = Shared {
-        store: parts.store,
-        vitals: parts.vitals,
-        address,
-        reads: Arc::new(Semaphore::new(MAX_READS)),
-        followers: Arc::new(Semaphore::new(MAX_FOLLOWERS)),
-        stopping,
-    };
+    let Parts { store, vitals, receiver, api } = parts;
+    let shared = Shared::of(store, vitals, format!("http://{address}"), stopping);
     Router::new()
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
@@ -100,19 +97,40 @@ pub(super) fn router(parts: Parts, address: SocketAddr, stopping: watch::Receive
                 ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics::render(&shared.vitals.snapshot(), SystemClock.now()))
             }),
         )
-        .route("/api/v1/status", get(status))
-        .route("/api/v1/runs", get(runs))
-        .route("/api/v1/runs/{run}", get(run))
-        .route("/api/v1/runs/{run}/logs", get(logs))
+        .merge(questions())
         .with_state(shared)
+        .merge(run_api::reads(api.clone()))
         .merge(page::router())
         .layer(from_fn_with_state(address, guard::check_host))
-        .merge(parts.receiver.map(otlp::router).unwrap_or_default())
-        .fallback(async || Fault::new(StatusCode::NOT_FOUND, "there is nothing at this path"))
-        .method_not_allowed_fallback(async || {
-            Fault::new(StatusCode::METHOD_NOT_ALLOWED, "this method is not answered here; use GET")
-        })
+        .merge(receiver.map(otlp::router).unwrap_or_default())
+        .merge(run_api::writes(api))
+        .fallback(nothing_there)
+        .method_not_allowed_fallback(wrong_method)
         .layer(map_response(guard::add_headers))
+}
+
+pub(super) fn on_socket(parts: Parts, stopping: watch::Receiver<bool>) -> Router {
+    let Parts { store, vitals, receiver, api } = parts;
+    questions()
+        .with_state(Shared::of(store, vitals, String::new(), stopping))
+        .merge(run_api::reads(api.clone()))
+        .merge(run_api::writes(api))
+        .merge(receiver.map(otlp::router).unwrap_or_default())
+        .fallback(nothing_there)
+        .method_not_allowed_fallback(wrong_method)
+}
+
+fn questions() -> Router<Shared> {
+    Router::new().route("/api/v1/status", get(status)).route("/api/v1/runs/{run}/logs", get(logs))
+}
+
+async fn nothing_there() -> Fault {
+    Fault::new(StatusCode::NOT_FOUND, "there is nothing at this path").because("NOTHING_THERE")
+}
+
+async fn wrong_method() -> Fault {
+    let error = "this method is not answered at this path";
+    Fault::new(StatusCode::METHOD_NOT_ALLOWED, error).because("WRONG_METHOD")
 }
 
 async fn livez(State(shared): State<Shared>) -> impl IntoResponse {
@@ -129,17 +147,8 @@ async fn readyz(State(shared): State<Shared>) -> impl IntoResponse {
 
 async fn status(State(shared): State<Shared>, RawQuery(text): RawQuery) -> Result<Json<v1::Status>, Fault> {
     let are_all_asked = params::are_all_streams_asked(&text.unwrap_or_default())?;
-    let address = format!("http://{}", shared.address);
+    let address = shared.address.clone();
     Ok(Json(shared.vitals.snapshot().status(address, are_all_asked, SystemClock.now())))
-}
-
-async fn runs(State(shared): State<Shared>) -> Result<Json<v1::ListRunsResponse>, Fault> {
-    let runs = shared.read(|reader| reader.runs(MAX_RUNS)).await?;
-    Ok(Json(v1::ListRunsResponse { runs }))
-}
-
-async fn run(State(shared): State<Shared>, word: Result<Path<String>, PathRejection>) -> Result<Json<v1::Run>, Fault> {
-    find(&shared, word).await.map(Json)
 }
 
 async fn logs(

@@ -24,6 +24,9 @@ pub(super) struct Fault {
 #[derive(Debug, Serialize)]
 pub(super) struct Body {
     pub(super) error: String,
+    /// Why, in one word for programs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) reason: Option<&'static str>,
     /// The parameter that is at fault.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) field: Option<String>,
@@ -34,7 +37,13 @@ pub(super) struct Body {
 
 impl Fault {
     pub(super) fn new(status: StatusCode, error: impl Into<String>) -> Self {
-        Self { status, body: Body { error: error.into(), field: None, accepted: None } }
+        Self { status, body: Body { error: error.into(), reason: None, field: None, accepted: None } }
+    }
+
+    /// The same with its reason in one word.
+    pub(super) const fn because(mut self, reason: &'static str) -> Self {
+        self.body.reason = Some(reason);
+        self
     }
 }
 
@@ -46,19 +55,20 @@ impl IntoResponse for Fault {
 
 impl From<BadParameter> for Fault {
     fn from(bad: BadParameter) -> Self {
-        let body = Body { error: bad.to_string(), field: Some(bad.field), accepted: Some(bad.accepted) };
+        let (error, reason) = (bad.to_string(), Some("INVALID"));
+        let body = Body { error, reason, field: Some(bad.field), accepted: Some(bad.accepted) };
         Self { status: StatusCode::BAD_REQUEST, body }
     }
 }
 
 impl From<FindError> for Fault {
     fn from(error: FindError) -> Self {
-        let status = match error {
-            FindError::Unknown(_) => StatusCode::NOT_FOUND,
-            FindError::Ambiguous { .. } => StatusCode::CONFLICT,
+        let (status, reason) = match error {
+            FindError::Unknown(_) => (StatusCode::NOT_FOUND, "UNKNOWN_RUN"),
+            FindError::Ambiguous { .. } => (StatusCode::CONFLICT, "AMBIGUOUS"),
             FindError::Read(fault) => return fault.into(),
         };
-        Self::new(status, error.to_string())
+        Self::new(status, error.to_string()).because(reason)
     }
 }
 

@@ -5,8 +5,7 @@
 //! | `/livez`, `/readyz` | JSON; 200, or 503 with the reasons |
 //! | `/metrics` | Prometheus text format 0.0.4 |
 //! | `/api/v1/status` | `v1::Status`; all streams with `streams=all` |
-//! | `/api/v1/runs` | `v1::ListRunsResponse` |
-//! | `/api/v1/runs/{run}` | `v1::Run`; a run is named as `Reader::find` says |
+//! | `/api/v1/runs`, `/api/v1/runs/{run}`, … | the Run API, `docs/run-api.md`; a run is named as `Reader::find` says |
 //! | `/api/v1/runs/{run}/logs` | `v1::QueryLogsResponse`, or a stream of them with `follow=1`; [`params`] |
 //! | `/` | the page |
 //! | `POST /v1/logs` | OTLP/HTTP, where a [`Receiver`] is given; metrics and traces are refused |
@@ -23,6 +22,7 @@ mod metrics;
 mod otlp;
 mod page;
 pub mod params;
+mod run_api;
 #[cfg(test)]
 mod tests;
 mod vitals;
@@ -33,9 +33,10 @@ pub use vitals::{Snapshot, Vitals, received};
 
 use std::{net::SocketAddr, sync::Arc};
 
+use axum::Router;
 use tokio::{net::TcpListener, sync::watch};
 
-use crate::store::Reader;
+use crate::{api::Api, store::Reader};
 
 /// Where to listen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +53,15 @@ pub struct Parts {
     pub vitals: Arc<dyn Vitals>,
     /// What takes logs over OTLP; `None` to take none.
     pub receiver: Option<Receiver>,
+    /// The Run API.
+    pub api: Api,
+}
+
+/// What answers below `/api/` on a unix socket, until the sender says that it is over or is dropped: what the server
+/// answers there, whichever host is asked for.
+pub fn on_socket(parts: Parts) -> (Router, watch::Sender<bool>) {
+    let (stop, stopping) = watch::channel(false);
+    (api::on_socket(parts, stopping), stop)
 }
 
 /// A server that has its address and answers once it runs.

@@ -16,9 +16,10 @@ use prost::encoding::{WireType, encode_key, encode_varint};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
+    api::{self, Api},
     receive::{End, Refusal, answer, path_of},
     record::{
-        BatchMeta, Kept, Severity, Signal, batch,
+        BatchMeta, Kept, Severity, Signal, SystemClock, batch,
         wire::{Malformed, ResourceView, Value, requests_resources},
     },
     store::{Store, StoreError, Writer},
@@ -45,6 +46,19 @@ impl Receiver {
     pub fn new(store: Arc<Store>) -> Self {
         let writer = uuid::Uuid::new_v4().into_bytes();
         Self { store, writer, next_seq: Arc::default(), places: Arc::new(Semaphore::new(MAX_REQUESTS)) }
+    }
+
+    /// The Run API, on the same store.
+    #[must_use]
+    pub fn run_api(&self) -> Api {
+        Api::new(api::Parts {
+            sink: Arc::new(self.clone()),
+            store: Some(Arc::clone(&self.store)),
+            // What is answered is stored.
+            settle: Arc::new(|| Box::pin(async {})),
+            own: None,
+            clock: Arc::new(SystemClock),
+        })
     }
 
     /// Stores a request, a block per run; all of it is durable when this returns, or nothing is stored.

@@ -1,3 +1,5 @@
+mod run_api;
+
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -19,7 +21,8 @@ use tokio::{sync::oneshot, task::JoinHandle};
 
 use super::*;
 use crate::{
-    record::Severity,
+    receive::{Refusal, Sink},
+    record::{Kept, Severity, Signal, SystemClock},
     store::{
         Query, Store,
         samples::{append, line},
@@ -54,12 +57,36 @@ impl Vitals for Stuck {
     }
 }
 
+/// An API that keeps nothing and knows nothing.
+fn api_without_store() -> Api {
+    struct Nowhere;
+
+    #[async_trait::async_trait]
+    impl Sink for Nowhere {
+        fn keeps(&self, _signal: Signal) -> bool {
+            false
+        }
+
+        async fn put(&self, _signal: Signal, _request: Vec<u8>) -> Result<Kept, Refusal> {
+            Ok(Kept::default())
+        }
+    }
+
+    Api::new(crate::api::Parts {
+        sink: Arc::new(Nowhere),
+        store: None,
+        settle: Arc::new(|| Box::pin(async {})),
+        own: None,
+        clock: Arc::new(SystemClock),
+    })
+}
+
 struct Site {
     address: SocketAddr,
     store: Arc<Store>,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl Site {
@@ -70,13 +97,14 @@ impl Site {
     async fn with(vitals: Arc<dyn Vitals>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = Arc::new(Store::open(dir.path()).unwrap());
-        let receiver = Some(Receiver::new(Arc::clone(&store)));
-        let parts = Parts { store: Some(store.reader()), vitals, receiver };
+        let receiver = Receiver::new(Arc::clone(&store));
+        let api = receiver.run_api();
+        let parts = Parts { store: Some(store.reader()), vitals, receiver: Some(receiver), api };
         let server = Server::bind("127.0.0.1:0".parse().unwrap(), parts).await.unwrap();
         let address = server.address();
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(server.run(async { _ = stopped.await }));
-        Self { address, store, stop, task, _dir: dir }
+        Self { address, store, stop, task, dir }
     }
 
     async fn send(&self, request: Request<Body>) -> Response<Incoming> {
@@ -159,18 +187,35 @@ async fn what_cannot_be_answered_says_why_as_json() {
     append(&site.store, 1, "ra", &[line(1, Severity::INFO, "x")]);
     append(&site.store, 2, "rb", &[line(1, Severity::INFO, "x")]);
     let cases = [
-        ("/nowhere", StatusCode::NOT_FOUND, json!({"error": "there is nothing at this path"})),
+        (
+            "/nowhere",
+            StatusCode::NOT_FOUND,
+            json!({"error": "there is nothing at this path", "reason": "NOTHING_THERE"}),
+        ),
         (
             "/api/v1/runs/zz",
             StatusCode::NOT_FOUND,
-            json!({"error": "no run begins with \"zz\"; `runlog runs` lists them"}),
+            json!({
+                "error": "no run begins with \"zz\"; `runlog runs` lists them",
+                "reason": "UNKNOWN_RUN",
+                "field": "run_id",
+            }),
         ),
-        ("/api/v1/runs/r", StatusCode::CONFLICT, json!({"error": "\"r\" begins more than one run: rb, ra"})),
+        (
+            "/api/v1/runs/r",
+            StatusCode::CONFLICT,
+            json!({
+                "error": "\"r\" begins more than one run: rb, ra",
+                "reason": "AMBIGUOUS",
+                "field": "run_id",
+            }),
+        ),
         (
             "/api/v1/runs/ra/logs?level=loud",
             StatusCode::BAD_REQUEST,
             json!({
                 "error": "level=loud cannot be used: it is not a level",
+                "reason": "INVALID",
                 "field": "level",
                 "accepted": "trace, debug, info, warn, error, fatal",
             }),
@@ -180,7 +225,7 @@ async fn what_cannot_be_answered_says_why_as_json() {
         assert_eq!(site.json::<Json>(path).await, (status, answer), "{path}");
     }
 
-    let request = Request::builder().method(Method::DELETE).uri(site.url("/api/v1/runs/ra")).body(Body::empty());
+    let request = Request::builder().method(Method::DELETE).uri(site.url("/api/v1/runs/ra/logs")).body(Body::empty());
     let response = site.send(request.unwrap()).await;
     assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
     assert!(serde_json::from_slice::<Json>(&bytes(response).await).unwrap()["error"].is_string());
@@ -214,7 +259,7 @@ async fn readiness_is_told_with_its_reasons() {
 #[tokio::test]
 async fn a_taken_address_is_named() {
     let site = Site::open().await;
-    let parts = Parts { store: None, vitals: Arc::new(Well), receiver: None };
+    let parts = Parts { store: None, vitals: Arc::new(Well), receiver: None, api: api_without_store() };
     let error = Server::bind(site.address, parts).await.err().unwrap();
     assert_eq!(error.to_string(), format!("cannot listen on {}", site.address));
 }
@@ -262,7 +307,7 @@ async fn a_stop_ends_streams_and_then_the_server() {
 
 #[tokio::test]
 async fn without_a_store_the_reader_is_sent_elsewhere() {
-    let parts = Parts { store: None, vitals: Arc::new(Well), receiver: None };
+    let parts = Parts { store: None, vitals: Arc::new(Well), receiver: None, api: api_without_store() };
     let server = Server::bind("127.0.0.1:0".parse().unwrap(), parts).await.unwrap();
     let url = format!("http://{}", server.address());
     let (_stop, stopped) = oneshot::channel::<()>();

@@ -17,6 +17,7 @@ use super::{
     blocks::{self, BlockFile},
     index::{Index, from_column, to_column},
     life::{Life, Status},
+    logged::{self, NotAdded},
     rebuild,
 };
 
@@ -94,6 +95,14 @@ impl Store {
     pub fn open(dir: &Path) -> Result<Self, OpenError> {
         let index = rebuild::open(dir)?;
         Ok(Self { dir: dir.to_owned(), index: Mutex::new(index) })
+    }
+
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub(super) const fn index(&self) -> &Mutex<Index> {
+        &self.index
     }
 
     /// A reader of this store, with connections of its own.
@@ -251,7 +260,10 @@ impl Addition<'_> {
         let events: u64 = meta.events_by_range.iter().copied().map(u64::from).sum();
         let known = self
             .change
-            .prepare_cached("SELECT experiment, host, status, exit_code FROM runs WHERE run_id = ?1")?
+            .prepare_cached(
+                "SELECT experiment, host, status, exit_code, name, parent, start_time, end_time, status_time, error_code,
+                 error_message FROM runs WHERE run_id = ?1",
+            )?
             .query_row([&meta.run_id], |row| {
                 let status: String = row.get(2)?;
                 Ok(Life {
@@ -259,30 +271,40 @@ impl Addition<'_> {
                     host: row.get(1)?,
                     status: Status::from_column(&status),
                     exit_code: row.get(3)?,
+                    name: row.get(4)?,
+                    parent: row.get(5)?,
+                    start_time: row.get(6).map(from_column)?,
+                    end_time: row.get(7).map(from_column)?,
+                    status_time: row.get(8).map(from_column)?,
+                    error_code: row.get(9)?,
+                    error_message: row.get(10)?,
                 })
             })
             .optional()?;
         let is_new = known.is_none();
         let mut life = known.unwrap_or_default();
         let mut receipts = Vec::new();
+        let mut request = Vec::new();
         if is_new || meta.has_events {
-            let learnt = blocks::decompress(payload, meta.uncompressed_bytes.into())
-                .map_err(|fault| fault.to_string())
-                .and_then(|request| life.learn(&request, &mut receipts).map_err(|fault| fault.to_string()));
-            // The block is kept as it came: it may be readable for someone else.
-            if let Err(fault) = learnt {
-                tracing::warn!(run_id = %meta.run_id, fault, "a stored block cannot be read");
+            match blocks::decompress(payload, meta.uncompressed_bytes.into()) {
+                Ok(decompressed) => request = decompressed,
+                Err(fault) => unreadable(meta, &fault),
             }
+            life.learn(&request, &mut receipts).unwrap_or_else(|fault| unreadable(meta, &fault));
         }
         let row = self
             .change
             .prepare_cached(
                 "INSERT INTO runs (run_id, experiment, host, status, exit_code, first_time, last_time, records, bytes,
-                 unspecified, trace, debug, info, warn, error, fatal, events)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)
+                 unspecified, trace, debug, info, warn, error, fatal, events, name, parent, start_time,
+                 end_time, status_time, error_code, error_message)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21,
+                 ?22, ?23, ?24)
                  ON CONFLICT (run_id) DO UPDATE SET
                  experiment = excluded.experiment, host = excluded.host,
-                 status = excluded.status, exit_code = excluded.exit_code,
+                 status = excluded.status, exit_code = excluded.exit_code, name = excluded.name, parent = excluded.parent,
+                 start_time = excluded.start_time, end_time = excluded.end_time, status_time = excluded.status_time,
+                 error_code = excluded.error_code, error_message = excluded.error_message,
                  first_time = CASE WHEN 0 IN (first_time, excluded.first_time)
                    THEN max(first_time, excluded.first_time) ELSE min(first_time, excluded.first_time) END,
                  last_time = max(last_time, excluded.last_time),
@@ -311,6 +333,13 @@ impl Addition<'_> {
                     levels[5],
                     levels[6],
                     to_column(events),
+                    life.name,
+                    life.parent,
+                    to_column(life.start_time),
+                    to_column(life.end_time),
+                    to_column(life.status_time),
+                    life.error_code,
+                    life.error_message,
                 ],
                 |row| row.get(0),
             )?;
@@ -318,6 +347,13 @@ impl Addition<'_> {
             self.change
                 .prepare_cached("INSERT INTO receipts (run, complete, records_kept, receipt) VALUES (?1, ?2, ?3, ?4)")?
                 .execute(params![row, receipt.complete, to_column(receipt.records_kept), receipt.json])?;
+        }
+        if meta.has_events {
+            match logged::add(self.change, row, &request) {
+                Ok(()) => {}
+                Err(NotAdded::Malformed(fault)) => unreadable(meta, &fault),
+                Err(NotAdded::Index(fault)) => return Err(fault.into()),
+            }
         }
         Ok(row)
     }
@@ -363,6 +399,11 @@ impl Addition<'_> {
         }
         Ok(())
     }
+}
+
+/// Says so. The block is kept as it came: it may be readable for someone else.
+fn unreadable(meta: &BatchMeta, fault: &dyn std::error::Error) {
+    tracing::warn!(run_id = %meta.run_id, %fault, "a stored block cannot be read");
 }
 
 /// The counts per level of what was printed, which events are not.

@@ -18,10 +18,14 @@ pub(super) const MAX_BLOCK_BYTES: u64 = 64 << 20;
 
 /// The file that holds a run's blocks of one writer, relative to the store's directory.
 pub(super) fn file_of(run_id: &str, writer: &Writer) -> String {
-    let folder = Uuid::new_v5(&Uuid::NAMESPACE_OID, run_id.as_bytes());
     let (high, low) = Uuid::from_bytes(*writer).as_u64_pair();
     let [high, low] = [hex16(high), hex16(low)];
-    format!("runs/{}/{}{}", folder.simple(), String::from_utf8_lossy(&high), String::from_utf8_lossy(&low))
+    format!("{}/{}{}", folder_of(run_id), String::from_utf8_lossy(&high), String::from_utf8_lossy(&low))
+}
+
+/// The folder that holds a run's blocks, relative to the store's directory.
+pub(super) fn folder_of(run_id: &str) -> String {
+    format!("runs/{}", Uuid::new_v5(&Uuid::NAMESPACE_OID, run_id.as_bytes()).simple())
 }
 
 /// A file that blocks are being added to.

@@ -18,7 +18,7 @@ const SCHEMA_VERSION: i64 = SCHEMA_STEPS.len() as i64;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What makes each version of the one before it, the first of nothing.
-const SCHEMA_STEPS: [&str; 2] = [VERSION_1, VERSION_2];
+const SCHEMA_STEPS: [&str; 3] = [VERSION_1, VERSION_2, VERSION_3];
 
 // The level columns bear the names of `Severity::RANGE_NAMES`, in their order.
 const VERSION_1: &str = "
@@ -90,6 +90,79 @@ CREATE TABLE receipts (
 ) STRICT;
 
 CREATE INDEX receipts_of_run ON receipts (run, id);
+";
+
+// What runs say of themselves. `logged.rs` fills the tables from the events in the blocks.
+const VERSION_3: &str = "
+ALTER TABLE runs ADD COLUMN name TEXT NOT NULL DEFAULT '';
+ALTER TABLE runs ADD COLUMN parent TEXT NOT NULL DEFAULT '';
+ALTER TABLE runs ADD COLUMN start_time INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE runs ADD COLUMN end_time INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE runs ADD COLUMN status_time INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE runs ADD COLUMN error_code TEXT NOT NULL DEFAULT '';
+ALTER TABLE runs ADD COLUMN error_message TEXT NOT NULL DEFAULT '';
+
+CREATE INDEX runs_of_experiment ON runs (experiment, id);
+CREATE INDEX runs_of_parent ON runs (parent, id);
+CREATE INDEX runs_of_status ON runs (status, id);
+
+-- Tags (kind 0), parameters (1), properties (2). Values as `cell.rs` has them.
+CREATE TABLE notes (
+  run INTEGER NOT NULL REFERENCES runs (id),
+  kind INTEGER NOT NULL,
+  key TEXT NOT NULL,
+  value ANY,
+  time INTEGER NOT NULL,
+  PRIMARY KEY (run, kind, key)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX runs_of_note ON notes (kind, key, run);
+
+-- Which events of each client were seen.
+CREATE TABLE calls (
+  run INTEGER NOT NULL REFERENCES runs (id),
+  key BLOB NOT NULL,
+  highest INTEGER NOT NULL,
+  bits BLOB NOT NULL,
+  PRIMARY KEY (run, key)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE metrics (
+  id INTEGER PRIMARY KEY,
+  run INTEGER NOT NULL REFERENCES runs (id),
+  name TEXT NOT NULL,
+  kind TEXT NOT NULL,
+  description TEXT NOT NULL,
+  points INTEGER NOT NULL DEFAULT 0,
+  UNIQUE (run, name)
+) STRICT;
+
+-- A value, or a row of a table. Those of one metric lie together, in the order in which they are read.
+CREATE TABLE points (
+  metric INTEGER NOT NULL REFERENCES metrics (id),
+  time INTEGER NOT NULL,
+  seq INTEGER NOT NULL,
+  step INTEGER,
+  value ANY,
+  PRIMARY KEY (metric, time, seq)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE artifacts (
+  run INTEGER NOT NULL REFERENCES runs (id),
+  name TEXT NOT NULL,
+  time INTEGER NOT NULL,
+  kind TEXT NOT NULL,
+  sha256 TEXT NOT NULL,
+  size INTEGER NOT NULL,
+  media_type TEXT NOT NULL,
+  description TEXT NOT NULL,
+  schema_type TEXT NOT NULL,
+  width INTEGER,
+  height INTEGER,
+  PRIMARY KEY (run, name)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX artifacts_of_file ON artifacts (sha256);
 ";
 
 /// The store cannot be used.

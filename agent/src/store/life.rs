@@ -3,14 +3,22 @@
 use runlog_proto::v1;
 
 use crate::record::{
-    Severity,
+    Severity, UnixNanos,
     wire::{Malformed, RecordView, Value, requests_resources},
 };
+
+/// How much the clocks of those who write to one run may differ: an end this long before a start is an end of what
+/// was started then.
+const SKEW: UnixNanos = 60_000_000_000;
 
 /// Where a run stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Status {
+    Queued,
+    Preparing,
+    Starting,
     Running,
+    Finalizing,
     Completed,
     Failed,
     Canceled,
@@ -19,7 +27,11 @@ pub(super) enum Status {
 impl Status {
     pub(super) const fn as_str(self) -> &'static str {
         match self {
+            Self::Queued => "queued",
+            Self::Preparing => "preparing",
+            Self::Starting => "starting",
             Self::Running => "running",
+            Self::Finalizing => "finalizing",
             Self::Completed => "completed",
             Self::Failed => "failed",
             Self::Canceled => "canceled",
@@ -27,10 +39,20 @@ impl Status {
     }
 
     pub(super) fn from_column(word: &str) -> Self {
-        [Self::Completed, Self::Failed, Self::Canceled]
+        let ends = [Self::Completed, Self::Failed, Self::Canceled].into_iter().find(|status| status.as_str() == word);
+        ends.or_else(|| Self::under_way(word)).unwrap_or(Self::Running)
+    }
+
+    /// The status of that name of a run that has not ended.
+    fn under_way(word: &str) -> Option<Self> {
+        [Self::Queued, Self::Preparing, Self::Starting, Self::Running, Self::Finalizing]
             .into_iter()
             .find(|status| status.as_str() == word)
-            .unwrap_or(Self::Running)
+    }
+
+    /// Whether the run goes on.
+    pub(super) const fn is_under_way(self) -> bool {
+        !matches!(self, Self::Completed | Self::Failed | Self::Canceled)
     }
 }
 
@@ -41,6 +63,15 @@ pub(super) struct Life {
     pub(super) host: String,
     pub(super) status: Status,
     pub(super) exit_code: Option<i32>,
+    pub(super) name: String,
+    pub(super) parent: String,
+    pub(super) start_time: UnixNanos,
+    pub(super) end_time: UnixNanos,
+    /// When what is known of the status happened. What happened before it changes nothing any more: blocks of several
+    /// writers come in any order.
+    pub(super) status_time: UnixNanos,
+    pub(super) error_code: String,
+    pub(super) error_message: String,
 }
 
 /// What came of a run's lines, as one agent says.
@@ -53,7 +84,19 @@ pub(super) struct Receipt {
 
 impl Default for Life {
     fn default() -> Self {
-        Self { experiment: String::new(), host: String::new(), status: Status::Running, exit_code: None }
+        Self {
+            experiment: String::new(),
+            host: String::new(),
+            status: Status::Running,
+            exit_code: None,
+            name: String::new(),
+            parent: String::new(),
+            start_time: 0,
+            end_time: 0,
+            status_time: 0,
+            error_code: String::new(),
+            error_message: String::new(),
+        }
     }
 }
 
@@ -63,12 +106,15 @@ impl Life {
         for resource in requests_resources(request) {
             let resource = resource?;
             for attribute in resource.attributes() {
-                match attribute? {
-                    ("ml.experiment.name", Value::String(name)) if self.experiment.is_empty() => {
-                        self.experiment = name.to_owned();
-                    }
-                    ("host.name", Value::String(name)) if self.host.is_empty() => self.host = name.to_owned(),
-                    _ => {}
+                let (field, value) = match attribute? {
+                    ("ml.experiment.name", Value::String(value)) => (&mut self.experiment, value),
+                    ("host.name", Value::String(value)) => (&mut self.host, value),
+                    ("ml.run.name", Value::String(value)) => (&mut self.name, value),
+                    ("ml.run.parent.id", Value::String(value)) => (&mut self.parent, value),
+                    _ => continue,
+                };
+                if field.is_empty() {
+                    value.clone_into(field);
                 }
             }
             for scope in resource.scopes() {
@@ -85,16 +131,49 @@ impl Life {
     }
 
     fn see(&mut self, record: &RecordView<'_>) -> Result<(), Malformed> {
+        let time = record.best_time();
         match record.event_name {
-            "ml.run.start" => (self.status, self.exit_code) = (Status::Running, None),
-            "ml.run.end" => {
-                let (status, exit_code) = ending(record)?;
-                // A run of several processes has failed when one of them has, whatever the others say after it.
-                if matches!(self.status, Status::Running | Status::Completed) {
-                    (self.status, self.exit_code) = (status, exit_code);
+            "ml.run.start" => {
+                self.start_time = if self.start_time == 0 { time } else { self.start_time.min(time) };
+                self.goes_on(Status::Running, time);
+            }
+            "ml.run.status" => {
+                for attribute in record.attributes() {
+                    if let ("ml.run.status", Value::String(word)) = attribute?
+                        && let Some(status) = Status::under_way(word)
+                    {
+                        self.goes_on(status, time);
+                    }
                 }
             }
+            "ml.run.end" => self.end(record)?,
             _ => {}
+        }
+        Ok(())
+    }
+
+    fn goes_on(&mut self, status: Status, time: UnixNanos) {
+        if time >= self.status_time {
+            (self.status, self.exit_code, self.status_time, self.end_time) = (status, None, time, 0);
+            (self.error_code, self.error_message) = (String::new(), String::new());
+        }
+    }
+
+    fn end(&mut self, record: &RecordView<'_>) -> Result<(), Malformed> {
+        let (status, exit_code) = ending(record)?;
+        let time = record.best_time();
+        // A run of several processes has failed when one of them has, whatever the others say after it.
+        let is_of_now = time.saturating_add(SKEW) >= self.status_time;
+        if self.status.is_under_way() && is_of_now || self.status == Status::Completed {
+            (self.status, self.exit_code) = (status, exit_code.or(self.exit_code));
+            (self.status_time, self.end_time) = (self.status_time.max(time), self.end_time.max(time));
+            for attribute in record.attributes() {
+                match attribute? {
+                    ("error.type", Value::String(code)) => code.clone_into(&mut self.error_code),
+                    ("exception.message", Value::String(message)) => message.clone_into(&mut self.error_message),
+                    _ => {}
+                }
+            }
         }
         Ok(())
     }

@@ -6,10 +6,11 @@
 //! lines, the index would cost twenty times the ingest), editing, stores shared over a network file system.
 //!
 //! ```text
-//! index.sqlite                           runs, writers, files, blocks (write-ahead log, synchronous = FULL)
+//! index.sqlite                           runs, writers, files, blocks, metrics (write-ahead log, synchronous = FULL)
 //! lock                                   held while the index is made or checked
 //! runs/<32 hex digits>/<32 hex digits>   zstd frames, one after the other, each one OTLP
 //!                                        `ExportLogsServiceRequest`; a folder per run, a file per writer
+//! files/                                 what runs have uploaded, by digest (`files.rs`)
 //! ```
 //!
 //! A folder is named by a hash of the run id, never by the id, which others choose.
@@ -19,27 +20,38 @@
 //! it does not name was not acknowledged and comes again. What a crash leaves behind the last named block of a
 //! file is overwritten by the next one.
 //!
+//! Metrics, tags and the like are tables that are made from the events in the blocks (`logged.rs`).
+//!
 //! An index that is missing or damaged is made again from the blocks (`rebuild.rs`).
 
 mod append;
+mod artifacts;
 mod blocks;
+mod cell;
+mod delete;
+mod files;
 mod find;
 mod index;
 mod life;
 mod line;
+mod logged;
 mod logs;
+mod metrics;
 mod moment;
 mod reader;
 mod rebuild;
 #[cfg(test)]
 pub(crate) mod samples;
+mod seen;
 #[cfg(test)]
 mod tests;
 
 pub use append::{Appended, Store, StoreError};
-pub use find::{FindError, LATEST};
+pub use files::{Digest, FileError, NoDigest, Upload};
+pub use find::{FindError, LATEST, RunFilter};
 pub use index::OpenError;
 pub use logs::{Cursor, Events, MAX_LINES, Query, Take, UnknownCursor};
+pub use metrics::{MAX_POINTS, MetricsQuery};
 pub use moment::{UnknownMoment, parse_moment};
 pub use reader::{ReadError, Reader};
 

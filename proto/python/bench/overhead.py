@@ -1,4 +1,4 @@
-"""Microseconds of one logging call: runlog's handler beside a file and beside OpenTelemetry's SDK, in one run.
+"""Microseconds of one logging call: runlog's handler beside a file and beside OpenTelemetry's SDK, and of `run.log`.
 
     proto/python/bench/overhead.py [RECORDS]
 
@@ -108,8 +108,32 @@ def main():
     for name, found in figures.items():
         call, whole = min(one[0] for one in found), min(one[1] for one in found)
         print(f"{name:26} {call:6.1f} us a call, {call / base:5.2f} of a file; {whole:6.1f} us until delivered")
+    other, third = serve(socket.AF_UNIX, os.path.join(folder, "other.sock"))
+    os.environ.update(RUNLOG_SOCKET=other, RUNLOG_OTLP_SPOOL=os.path.join(folder, "never"))
+    run = runlog.Experiment(runlog.Workspace(), "bench").start_logging()
+    found = [measure_run(run, records) for _ in range(ROUNDS)]
+    call, whole = min(one[0] for one in found), min(one[1] for one in found)
+    slowest = max(one[2] for one in found)
+    print(
+        f"{'run.log, socket':26} {call:6.1f} us a call, the slowest {slowest:.0f} us; {whole:6.1f} us until delivered"
+    )
+    third.terminate()
     unix.terminate()
     tcp.terminate()
+
+
+def measure_run(run, records):
+    """Give microseconds a call, until all are delivered, and of the slowest call."""
+    slowest = 0.0
+    began = time.perf_counter()
+    for number in range(records):
+        called = time.perf_counter()
+        run.log("loss", 1 / (number + 1), step=number)
+        slowest = max(slowest, time.perf_counter() - called)
+    logged = time.perf_counter()
+    run.flush()
+    settled = time.perf_counter()
+    return (logged - began) / records * 1e6, (settled - began) / records * 1e6, slowest * 1e6
 
 
 if __name__ == "__main__":

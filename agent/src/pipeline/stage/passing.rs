@@ -99,10 +99,12 @@ impl Stage {
                     self.pass_record(pushed, run_and_above, record, &mut slot, count)?;
                 }
             }
-            if pushed.signal == Signal::Logs {
+            let account = count.since(before);
+            // Events alone are nothing that a receipt tells.
+            if pushed.signal == Signal::Logs && account != Account::default() {
                 // A resource that cannot be adopted has its records rejected, which counts for the agent's own run.
                 let run_id = adopted.as_ref().map_or(&pushed.origin.resource.run_id[..], |adopted| &adopted.run_id);
-                self.account_passed(&pushed.origin, run_id, slot, count.since(before));
+                self.account_passed(&pushed.origin, run_id, slot, account);
             }
             if self.batcher.is_crowded() {
                 self.close_batches(Due::All)?;
@@ -153,7 +155,8 @@ impl Stage {
         };
         let items = if pushed.signal == Signal::Metrics { u64::from(seen.points) } else { 1 };
         count.read += items;
-        if pushed.signal == Signal::Logs {
+        // What a run says of itself is no line that could be too much.
+        if pushed.signal == Signal::Logs && !seen.is_of_run {
             let level = if seen.severity == Severity::UNSPECIFIED { Severity::INFO } else { seen.severity };
             if !is_kept(level, &pushed.origin) {
                 return Ok(());

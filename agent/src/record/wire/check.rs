@@ -52,6 +52,8 @@ pub struct Seen {
     pub severity: Severity,
     /// Whether there is an `event_name`.
     pub has_event_name: bool,
+    /// Whether that is one of the run's own: what it logged, and not what it printed.
+    pub is_of_run: bool,
     /// Its data points, if it is a metric.
     pub points: u32,
 }
@@ -72,6 +74,7 @@ pub fn check_record(record: &[u8]) -> Result<Seen, Unfit> {
             (12, Wire::Bytes(bytes)) => {
                 text(bytes)?;
                 seen.has_event_name = !bytes.is_empty();
+                seen.is_of_run = bytes.starts_with(b"ml.");
             }
             (5, Wire::Bytes(bytes)) => any_value(bytes, MAX_DEPTH)?,
             (6, Wire::Bytes(bytes)) => key_value(bytes, MAX_DEPTH)?,

@@ -267,6 +267,9 @@ impl FileSource {
             return;
         }
         self.next_decision = Instant::now() + UNDECIDED_LOOK;
+        if !self.owners.iter_mut().any(|owners| owners.may_have_decided()) {
+            return;
+        }
         for path in std::mem::take(&mut self.undecided) {
             self.find(&path, &path);
         }

@@ -1,10 +1,11 @@
 //! From a request to the pipeline, and back to its answer.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
+use async_trait::async_trait;
 use tokio::{
     sync::oneshot::{Receiver, error::RecvError},
     time::timeout,
@@ -12,7 +13,7 @@ use tokio::{
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use crate::{
-    receive::{End, Refusal, Token},
+    receive::{End, Refusal, Sink, Token},
     record::{
         Clock, Kept, Ledger, NoBookmark, Origin, Pushed, Signal, SourceKind, Tally, origin::Stream, receipt,
         wire::Outline,
@@ -114,6 +115,32 @@ impl Gate {
 impl Drop for Gate {
     fn drop(&mut self) {
         self.desk.ledger.close(&self.tally);
+    }
+}
+
+/// A way for what is made in this process, which is a stream once something comes.
+pub(super) struct Inlet {
+    config: Config,
+    desk: Desk,
+    tagging: Tagging,
+    gate: OnceLock<Gate>,
+}
+
+impl Inlet {
+    pub(super) fn new(config: Config, desk: Desk, tagging: Tagging) -> Self {
+        Self { config, desk, tagging, gate: OnceLock::new() }
+    }
+}
+
+#[async_trait]
+impl Sink for Inlet {
+    fn keeps(&self, signal: Signal) -> bool {
+        signal == Signal::Logs || self.tagging.passes_on
+    }
+
+    async fn put(&self, signal: Signal, request: Vec<u8>) -> Result<Kept, Refusal> {
+        let open = || Gate::new("run API", &self.config, None, self.desk.clone(), &self.tagging);
+        self.gate.get_or_init(open).put(signal, request).await
     }
 }
 

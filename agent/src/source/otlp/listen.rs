@@ -2,10 +2,16 @@
 
 use std::{convert::Infallible, error::Error, io, sync::Arc, time::Duration};
 
-use hyper::service::service_fn;
+use axum::{Router, body::Body};
+use hyper::{
+    Request, Response,
+    body::Incoming,
+    service::{Service, service_fn},
+};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
+    service::TowerToHyperService,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -80,14 +86,19 @@ impl Listener {
     }
 }
 
+/// What an address leads to.
+pub(super) struct Door {
+    /// Where requests of OTLP go.
+    pub(super) end: Arc<Gate>,
+    /// With what TLS is spoken.
+    pub(super) files: Option<Files>,
+    /// What answers below `/api/`.
+    pub(super) beside: Option<Router>,
+}
+
 /// Receives on that address until the stop is thrown.
-pub(super) async fn listen(
-    address: Address,
-    end: Gate,
-    files: Option<Files>,
-    mut stop: Stop,
-    trouble: Arc<watch::Sender<Trouble>>,
-) {
+pub(super) async fn listen(address: Address, door: Door, mut stop: Stop, trouble: Arc<watch::Sender<Trouble>>) {
+    let Door { end, files, beside } = door;
     let ready = async {
         let tls = match files {
             Some(files) => Some(read(&address, files, &trouble).await),
@@ -101,8 +112,8 @@ pub(super) async fn listen(
     };
     info!(address = %listener.address(&address), tls = tls.is_some(), "receiving OTLP, gRPC and HTTP");
     match listener {
-        Listener::Port(listener) => serve(listener, Arc::new(end), tls, stop).await,
-        Listener::Socket(socket) => serve(socket, Arc::new(end), tls, stop).await,
+        Listener::Port(listener) => serve(listener, end, tls, beside, stop).await,
+        Listener::Socket(socket) => serve(socket, end, tls, beside, stop).await,
     }
 }
 
@@ -144,7 +155,7 @@ fn tell(address: &Address, error: &dyn Error, trouble: &watch::Sender<Trouble>) 
 }
 
 /// Receives until the stop is thrown, and what is under way is answered.
-pub(super) async fn serve<L>(listener: L, end: Arc<Gate>, tls: Option<Arc<Tls>>, mut stop: Stop)
+pub(super) async fn serve<L>(listener: L, end: Arc<Gate>, tls: Option<Arc<Tls>>, beside: Option<Router>, mut stop: Stop)
 where
     L: Accept,
     L::Stream: Stream + 'static,
@@ -152,7 +163,7 @@ where
     let server = server();
     let displaced = || end.turned_away("displaced");
     connections::serve(listener, stop.thrown(), GRACE, displaced, |stream, place| {
-        let (server, end, tls) = (server.clone(), Arc::clone(&end), tls.clone());
+        let (server, end, tls, beside) = (server.clone(), Arc::clone(&end), tls.clone(), beside.clone());
         async move {
             let stream: Box<dyn Stream> = match tls {
                 None => Box::new(stream),
@@ -165,13 +176,24 @@ where
                 },
             };
             let service = service_fn(move |request| {
-                let (end, under_way) = (Arc::clone(&end), place.begin());
-                async move { Ok::<_, Infallible>(under_way.until_sent(answer(request, &*end).await)) }
+                let (end, beside, under_way) = (Arc::clone(&end), beside.clone(), place.begin());
+                async move { Ok::<_, Infallible>(under_way.until_sent(answer_at(request, &end, beside).await)) }
             });
             Some(server.serve_connection(TokioIo::new(stream), service).into_owned())
         }
     })
     .await;
+}
+
+/// Answers a request, by OTLP or by what stands beside it.
+async fn answer_at(request: Request<Incoming>, end: &Gate, beside: Option<Router>) -> Response<Body> {
+    if let Some(beside) = beside.filter(|_| request.uri().path().starts_with("/api/")) {
+        return match TowerToHyperService::new(beside).call(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        };
+    }
+    answer(request, end).await.map(Body::new)
 }
 
 fn server() -> auto::Builder<TokioExecutor> {

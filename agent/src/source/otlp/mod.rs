@@ -23,9 +23,13 @@ pub use address::Address;
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
+use axum::Router;
 use tokio::{sync::watch, task::JoinSet};
 
-use crate::record::{Resource, Severity};
+use crate::{
+    receive::Sink,
+    record::{Resource, Severity},
+};
 
 use super::Context;
 
@@ -58,8 +62,24 @@ pub struct Tagging {
 /// Addresses that cannot be listened on at the moment, and why.
 pub type Trouble = BTreeMap<Address, String>;
 
+/// The way into the pipeline of what is made in this process. It has to be dropped before a drain can end.
+///
+/// It is a stream like others once something has come through it.
+#[must_use]
+pub fn inlet(config: &Config, context: &Context, tagging: &Tagging) -> Arc<dyn Sink> {
+    Arc::new(end::Inlet::new(config.clone(), end::Desk::new(context), tagging.clone()))
+}
+
 /// Receives until the stop is thrown and what was taken is answered.
-pub async fn collect(config: Config, context: Context, tagging: Tagging, trouble: watch::Sender<Trouble>) {
+///
+/// `beside` answers what is asked for on a unix socket below `/api/`.
+pub async fn collect(
+    config: Config,
+    context: Context,
+    tagging: Tagging,
+    trouble: watch::Sender<Trouble>,
+    beside: Option<Router>,
+) {
     let trouble = Arc::new(trouble);
     let desk = end::Desk::new(&context);
     let mut listeners = JoinSet::new();
@@ -70,7 +90,9 @@ pub async fn collect(config: Config, context: Context, tagging: Tagging, trouble
             Address::Socket(_) => (None, None),
         };
         let end = end::Gate::new(&address.to_string(), &config, token, desk.clone(), &tagging);
-        listeners.spawn(listen::listen(address.clone(), end, files, context.stop.clone(), Arc::clone(&trouble)));
+        let beside = beside.clone().filter(|_| matches!(address, Address::Socket(_)));
+        let door = listen::Door { end: Arc::new(end), files, beside };
+        listeners.spawn(listen::listen(address.clone(), door, context.stop.clone(), Arc::clone(&trouble)));
     }
     let folder = config.spool.clone();
     let gate = move || end::Gate::new(&config.spool.display().to_string(), &config, None, desk, &tagging);

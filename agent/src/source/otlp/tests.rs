@@ -64,7 +64,7 @@ impl Site {
         let address = listener.local_addr().unwrap();
         let gate = Arc::new(gate(&address.to_string(), 1 << 20, &context));
         let weak = Arc::downgrade(&gate);
-        let serving = tokio::spawn(serve(listener, gate, None, stop));
+        let serving = tokio::spawn(serve(listener, gate, None, None, stop));
         Self { address, ledger, switch, pushed: receive(outlet), serving, gate: weak }
     }
 

@@ -44,8 +44,9 @@ _TICK_SECONDS = 0.1
 #: How long a record waits for the thread that delivers when half of the memory is taken.
 _YIELD_SECONDS = 0.001
 
-#: The name of the logger and the record, both as JSON.
-Entry = Tuple[str, bytes]
+#: The name of the logger and the record, both as JSON, and the JSON of its resource's attributes, if it is not that of
+#: the process.
+Entry = Tuple[str, bytes, str]
 
 
 class Ways(NamedTuple):
@@ -103,8 +104,8 @@ class Outbox:
         """The thread that delivers."""
         return self._thread.ident if self._thread is not None and not self._has_ended else None
 
-    def put(self, scope: str, records: Iterable[bytes]) -> None:
-        """Take records of one logger.
+    def put(self, scope: str, records: Iterable[bytes], resource: str = "") -> None:
+        """Take records of one logger, or of one run, whose resource is given.
 
         Waits for nobody, except that a flood of records lets the thread that writes them to the spool have its turn.
         """
@@ -116,7 +117,7 @@ class Outbox:
                 self._lost += 1
             else:
                 self._put_bytes += len(record)
-                self._inbox.put((scope, record))
+                self._inbox.put((scope, record, resource))
         if self._thread is None:
             self._start()
         if self._has_ended:
@@ -349,14 +350,14 @@ class _Request(NamedTuple):
 
     def body(self, resource: str) -> bytes:
         """Give the JSON of an ``ExportLogsServiceRequest``."""
-        scopes = []
-        for scope, entries in itertools.groupby(self.entries, key=lambda entry: entry[0]):
-            records = b",".join([record for _, record in entries])
-            scopes.append(b'{"scope":{"name":%s},"logRecords":[%s]}' % (scope.encode(), records))
-        return b'{"resourceLogs":[{"resource":{"attributes":[%s]},"scopeLogs":[%s]}]}' % (
-            resource.encode(),
-            b",".join(scopes),
-        )
+        resources = []
+        for own, entries in itertools.groupby(self.entries, key=lambda entry: entry[2] or resource):
+            scopes = []
+            for scope, group in itertools.groupby(entries, key=lambda entry: entry[0]):
+                records = b",".join([record for _, record, _ in group])
+                scopes.append(b'{"scope":{"name":%s},"logRecords":[%s]}' % (scope.encode(), records))
+            resources.append(b'{"resource":{"attributes":[%s]},"scopeLogs":[%s]}' % (own.encode(), b",".join(scopes)))
+        return b'{"resourceLogs":[%s]}' % b",".join(resources)
 
     def stands_for(self) -> int:
         """Give how many are lost if this is."""
@@ -365,7 +366,7 @@ class _Request(NamedTuple):
     def halves(self) -> list[_Request]:
         """Cut it in two."""
         middle = len(self.entries) // 2
-        first = sum(len(record) for _, record in self.entries[self.tells > 0 : middle])
+        first = sum(len(record) for _, record, _ in self.entries[self.tells > 0 : middle])
         return [
             _Request(self.entries[:middle], first, self.tells),
             _Request(self.entries[middle:], self.size - first, 0),

@@ -12,6 +12,10 @@ PORT = 4318
 #: Names in the state directory, as the agent has them.
 SOCKET_NAME = "otlp.sock"
 SPOOL_NAME = "spool"
+#: A file that says where the agent or ``runlog serve`` answers what it is asked.
+ADDRESS_NAME = "address"
+#: Where it answers unless it was told otherwise.
+API_PORT = 4319
 
 #: A unix socket's path, or a host and a port.
 Address = Union[str, Tuple[str, int]]
@@ -63,8 +67,25 @@ def addresses(environment: Mapping[str, str]) -> list[Address]:
     return [*found, SYSTEM_SOCKET, ("127.0.0.1", PORT)]
 
 
+def apis(environment: Mapping[str, str]) -> list[Address]:
+    """Give where the Run API may be served, the most specific first."""
+    own = state_dir(environment)
+    found: list[Address] = []
+    if own:
+        try:
+            with open(os.path.join(own, ADDRESS_NAME), encoding="utf-8") as file:
+                found.append(address(file.read(1024).strip()))
+        except (OSError, ValueError):
+            # There is no agent of this user's.
+            pass
+    usual = ("127.0.0.1", API_PORT)
+    return found if usual in found else [*found, usual]
+
+
 def address(text: str) -> Address:
     """Read an address: ``/path``, ``unix:/path`` or ``host:port``. What is none of these is taken for a path."""
+    if text.startswith("http://"):
+        text = text[len("http://") :].rstrip("/")
     host, colon, port = text.rpartition(":")
     if not text.startswith(("/", "unix:")) and colon and port.isdigit():
         return host.strip("[]"), int(port)

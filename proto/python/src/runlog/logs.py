@@ -93,7 +93,7 @@ class Handler(logging.Handler):
         self._begin()
 
     def _loss(self, count: int) -> Entry:
-        return quoted("runlog"), self._encoder.loss(count)
+        return quoted("runlog"), self._encoder.loss(count), ""
 
     def _say(self, text: str) -> None:
         is_asked_for = bool(os.environ.get("RUNLOG_PYTHON_DEBUG")) if self._debug is None else self._debug

@@ -1,0 +1,179 @@
+//! Chunks of bytes become lines, some of which are held back until it is known what they belong to.
+
+use std::{
+    io,
+    sync::{Arc, Weak},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    parse::Lines,
+    record::{Chunk, Ending, Origin, Severity, UnixNanos},
+};
+
+use super::{IDLE, Stage, lanes::Lanes, writing::Writing};
+
+/// How long pieces of a line wait for its end, which may never come: a container that dies leaves none.
+pub(super) const PIECE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What the lines that are held of all streams may occupy.
+const MAX_HELD_BYTES: usize = 8 << 20;
+
+/// How many inputs of others are worked off while something has waited long enough: what it goes on with may be among
+/// them.
+const LATE_INPUTS: u32 = 64;
+
+/// What has to be remembered of a stream from one chunk to the next.
+pub(super) struct Stream {
+    /// The stream has ended without a word once this is all that is left of it.
+    pub(super) origin: Weak<Origin>,
+    /// The same, while something waits that is given out after a silence: pieces of a line, or lines that may be one
+    /// thing with the next. Whoever reads the stream sees by it that not all of it is on its way yet.
+    pub(super) waiting: Option<Arc<Origin>>,
+    lines: Lines,
+    lanes: Lanes,
+    /// Behind its last bytes.
+    end: u64,
+    /// When they came, by the clock and on the wall.
+    since: Instant,
+    observed: UnixNanos,
+}
+
+/// What is held of all streams.
+#[derive(Debug, Default)]
+pub(super) struct HeldBack {
+    bytes: usize,
+    /// When the first of it has waited long enough.
+    pub(super) due: Option<Instant>,
+    /// How many inputs have come since.
+    late: u32,
+}
+
+impl Stage {
+    pub(super) fn chunk(&mut self, chunk: &Chunk) -> io::Result<()> {
+        let (origin, now) = (&chunk.origin, Instant::now());
+        if chunk.ending == Ending::Closed && chunk.data.is_empty() && self.moved.remove(&origin.id) {
+            // What it held back of a line is given out under another name, so it ends before that line.
+            return Ok(());
+        }
+        let held = origin.left.formerly.and_then(|former| Some((former, self.streams.remove(&former)?)));
+        let known = match held {
+            Some((former, stream)) => {
+                self.moved.insert(former);
+                Some(stream)
+            }
+            None => self.streams.remove(&origin.id),
+        };
+        let mut stream = known.unwrap_or_else(|| {
+            let lines = Lines::new(self.parse.max_line_bytes, origin, chunk.at);
+            Stream {
+                origin: Weak::new(),
+                waiting: None,
+                lanes: Lanes::new(lines.read_to(), origin.level.max(Severity::INFO)),
+                lines,
+                end: chunk.at,
+                since: now,
+                observed: chunk.observed,
+            }
+        });
+        stream.origin = Arc::downgrade(origin);
+        if !chunk.data.is_empty() {
+            origin.tally.heard(chunk.observed);
+        }
+        let held_before = stream.lanes.bytes();
+        let mut writing = Writing::new(self, origin, chunk.observed, now);
+        stream.lines.feed(chunk, |line| writing.line(&mut stream.lanes, &line));
+        let is_crowded = writing.stage.held.bytes - held_before + stream.lanes.bytes() > MAX_HELD_BYTES;
+        if !chunk.ending.goes_on() || is_crowded {
+            writing.give_out_all(&mut stream.lanes);
+        }
+        stream.lanes.advance(stream.lines.read_to());
+        let slot = writing.end(&stream.lanes)?;
+        let is_waiting = stream.lines.is_waiting() || stream.lanes.is_holding();
+        stream.waiting = is_waiting.then(|| Arc::clone(origin));
+        (stream.end, stream.since, stream.observed) = (chunk.at + chunk.data.len() as u64, now, chunk.observed);
+        self.remember(origin.id, stream, held_before, chunk.ending);
+        if chunk.ending == Ending::Closed && origin.kind.is_of_container() {
+            // What it gave is counted before it is known whether its run has ended.
+            self.close(slot)?;
+            if self.accounts.closed(origin) {
+                self.receipt(&origin.resource.run_id)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps what there is to remember of a stream. Thousands of idle files have nothing: the next chunk begins where
+    /// the last one has ended.
+    fn remember(&mut self, id: u64, stream: Stream, held_before: usize, ending: Ending) {
+        self.held.bytes = self.held.bytes - held_before + stream.lanes.bytes();
+        self.held.due = self.held.due.into_iter().chain(stream.lanes.deadline(&self.parse.join)).min();
+        if ending.goes_on() && !(stream.waiting.is_none() && stream.lanes.is_idle() && stream.lines.is_between_lines())
+        {
+            self.streams.insert(id, stream);
+        }
+    }
+
+    /// Gives out pieces of lines that have waited for more of them for too long.
+    pub(super) fn flush_silent(&mut self, now: Instant) -> io::Result<()> {
+        self.next_flush = now + IDLE;
+        let silence = |stream: &Stream| {
+            let is_silent = stream.lines.is_waiting() && stream.since + PIECE_PATIENCE <= now;
+            let origin = stream.waiting.as_ref().filter(|_| is_silent)?;
+            Some(Chunk::silent(Arc::clone(origin), stream.end, stream.observed))
+        };
+        let silent: Vec<Chunk> = self.streams.values().filter_map(silence).collect();
+        silent.iter().try_for_each(|chunk| self.chunk(chunk))
+    }
+
+    /// Gives out lines that have waited long enough for those that may be one thing with them. `has_input` says that
+    /// more may have come already.
+    pub(super) fn release_silent(&mut self, now: Instant, has_input: bool) -> io::Result<()> {
+        if self.held.due.is_none_or(|due| due > now) {
+            return Ok(());
+        }
+        self.held.late += 1;
+        if has_input && self.held.late < LATE_INPUTS {
+            return Ok(());
+        }
+        self.held.late = 0;
+        let join = &self.parse.join;
+        let is_due = |stream: &Stream| stream.lanes.deadline(join).is_some_and(|due| due <= now);
+        let due: Vec<u64> = self.streams.iter().filter(|(_, stream)| is_due(stream)).map(|(id, _)| *id).collect();
+        self.held.due =
+            self.streams.values().filter_map(|stream| stream.lanes.deadline(join)).filter(|due| *due > now).min();
+        due.into_iter().try_for_each(|id| self.release(id, Some(now)))
+    }
+
+    /// Counts what is held after streams were forgotten.
+    pub(super) fn count_held(&mut self) {
+        if self.held.bytes > 0 {
+            self.held.bytes = self.streams.values().map(|stream| stream.lanes.bytes()).sum();
+        }
+    }
+
+    /// Gives out all that is held: no more comes.
+    pub(super) fn release_all(&mut self) -> io::Result<()> {
+        let held: Vec<u64> =
+            self.streams.iter().filter(|(_, stream)| stream.lanes.is_holding()).map(|(id, _)| *id).collect();
+        held.into_iter().try_for_each(|id| self.release(id, None))
+    }
+
+    /// Gives out what a stream holds: what has waited until then, or all.
+    fn release(&mut self, id: u64, until: Option<Instant>) -> io::Result<()> {
+        let Some(mut stream) = self.streams.remove(&id) else { return Ok(()) };
+        let Some(origin) = stream.waiting.take() else { return Ok(()) };
+        let now = until.unwrap_or_else(Instant::now);
+        let held_before = stream.lanes.bytes();
+        let mut writing = Writing::new(self, &origin, stream.observed, now);
+        match until {
+            Some(now) => writing.give_out_waited(&mut stream.lanes, now),
+            None => writing.give_out_all(&mut stream.lanes),
+        }
+        writing.end(&stream.lanes)?;
+        let is_waiting = stream.lines.is_waiting() || stream.lanes.is_holding();
+        stream.waiting = is_waiting.then(|| Arc::clone(&origin));
+        self.remember(id, stream, held_before, Ending::Open);
+        Ok(())
+    }
+}

@@ -1,0 +1,5 @@
+"""As azureml has it."""
+
+from runlog.runconfig import CondaDependencies
+
+__all__ = ["CondaDependencies"]

@@ -1,0 +1,5 @@
+"""As azureml has it."""
+
+from runlog.run import Run
+
+__all__ = ["Run"]

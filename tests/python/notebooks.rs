@@ -1,0 +1,82 @@
+//! Azure's notebooks with other imports, on a real kernel with the real scikit-learn and matplotlib.
+
+use std::{fs, path::Path, process::Command};
+
+use runlog_tests::{Agent, root, tool};
+use serde_json::Value;
+
+use crate::program::{agent, script, socket};
+
+/// What the cells of a notebook of the examples put out.
+struct Played(Vec<Value>);
+
+impl Played {
+    /// What is put out by the first cell that has this in it.
+    fn said(&self, source: &str) -> &str {
+        let cell = self.0.iter().find(|cell| cell["source"].as_str().unwrap().contains(source));
+        cell.unwrap_or_else(|| panic!("no cell has {source}"))["said"].as_str().unwrap()
+    }
+}
+
+fn play(agent: &Agent, example: &str) -> Played {
+    let folder = agent.path(example);
+    copy(&root().join("proto/python/examples").join(example), &folder);
+    fs::create_dir(agent.path("tmp")).unwrap();
+    let mut command = Command::new(tool("RUNLOG_TEST_NOTEBOOK_PYTHON", "notebook-python"));
+    command
+        .arg(script("notebook.py"))
+        .arg(folder.join(format!("{example}.ipynb")))
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .env("HOME", agent.path("home"))
+        .env("TMPDIR", agent.path("tmp"))
+        .env("PYTHONPATH", root().join("proto/python/src"))
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .env("RUNLOG_SOCKET", socket(agent))
+        .env("RUNLOG_CONFIG", "/dev/null")
+        .env("RUNLOG_STATE_DIR", agent.state());
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{example}: {}", String::from_utf8_lossy(&output.stderr));
+    Played(serde_json::from_slice(&output.stdout).unwrap())
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for file in from.read_dir().unwrap().flatten() {
+        fs::copy(file.path(), to.join(file.file_name())).unwrap();
+    }
+}
+
+impl std::fmt::Debug for Played {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for cell in &self.0 {
+            writeln!(formatter, "{}\n  => {}", cell["source"].as_str().unwrap(), cell["said"].as_str().unwrap())?;
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn logging_api_reads_back_every_kind_of_metric_while_no_agent_runs() {
+    let agent = agent();
+    let played = play(&agent, "logging-api");
+    let names = played.said("sorted(fetched_metrics)");
+    for name in
+        ["Category", "Cosine Wave", "Fibonacci", "Hyperbolic Tangent", "Load", "Magic Number", "Sigmoid", "Sine Wave"]
+    {
+        assert!(names.contains(&format!("'{name}'")), "{name}: {played:?}");
+    }
+    assert!(played.said("fetched_run.get_metrics(name=").contains("{'scale factor': 2}"), "{played:?}");
+    let files = played.said("fetched_run.get_file_names()");
+    assert!(files.contains("outputs/myfile.txt") && files.contains("Hyperbolic Tangent_"), "{files}");
+    assert_eq!(
+        fs::read_to_string(agent.path("logging-api/files/myfile.txt")).unwrap(),
+        "This is an output file that will be uploaded.\n"
+    );
+    assert!(
+        played.said("fetched_run.tag").contains("{'My Favorite Run': None, 'Competition Rank': '1'}"),
+        "{played:?}"
+    );
+    let details = played.said("RunDetails(fetched_run).show()");
+    assert!(details.contains("<td>Completed</td>") && details.contains("<polyline"), "{details}");
+}
