@@ -6,6 +6,7 @@
 
 mod away;
 mod bytes;
+mod joins;
 mod level;
 mod rotation;
 mod stop;

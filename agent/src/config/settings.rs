@@ -94,7 +94,15 @@ pub(super) fn compose(reader: &mut Reader, standard: &Standard) -> Settings {
     let process = process::Config {
         max_wait: reader.read("process.max_wait", |v| values::duration(v, &(Duration::ZERO..=HOUR))),
     };
-    let parse = parse::Config { max_line_bytes: bytes(reader, "parse.max_line_bytes", KIB, 16 * MIB) };
+    let parse = parse::Config {
+        max_line_bytes: bytes(reader, "parse.max_line_bytes", KIB, 16 * MIB),
+        rank_prefix: reader.read("parse.rank_prefix", rank_prefix),
+        join: parse::join::Config {
+            is_on: reader.read("parse.join", values::truth),
+            wait: reader.read("parse.join_wait", |v| values::duration(v, &(10 * MILLISECOND..=HOUR))),
+            max_bytes: bytes(reader, "parse.join_max_bytes", KIB, MIB),
+        },
+    };
     let batch = batch::Config {
         max_bytes: bytes(reader, "batch.max_bytes", 16 * KIB, 16 * MIB),
         linger: reader.read("batch.linger", |v| values::duration(v, &(MILLISECOND..=MINUTE))),
@@ -145,6 +153,12 @@ fn bytes(reader: &mut Reader, key: &str, from: u64, to: u64) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
+fn rank_prefix(value: &Value) -> Result<parse::Prefixes, Rejected> {
+    let remedy =
+        "use auto, off, or what stands before the lines, such as \"[${role_name}${local_rank}]:\" or \"${rank}: \"";
+    values::text(value).parse().map_err(|error: parse::UnusableTemplate| Rejected::new(error.to_string(), remedy))
+}
+
 fn level(value: &Value) -> Result<Severity, Rejected> {
     let accepted = "use one of: trace, debug, info, warn, error, fatal";
     values::text(value).trim().parse().map_err(|_| Rejected::new("is not a level", accepted))
@@ -179,7 +193,7 @@ fn docker(reader: &mut Reader) -> docker::Config {
     let include = reader.read("docker.include", filters);
     let exclude = reader.read("docker.exclude", filters);
     let read_exited = reader.read("docker.read_exited", values::truth);
-    let files = reader.read("docker.files", values::path);
+    let files = reader.read("docker.files", folder);
     // DOCKER_HOST may be meant for the docker command; only who asked for containers gets a fault for it.
     let is_tolerated = reader.origin("docker.host") == Origin::Variable("DOCKER_HOST".to_owned());
     let is_tolerated = is_tolerated && collect != Switch::On;
@@ -202,6 +216,16 @@ fn socket(value: &Value, is_tolerated: bool) -> Result<Option<PathBuf>, Rejected
         return Err(Rejected::new("is not a unix socket", "write unix:///path/to/docker.sock"));
     }
     Ok(path)
+}
+
+/// auto, off, or the path of a folder. Nothing counts as off.
+fn folder(value: &Value) -> Result<docker::Folder, Rejected> {
+    match values::word(value)?.as_str() {
+        "" | "off" => Ok(docker::Folder::None),
+        "auto" => Ok(docker::Folder::OfEngine),
+        path if path.starts_with('/') => Ok(docker::Folder::At(path.into())),
+        _ => Err(Rejected::new("is no folder", "write auto, off, or a path such as /var/lib/docker/containers")),
+    }
 }
 
 fn filters(value: &Value) -> Result<Vec<docker::Filter>, Rejected> {

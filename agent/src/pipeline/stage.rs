@@ -3,8 +3,11 @@
 mod accounts;
 mod closing;
 mod entries;
+mod errors;
+mod lanes;
 mod lines;
 mod passing;
+mod writing;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -19,7 +22,7 @@ use std::{
 use tokio::sync::mpsc;
 
 use accounts::Accounts;
-use lines::{PIECE_PATIENCE, Stream};
+use lines::{HeldBack, PIECE_PATIENCE, Stream};
 
 use crate::{
     batch::{Batcher, Due, Slot},
@@ -48,6 +51,7 @@ pub struct Stage {
     queue: Queue,
     ledger: Arc<Ledger>,
     streams: HashMap<u64, Stream>,
+    held: HeldBack,
     /// Streams whose begun line is held under another name now.
     moved: HashSet<u64>,
     /// When pieces that wait are looked for.
@@ -58,7 +62,7 @@ pub struct Stage {
     awaited: mpsc::Sender<Awaited>,
     held_up: HeldUp,
     passing: passing::Passing,
-    tracebacks: entries::Tracebacks,
+    followers: entries::Followers,
     accounts: Accounts,
     /// Set when there is no more time to wait for room in the queue.
     gave_up: Arc<AtomicBool>,
@@ -85,6 +89,7 @@ impl Stage {
             queue,
             ledger,
             streams: HashMap::new(),
+            held: HeldBack::default(),
             moved: HashSet::new(),
             next_flush: Instant::now() + PIECE_PATIENCE,
             zone: LocalZone::system(),
@@ -92,7 +97,7 @@ impl Stage {
             awaited,
             held_up: HeldUp::default(),
             passing: passing::Passing::default(),
-            tracebacks: entries::Tracebacks::default(),
+            followers: entries::Followers::default(),
             accounts,
             gave_up,
             is_abandoned: false,
@@ -113,8 +118,10 @@ impl Stage {
         self.held_up = outlet.held_up().clone();
         loop {
             self.pulse.beat();
-            let deadline = self.batcher.next_due().unwrap_or_else(|| Instant::now() + IDLE);
-            match outlet.receive(deadline) {
+            let due = self.batcher.next_due().into_iter().chain(self.held.due).min();
+            let received = outlet.receive(due.unwrap_or_else(|| Instant::now() + IDLE));
+            let has_input = matches!(received, Received::Input(_));
+            match received {
                 Received::Input(Input::Chunk(chunk)) => self.chunk(&chunk)?,
                 Received::Input(Input::Entries(entries)) => self.entries(&entries)?,
                 Received::Input(Input::Event(event)) => self.event(&event)?,
@@ -127,7 +134,8 @@ impl Stage {
                 Received::Nothing => {
                     self.batcher.forget_idle();
                     self.streams.retain(|_, stream| stream.origin.strong_count() > 0);
-                    self.tracebacks.forget_ended();
+                    self.count_held();
+                    self.followers.forget_ended();
                 }
                 Received::Finished => break,
             }
@@ -135,8 +143,10 @@ impl Stage {
             if self.next_flush <= now {
                 self.flush_silent(now)?;
             }
+            self.release_silent(now, has_input)?;
             self.close_batches(Due::At(now))?;
         }
+        self.release_all()?;
         self.close_batches(Due::All)?;
         // If there was no time to read all, the accounts go on with the next start.
         if !self.gave_up.load(Ordering::Relaxed) {
@@ -188,6 +198,7 @@ impl Stage {
     /// Puts all that has come into the queue, and forgets the begun lines of streams that have lost their source.
     fn settle(&mut self) -> io::Result<()> {
         self.streams.retain(|_, stream| stream.origin.strong_count() > usize::from(stream.waiting.is_some()));
+        self.count_held();
         self.close_batches(Due::All)
     }
 }

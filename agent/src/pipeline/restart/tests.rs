@@ -36,7 +36,7 @@ impl Bench {
         let plan = Plan {
             queue_dir: folder.path().join("queue"),
             queue: queue::Config::sized(64 << 20, 8 << 20),
-            parse: parse::Config { max_line_bytes: 1 << 20 },
+            parse: parse::Config::default(),
             batch: batch::Config { max_bytes: 1 << 20, linger: Duration::from_millis(5) },
             memory_bytes: 16 << 20,
         };

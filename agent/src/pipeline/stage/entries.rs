@@ -8,29 +8,29 @@ use std::{
 };
 
 use crate::{
-    parse::{Line, Traceback, detect, parts},
-    record::{Account, Entries, Entry, FirstError, Origin, ReadTo, Severity, wire::Text},
+    parse::{Line, detect, join::Follower, parts},
+    record::{Account, Entries, Entry, Origin, ReadTo, Severity, wire::Text},
 };
 
-use super::{Stage, lines::Level, note};
+use super::{Stage, errors::Errors, note, writing::Level};
 
 /// Which streams of such records are inside a traceback.
 #[derive(Debug, Default)]
-pub(super) struct Tracebacks(HashMap<u64, (Weak<Origin>, Traceback)>);
+pub(super) struct Followers(HashMap<u64, (Weak<Origin>, Follower)>);
 
-impl Tracebacks {
+impl Followers {
     /// Forgets those of streams that are gone.
     pub(super) fn forget_ended(&mut self) {
         self.0.retain(|_, (origin, _)| origin.strong_count() > 0);
     }
 
-    fn take(&mut self, origin: &Origin) -> Traceback {
-        self.0.remove(&origin.id).map(|(_, traceback)| traceback).unwrap_or_default()
+    fn take(&mut self, origin: &Origin) -> Follower {
+        self.0.remove(&origin.id).map(|(_, follower)| follower).unwrap_or_default()
     }
 
-    fn keep(&mut self, origin: &Arc<Origin>, traceback: Traceback) {
-        if traceback != Traceback::None {
-            self.0.insert(origin.id, (Arc::downgrade(origin), traceback));
+    fn keep(&mut self, origin: &Arc<Origin>, follower: Follower) {
+        if !follower.is_idle() {
+            self.0.insert(origin.id, (Arc::downgrade(origin), follower));
         }
     }
 }
@@ -42,13 +42,14 @@ impl Stage {
         if !entries.entries.is_empty() {
             origin.tally.heard(entries.observed);
         }
-        let mut traceback = self.tracebacks.take(origin);
+        let mut follower = self.followers.take(origin);
         let mut slot = self.batcher.slot(origin, now);
         let mut account = Account::default();
+        let mut errors = Errors::default();
         for entry in &entries.entries {
             account.lines_read += 1;
             account.bytes_read += entry.bytes.len() as u64;
-            let level = level(entry, &mut traceback);
+            let level = level(entry, &mut follower);
             let (mut is_kept, mut full) = (false, None);
             for line in parts(&entry.bytes, self.parse.max_line_bytes, entry.at) {
                 let read_to = ReadTo::whole(entry.number + 1);
@@ -59,8 +60,9 @@ impl Stage {
             }
             account.lines_kept += u64::from(is_kept);
             account.lines_filtered += u64::from(!is_kept);
-            if is_kept && level.severity >= Severity::ERROR && account.first_error.is_none() {
-                account.first_error = Some(FirstError::new(entry.time, &entry.bytes));
+            if is_kept && level.severity >= Severity::ERROR {
+                let prefix = self.parse.rank_prefix.of(&entry.bytes);
+                errors.note(&mut account, entry.time, &prefix, prefix.after(&entry.bytes));
             }
             // Not between the parts of a text, which a position does not tell apart.
             if let Some(full) = full {
@@ -71,27 +73,23 @@ impl Stage {
         }
         self.batcher.advance(slot, ReadTo::whole(entries.read_to));
         self.batcher.account(slot, &note(origin, account));
-        self.tracebacks.keep(origin, traceback);
+        self.followers.keep(origin, follower);
         Ok(())
     }
 }
 
 /// What stands beside the text counts, else what the text says.
-fn level<'a>(entry: &'a Entry, traceback: &mut Traceback) -> Level<'a> {
+fn level<'a>(entry: &'a Entry, follower: &mut Follower) -> Level<'a> {
     let beside = Text::new(&entry.logger);
     if let Some((severity, word)) = entry.level {
-        return Level { severity, text: Text::new(word), logger: beside };
+        return Level { text: Text::new(word), logger: beside, ..Level::unstated(severity) };
     }
-    match detect(&entry.bytes) {
+    let level = match detect(&entry.bytes) {
         Some(found) => {
-            traceback.interrupt();
-            let logger = if entry.logger.is_empty() { Text::from_validated(found.logger) } else { beside };
-            Level { severity: found.severity, text: Text::from_validated(found.text), logger }
+            follower.interrupt();
+            Level::stated(found)
         }
-        None => {
-            let is_traceback = traceback.covers(&entry.bytes);
-            let severity = if is_traceback { Severity::ERROR } else { Severity::INFO };
-            Level { severity, text: Text::EMPTY, logger: beside }
-        }
-    }
+        None => Level::unstated(follower.level(&entry.bytes).unwrap_or(Severity::INFO)),
+    };
+    if entry.logger.is_empty() { level } else { Level { logger: beside, ..level } }
 }

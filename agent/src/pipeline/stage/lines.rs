@@ -1,4 +1,4 @@
-//! Chunks of bytes become lines, and lines records.
+//! Chunks of bytes become lines, some of which are held back until it is known what they belong to.
 
 use std::{
     io,
@@ -7,31 +7,31 @@ use std::{
 };
 
 use crate::{
-    batch::Slot,
-    enrich::is_kept,
-    parse::{Line, Lines, Traceback, detect, readable, timestamp},
-    record::{
-        Account, Chunk, Ending, FirstError, Lane, Origin, Severity, SourceKind, UnixNanos,
-        wire::{Fields, Text},
-    },
+    parse::Lines,
+    record::{Chunk, Ending, Origin, Severity, UnixNanos},
 };
 
-use super::{IDLE, Stage, note};
+use super::{IDLE, Stage, lanes::Lanes, writing::Writing};
 
 /// How long pieces of a line wait for its end, which may never come: a container that dies leaves none.
 pub(super) const PIECE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What the lines that are held of all streams may occupy.
+const MAX_HELD_BYTES: usize = 8 << 20;
+
+/// How many inputs of others are worked off while something has waited long enough: what it goes on with may be among
+/// them.
+const LATE_INPUTS: u32 = 64;
 
 /// What has to be remembered of a stream from one chunk to the next.
 pub(super) struct Stream {
     /// The stream has ended without a word once this is all that is left of it.
     pub(super) origin: Weak<Origin>,
-    /// The same, while pieces of a line wait that are given out after a silence. Whoever reads the stream sees by it
-    /// that not all of it is on its way yet.
+    /// The same, while something waits that is given out after a silence: pieces of a line, or lines that may be one
+    /// thing with the next. Whoever reads the stream sees by it that not all of it is on its way yet.
     pub(super) waiting: Option<Arc<Origin>>,
     lines: Lines,
-    tracebacks: [Traceback; Lane::COUNT],
-    /// Of the line whose parts are coming.
-    severities: [Severity; Lane::COUNT],
+    lanes: Lanes,
     /// Behind its last bytes.
     end: u64,
     /// When they came, by the clock and on the wall.
@@ -39,12 +39,14 @@ pub(super) struct Stream {
     observed: UnixNanos,
 }
 
-/// A line's level, the word for it, and who says so.
-#[derive(Clone, Copy)]
-pub(super) struct Level<'a> {
-    pub(super) severity: Severity,
-    pub(super) text: Text<'a>,
-    pub(super) logger: Text<'a>,
+/// What is held of all streams.
+#[derive(Debug, Default)]
+pub(super) struct HeldBack {
+    bytes: usize,
+    /// When the first of it has waited long enough.
+    pub(super) due: Option<Instant>,
+    /// How many inputs have come since.
+    late: u32,
 }
 
 impl Stage {
@@ -62,64 +64,36 @@ impl Stage {
             }
             None => self.streams.remove(&origin.id),
         };
-        let mut stream = known.unwrap_or_else(|| Stream {
-            origin: Weak::new(),
-            waiting: None,
-            lines: Lines::new(self.parse.max_line_bytes, origin, chunk.at),
-            tracebacks: Default::default(),
-            // Of a line that is read on after a restart: what is kept of it is kept whole.
-            severities: [origin.level.max(Severity::INFO); Lane::COUNT],
-            end: chunk.at,
-            since: now,
-            observed: chunk.observed,
+        let mut stream = known.unwrap_or_else(|| {
+            let lines = Lines::new(self.parse.max_line_bytes, origin, chunk.at);
+            Stream {
+                origin: Weak::new(),
+                waiting: None,
+                lanes: Lanes::new(lines.read_to(), origin.level.max(Severity::INFO)),
+                lines,
+                end: chunk.at,
+                since: now,
+                observed: chunk.observed,
+            }
         });
         stream.origin = Arc::downgrade(origin);
         if !chunk.data.is_empty() {
             origin.tally.heard(chunk.observed);
         }
-        let mut slot = self.batcher.slot(origin, now);
-        let mut outcome = Ok(());
-        let mut account = Account::default();
-        stream.lines.feed(chunk, |line| {
-            if outcome.is_err() {
-                return;
-            }
-            // A line that was split counts once.
-            let is_first = u64::from(line.part.is_none_or(|part| part.index == 0));
-            account.lines_read += is_first;
-            account.bytes_read += line.bytes.len() as u64;
-            let lane = line.lane as usize;
-            let severity = &mut stream.severities[lane];
-            let kept = self.line(chunk, &line, &mut stream.tracebacks[lane], severity, slot);
-            let Some(full) = kept else {
-                account.lines_filtered += is_first;
-                return;
-            };
-            account.lines_kept += is_first;
-            account.records_kept += 1;
-            if *severity >= Severity::ERROR && account.first_error.is_none() {
-                let time = if line.time == 0 { chunk.observed } else { line.time };
-                account.first_error = Some(FirstError::new(time, line.bytes));
-            }
-            if let Some(full) = full {
-                // In one entry with the lines that it counts.
-                self.batcher.account(slot, &note(origin, std::mem::take(&mut account)));
-                outcome = self.close(full);
-                slot = self.batcher.slot(origin, now);
-            }
-        });
-        outcome?;
-        self.batcher.advance(slot, stream.lines.read_to());
-        self.batcher.account(slot, &note(origin, account));
-        let is_waiting = stream.lines.is_waiting();
-        stream.waiting = is_waiting.then(|| Arc::clone(origin));
-        // Thousands of idle files have nothing to be remembered; the next chunk begins where this one has ended.
-        let in_traceback = stream.tracebacks.iter().any(|traceback| *traceback != Traceback::None);
-        if chunk.ending.goes_on() && (is_waiting || in_traceback || !stream.lines.is_between_lines()) {
-            (stream.end, stream.since, stream.observed) = (chunk.at + chunk.data.len() as u64, now, chunk.observed);
-            self.streams.insert(origin.id, stream);
+        let held_before = stream.lanes.bytes();
+        let mut writing = Writing::new(self, origin, chunk.observed, now);
+        stream.lines.feed(chunk, |line| writing.line(&mut stream.lanes, &line));
+        let is_crowded = writing.stage.held.bytes - held_before + stream.lanes.bytes() > MAX_HELD_BYTES;
+        if !chunk.ending.goes_on() || is_crowded {
+            writing.give_out_all(&mut stream.lanes);
         }
-        if chunk.ending == Ending::Closed && origin.kind == SourceKind::Docker {
+        stream.lanes.advance(stream.lines.read_to());
+        let slot = writing.end(&stream.lanes)?;
+        let is_waiting = stream.lines.is_waiting() || stream.lanes.is_holding();
+        stream.waiting = is_waiting.then(|| Arc::clone(origin));
+        (stream.end, stream.since, stream.observed) = (chunk.at + chunk.data.len() as u64, now, chunk.observed);
+        self.remember(origin.id, stream, held_before, chunk.ending);
+        if chunk.ending == Ending::Closed && origin.kind.is_of_container() {
             // What it gave is counted before it is known whether its run has ended.
             self.close(slot)?;
             if self.accounts.closed(origin) {
@@ -129,73 +103,77 @@ impl Stage {
         Ok(())
     }
 
+    /// Keeps what there is to remember of a stream. Thousands of idle files have nothing: the next chunk begins where
+    /// the last one has ended.
+    fn remember(&mut self, id: u64, stream: Stream, held_before: usize, ending: Ending) {
+        self.held.bytes = self.held.bytes - held_before + stream.lanes.bytes();
+        self.held.due = self.held.due.into_iter().chain(stream.lanes.deadline(&self.parse.join)).min();
+        if ending.goes_on() && !(stream.waiting.is_none() && stream.lanes.is_idle() && stream.lines.is_between_lines())
+        {
+            self.streams.insert(id, stream);
+        }
+    }
+
     /// Gives out pieces of lines that have waited for more of them for too long.
     pub(super) fn flush_silent(&mut self, now: Instant) -> io::Result<()> {
         self.next_flush = now + IDLE;
         let silence = |stream: &Stream| {
-            let origin = stream.waiting.as_ref().filter(|_| stream.since + PIECE_PATIENCE <= now)?;
+            let is_silent = stream.lines.is_waiting() && stream.since + PIECE_PATIENCE <= now;
+            let origin = stream.waiting.as_ref().filter(|_| is_silent)?;
             Some(Chunk::silent(Arc::clone(origin), stream.end, stream.observed))
         };
         let silent: Vec<Chunk> = self.streams.values().filter_map(silence).collect();
         silent.iter().try_for_each(|chunk| self.chunk(chunk))
     }
 
-    /// Writes a line into its batch. `None` if it is left out, else the batch that is full now, if one is.
-    ///
-    /// `severity` becomes that of the line: a part of a long line has that of the part before.
-    fn line(
-        &mut self,
-        chunk: &Chunk,
-        line: &Line<'_>,
-        traceback: &mut Traceback,
-        severity: &mut Severity,
-        slot: Slot,
-    ) -> Option<Option<Slot>> {
-        let is_continued = line.part.is_some_and(|part| part.index > 0);
-        let (found, severity_text, logger) = match detect(line.bytes) {
-            _ if is_continued => (*severity, Text::EMPTY, Text::EMPTY),
-            Some(found) => {
-                traceback.interrupt();
-                (found.severity, Text::from_validated(found.text), Text::from_validated(found.logger))
-            }
-            None if traceback.covers(line.bytes) => (Severity::ERROR, Text::EMPTY, Text::EMPTY),
-            None => (Severity::INFO, Text::EMPTY, Text::EMPTY),
-        };
-        *severity = found;
-        self.write(&chunk.origin, chunk.observed, line, Level { severity: found, text: severity_text, logger }, slot)
+    /// Gives out lines that have waited long enough for those that may be one thing with them. `has_input` says that
+    /// more may have come already.
+    pub(super) fn release_silent(&mut self, now: Instant, has_input: bool) -> io::Result<()> {
+        if self.held.due.is_none_or(|due| due > now) {
+            return Ok(());
+        }
+        self.held.late += 1;
+        if has_input && self.held.late < LATE_INPUTS {
+            return Ok(());
+        }
+        self.held.late = 0;
+        let join = &self.parse.join;
+        let is_due = |stream: &Stream| stream.lanes.deadline(join).is_some_and(|due| due <= now);
+        let due: Vec<u64> = self.streams.iter().filter(|(_, stream)| is_due(stream)).map(|(id, _)| *id).collect();
+        self.held.due =
+            self.streams.values().filter_map(|stream| stream.lanes.deadline(join)).filter(|due| *due > now).min();
+        due.into_iter().try_for_each(|id| self.release(id, Some(now)))
     }
 
-    /// The same for a line of which the level is known.
-    pub(super) fn write(
-        &mut self,
-        origin: &Arc<Origin>,
-        observed: UnixNanos,
-        line: &Line<'_>,
-        level: Level<'_>,
-        slot: Slot,
-    ) -> Option<Option<Slot>> {
-        let Level { severity, text: severity_text, logger } = level;
-        if !is_kept(severity, origin) {
-            return None;
+    /// Counts what is held after streams were forgotten.
+    pub(super) fn count_held(&mut self) {
+        if self.held.bytes > 0 {
+            self.held.bytes = self.streams.values().map(|stream| stream.lanes.bytes()).sum();
         }
-        let shown = (!line.is_utf8).then(|| readable(line.bytes));
-        let body = shown.as_ref().map_or(Text::from_validated(line.bytes), |shown| Text::new(&shown.text));
-        let time = match origin.kind {
-            _ if line.time != 0 => line.time,
-            SourceKind::File | SourceKind::Kubernetes => timestamp(line.bytes, &mut self.zone).unwrap_or(0),
-            // A pipe is read as it is written.
-            SourceKind::Docker | SourceKind::Process | SourceKind::Otlp | SourceKind::Journal => observed,
-        };
-        let fields = Fields {
-            time,
-            observed,
-            severity,
-            severity_text,
-            body,
-            attributes: [&origin.attributes, self.tags.of(origin, line, shown.as_ref())],
-            uid: (&origin.uid_prefix, line.at),
-            event_name: "",
-        };
-        Some(self.batcher.push(slot, logger, &fields, Some(line.read_to)))
+    }
+
+    /// Gives out all that is held: no more comes.
+    pub(super) fn release_all(&mut self) -> io::Result<()> {
+        let held: Vec<u64> =
+            self.streams.iter().filter(|(_, stream)| stream.lanes.is_holding()).map(|(id, _)| *id).collect();
+        held.into_iter().try_for_each(|id| self.release(id, None))
+    }
+
+    /// Gives out what a stream holds: what has waited until then, or all.
+    fn release(&mut self, id: u64, until: Option<Instant>) -> io::Result<()> {
+        let Some(mut stream) = self.streams.remove(&id) else { return Ok(()) };
+        let Some(origin) = stream.waiting.take() else { return Ok(()) };
+        let now = until.unwrap_or_else(Instant::now);
+        let held_before = stream.lanes.bytes();
+        let mut writing = Writing::new(self, &origin, stream.observed, now);
+        match until {
+            Some(now) => writing.give_out_waited(&mut stream.lanes, now),
+            None => writing.give_out_all(&mut stream.lanes),
+        }
+        writing.end(&stream.lanes)?;
+        let is_waiting = stream.lines.is_waiting() || stream.lanes.is_holding();
+        stream.waiting = is_waiting.then(|| Arc::clone(&origin));
+        self.remember(id, stream, held_before, Ending::Open);
+        Ok(())
     }
 }

@@ -1,24 +1,44 @@
-use tokio::sync::mpsc;
+use std::collections::BTreeSet;
+
+use opentelemetry_proto::tonic::{
+    collector::logs::v1::ExportLogsServiceRequest, common::v1::any_value, logs::v1::LogRecord,
+};
+use proptest::prelude::*;
+use prost::Message;
+use tokio::sync::{mpsc, oneshot};
 
 use super::*;
 use crate::{
     batch,
+    parse::join,
     queue::{self, Disk},
-    record::{Bookmark, Chunk, Format, ReadTo, Resource, Severity, SourceKind, Tally, origin},
+    record::{Bookmark, Chunk, Format, Lane, ReadTo, Resource, Severity, SourceKind, Tally, origin},
     source::intake,
 };
 
-/// Writes the offset down.
+const DESTINATION: &str = "d";
+
+/// Writes the offsets down.
 #[derive(Debug)]
 struct Offset;
 
 impl Bookmark for Offset {
     fn at(&self, read_to: ReadTo) -> Option<Vec<u8>> {
-        Some(read_to.offset.to_string().into_bytes())
+        let text = if read_to == ReadTo::whole(read_to.offset) {
+            read_to.offset.to_string()
+        } else {
+            let ReadTo { offset, lanes } = read_to;
+            format!("{offset} stdout {} stderr {}", lanes[Lane::Stdout as usize], lanes[Lane::Stderr as usize])
+        };
+        Some(text.into_bytes())
     }
 }
 
 fn origin(key: &str, formerly: Option<u64>) -> Arc<Origin> {
+    opened(key, Format::Plain, formerly)
+}
+
+fn opened(key: &str, format: Format, formerly: Option<u64>) -> Arc<Origin> {
     let stream = origin::Stream {
         key: key.into(),
         kind: SourceKind::File,
@@ -29,28 +49,80 @@ fn origin(key: &str, formerly: Option<u64>) -> Arc<Origin> {
         tally: Tally::detached(SourceKind::File, key),
         bookmark: Arc::new(Offset),
     };
-    Origin::wrapped(stream, Format::Plain, origin::Left { formerly, ..origin::Left::default() })
+    Origin::wrapped(stream, format, origin::Left { formerly, ..origin::Left::default() })
 }
 
-/// The positions that the queue has when the stage has worked through these chunks.
-async fn positions(chunks: Vec<Chunk>) -> Vec<(String, String)> {
+/// A queue and what a stage has put into it.
+struct Ran {
+    /// The positions when all was settled, before the sources finished.
+    settled: Vec<(String, String)>,
+    positions: Vec<(String, String)>,
+    records: Vec<LogRecord>,
+}
+
+/// Lets a stage work through these chunks. What is begun waits for an hour.
+async fn run(chunks: Vec<Chunk>) -> Ran {
     let dir = tempfile::tempdir().unwrap();
     let linger = Duration::from_millis(5);
     let config = queue::Config::sized(64 << 20, 8 << 20);
-    let (queue, _) = Queue::open(dir.path(), &config, &["d"], Arc::new(Disk), linger).unwrap();
+    let (queue, _) = Queue::open(dir.path(), &config, &[DESTINATION], Arc::new(Disk), linger).unwrap();
     let batcher = Batcher::new(batch::Config { max_bytes: 1 << 20, linger }).unwrap();
     let (awaited, _awaiting) = mpsc::channel(1);
-    let parse = parse::Config { max_line_bytes: 1 << 20 };
+    let join = join::Config { wait: Duration::from_secs(3600), ..join::Config::default() };
+    let parse = parse::Config { join, ..parse::Config::default() };
     let stage = Stage::new(parse, batcher, queue.clone(), &BTreeMap::new(), Arc::default(), awaited, Arc::default());
     let (door, outlet) = intake(16 << 20);
     let stage = std::thread::spawn(move || stage.run(&outlet));
+    let origins: Vec<_> = chunks.iter().map(|chunk| Arc::clone(&chunk.origin)).collect();
     for chunk in chunks {
         door.send(Input::Chunk(chunk)).await.unwrap();
     }
-    drop(door);
-    stage.join().unwrap().unwrap();
+    let (done, settled) = oneshot::channel();
+    door.send(Input::Settle(done)).await.unwrap();
+    settled.await.unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    queue.positions().into_iter().map(|(key, position)| (key, text(position))).collect()
+    let positions = || {
+        let all = queue.positions().into_iter().filter(|(key, _)| !key.starts_with("account:"));
+        all.map(|(key, position)| (key, text(position))).collect::<Vec<_>>()
+    };
+    let settled = positions();
+    drop((door, origins));
+    stage.join().unwrap().unwrap();
+    let positions = positions();
+    let mut reader = queue.reader(DESTINATION).unwrap();
+    queue.close();
+    let mut records = Vec::new();
+    while let Some(stored) = reader.next().await {
+        let request = ExportLogsServiceRequest::decode(&zstd::decode_all(&stored.body[..]).unwrap()[..]).unwrap();
+        let scopes = request.resource_logs.into_iter().flat_map(|resource| resource.scope_logs);
+        records.extend(scopes.flat_map(|scope| scope.log_records));
+    }
+    Ran { settled, positions, records }
+}
+
+fn body(record: &LogRecord) -> &str {
+    match record.body.as_ref().and_then(|body| body.value.as_ref()) {
+        Some(any_value::Value::StringValue(text)) => text,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn attribute<'a>(record: &'a LogRecord, key: &str) -> &'a str {
+    let value = record.attributes.iter().find(|attribute| attribute.key == key).and_then(|found| found.value.as_ref());
+    match value.and_then(|value| value.value.as_ref()) {
+        Some(any_value::Value::StringValue(text)) => text,
+        _ => "",
+    }
+}
+
+/// The bodies of lines, and the sentence of the receipt.
+fn told(ran: &Ran) -> (Vec<&str>, &str) {
+    let (receipts, lines): (Vec<_>, Vec<_>) = ran.records.iter().partition(|record| !record.event_name.is_empty());
+    (lines.into_iter().map(body).collect(), receipts.first().map_or("", |receipt| body(receipt)))
+}
+
+fn chunk(origin: &Arc<Origin>, at: u64, data: &[u8]) -> Chunk {
+    Chunk { data: data.to_vec(), ..Chunk::opening(Arc::clone(origin), at, 1) }
 }
 
 #[tokio::test]
@@ -58,7 +130,103 @@ async fn f5_the_end_of_a_file_whose_begun_line_is_held_for_its_copy_moves_no_pos
     let file = origin("file", None);
     let copy = origin("copy", Some(file.id));
     let begun = Chunk { data: b"whole\nbegun".to_vec(), ..Chunk::opening(Arc::clone(&file), 0, 1) };
-    let kept = positions(vec![begun, Chunk::opening(copy, 11, 1), Chunk::closing(file, 11, 1)]).await;
+    let kept = run(vec![begun, Chunk::opening(copy, 11, 1), Chunk::closing(file, 11, 1)]).await.positions;
     // A kill before the file's position is forgotten would lose the begun line.
     assert_eq!(kept, [("copy".to_owned(), "6".to_owned()), ("file".to_owned(), "6".to_owned())]);
+}
+
+const TRACEBACK: &str = "Traceback (most recent call last):\n  File \"a.py\", line 1, in f\nKeyError: 'x'";
+
+#[tokio::test]
+async fn f21_a_position_does_not_pass_the_start_of_what_may_go_on_and_the_lines_behind_it_keep_their_order() {
+    let file = origin("file", None);
+    let text = format!("before\n[rank1]: {}\n[rank2]: epoch 2\n", TRACEBACK.replace('\n', "\n[rank1]: "));
+    let ran = run(vec![chunk(&file, 0, text.as_bytes())]).await;
+    assert_eq!(ran.settled, [("file".to_owned(), "7".to_owned())]);
+    assert_eq!(ran.positions, [("file".to_owned(), text.len().to_string())]);
+    let (lines, receipt) = told(&ran);
+    assert_eq!(lines, ["before", TRACEBACK, "epoch 2"]);
+    let prefixes: Vec<_> = ran.records.iter().map(|record| attribute(record, "runlog.prefix")).collect();
+    assert_eq!(prefixes[..3], ["", "[rank1]: ", "[rank2]: "]);
+    assert_eq!(receipt, "5 lines of 1 source read: 5 kept, 0 below the level; rank 1 failed first: exception");
+}
+
+#[tokio::test]
+async fn f21_what_is_begun_on_stderr_holds_back_no_line_of_stdout() {
+    let file = opened("file", Format::Cri, None);
+    let stamp = "2026-11-24T05:44:23.000000001Z";
+    let begun = format!("{stamp} stderr F Traceback (most recent call last):\n");
+    let text = format!("{begun}{stamp} stdout F epoch 1\n");
+    let ran = run(vec![chunk(&file, 0, text.as_bytes())]).await;
+    // Read again from the start, where what was printed to stdout is passed over.
+    assert_eq!(ran.settled, [("file".to_owned(), format!("0 stdout {} stderr 0", text.len()))]);
+    assert_eq!(told(&ran).0, ["epoch 1", "Traceback (most recent call last):"]);
+}
+
+#[tokio::test]
+async fn what_is_joined_says_what_was_raised_and_takes_the_level_and_the_time_of_its_head() {
+    let file = origin("file", None);
+    let text = format!("2026-11-24 05:44:23,000 CRITICAL train: step 3 failed\n{TRACEBACK}\nafter\n");
+    let ran = run(vec![chunk(&file, 0, text.as_bytes())]).await;
+    let record = &ran.records[0];
+    assert_eq!(body(record), text.strip_suffix("\nafter\n").unwrap());
+    assert_eq!((record.severity_number, &*record.severity_text), (21, "CRITICAL"));
+    assert_ne!(record.time_unix_nano, 0);
+    let exception = ["type", "message", "stacktrace"].map(|part| attribute(record, &format!("exception.{part}")));
+    assert_eq!(exception, ["KeyError", "'x'", TRACEBACK]);
+    assert_eq!((body(&ran.records[1]), attribute(&ran.records[1], "exception.stacktrace")), ("after", ""));
+}
+
+#[tokio::test]
+async fn a_stream_that_asks_for_it_has_each_line_as_a_record_of_the_same_level() {
+    let stream = origin::Stream {
+        key: "file".into(),
+        kind: SourceKind::File,
+        identity: &[],
+        resource: Arc::new(Resource { run_id: "r".into(), encoded: Vec::new() }),
+        attributes: Vec::new(),
+        level: Severity::TRACE,
+        tally: Tally::detached(SourceKind::File, "file"),
+        bookmark: Arc::new(Offset),
+    };
+    let file = Origin::unjoined(stream, Format::Plain, ReadTo::default());
+    let ran = run(vec![chunk(&file, 0, format!("{TRACEBACK}\nafter\n").as_bytes())]).await;
+    let lines: Vec<_> = ran.records.iter().map(|record| (body(record), record.severity_number)).collect();
+    let lines = &lines[..4];
+    let expected: Vec<_> = TRACEBACK.lines().map(|line| (line, 17)).chain([("after", 9)]).collect();
+    assert_eq!(lines, expected);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #[test]
+    fn the_records_are_the_same_however_the_bytes_are_cut(
+        order in prop::collection::vec((0..4_usize, 0..5_usize), 1..24),
+        cuts in prop::collection::vec(0..4096_usize, 0..12),
+    ) {
+        // Four ranks, each of which prints its own lines in their order.
+        const LINES: [&str; 5] = [
+            "Traceback (most recent call last):",
+            "  File \"a.py\", line 1, in f",
+            "KeyError: 'x'",
+            "2026-11-24 05:44:23,000 ERROR train: step 3 failed",
+            "epoch 1",
+        ];
+        let text: String = order.iter().map(|(rank, line)| format!("[rank{rank}]: {}\n", LINES[*line])).collect();
+        let mut cuts: BTreeSet<usize> = cuts.into_iter().map(|cut| cut % text.len()).collect();
+        cuts.extend([0, text.len()]);
+        let cuts: Vec<usize> = cuts.into_iter().collect();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let seen = |pieces: &[usize]| {
+            let file = origin("file", None);
+            let pieces = pieces.windows(2).map(|piece| chunk(&file, piece[0] as u64, &text.as_bytes()[piece[0]..piece[1]]));
+            let ran = runtime.block_on(run(pieces.collect()));
+            let one = |record: &LogRecord| {
+                let uid = attribute(record, "log.record.uid").to_owned();
+                (uid, body(record).to_owned(), record.severity_number)
+            };
+            ran.records.iter().map(one).collect::<Vec<_>>()
+        };
+        prop_assert_eq!(seen(&[0, text.len()]), seen(&cuts));
+    }
 }

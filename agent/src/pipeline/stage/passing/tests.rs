@@ -73,7 +73,7 @@ async fn pass_signals(level: Severity, max_bytes: usize, requests: &[(Signal, Ve
     let batcher = Batcher::new(batch::Config { max_bytes, linger }).unwrap();
     let (awaited, awaiting) = mpsc::channel(1);
     let (ledger, gave_up) = (Arc::new(Ledger::default()), Arc::new(AtomicBool::new(false)));
-    let parse = parse::Config { max_line_bytes: 1 << 20 };
+    let parse = parse::Config::default();
     let stage = Stage::new(parse, batcher, queue.clone(), &BTreeMap::new(), Arc::clone(&ledger), awaited, gave_up);
     let (door, outlet) = intake(16 << 20);
     let stage = thread::spawn(move || stage.run(&outlet));

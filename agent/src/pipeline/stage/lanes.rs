@@ -1,0 +1,115 @@
+//! What is held back of a stream's lines, each lane for itself, and how far the stream is given out without it.
+
+use std::{array, time::Instant};
+
+use crate::{
+    parse::join::{self, Follower, Joiner, Seen},
+    record::{Format, Lane, Origin, ReadTo, Severity, UnixNanos},
+};
+
+/// The lanes of one stream.
+#[derive(Debug)]
+pub struct Lanes {
+    lanes: [One; Lane::COUNT],
+    /// How far the stream is given out with what is held here.
+    read_to: ReadTo,
+}
+
+#[derive(Debug)]
+struct One {
+    joiner: Joiner,
+    follower: Follower,
+    /// Of the line whose parts are coming.
+    severity: Severity,
+}
+
+impl Lanes {
+    /// Goes on from there. A line that goes on as well has that level: what is kept of it is kept whole.
+    pub fn new(read_to: ReadTo, severity: Severity) -> Self {
+        let one = |_| One { joiner: Joiner::default(), follower: Follower::default(), severity };
+        Self { lanes: array::from_fn(one), read_to }
+    }
+
+    /// Whether reading could go on with nothing remembered.
+    pub fn is_idle(&self) -> bool {
+        self.lanes.iter().all(|one| one.joiner.is_idle() && one.follower.is_idle())
+    }
+
+    /// Whether lines are held.
+    pub fn is_holding(&self) -> bool {
+        self.lanes.iter().any(|one| one.joiner.is_holding())
+    }
+
+    /// The memory that held lines occupy.
+    pub fn bytes(&self) -> usize {
+        self.lanes.iter().map(|one| one.joiner.bytes()).sum()
+    }
+
+    /// When something has waited long enough.
+    pub fn deadline(&self, config: &join::Config) -> Option<Instant> {
+        self.lanes.iter().filter_map(|one| one.joiner.deadline(config)).min()
+    }
+
+    /// Where reading has to start again.
+    pub fn given_out(&self, origin: &Origin) -> ReadTo {
+        self.without(origin, |one, _| one.joiner.held_from())
+    }
+
+    /// The same once all of a lane is given out that can be.
+    pub fn given_out_with(&self, origin: &Origin, settled: Lane) -> ReadTo {
+        self.without(
+            origin,
+            |one, lane| {
+                if lane == settled as usize { one.joiner.stays_from() } else { one.joiner.held_from() }
+            },
+        )
+    }
+
+    fn without(&self, origin: &Origin, held_from: impl Fn(&One, usize) -> Option<ReadTo>) -> ReadTo {
+        let mut read_to = self.read_to;
+        for (lane, one) in self.lanes.iter().enumerate() {
+            let Some(held_from) = held_from(one, lane) else { continue };
+            if origin.format == Format::Plain {
+                return held_from;
+            }
+            read_to.offset = read_to.offset.min(held_from.offset);
+            read_to.lanes[lane] = held_from.lanes[lane];
+        }
+        read_to
+    }
+
+    /// All before that is given out or held.
+    pub const fn advance(&mut self, read_to: ReadTo) {
+        self.read_to = read_to;
+    }
+
+    /// What a joiner wants to know of the next line.
+    pub const fn seen(&self, observed: UnixNanos, now: Instant) -> Seen {
+        Seen { from: self.read_to, observed, now }
+    }
+
+    pub const fn joiner(&mut self, lane: Lane) -> &mut Joiner {
+        &mut self.lanes[lane as usize].joiner
+    }
+
+    pub const fn follower(&mut self, lane: Lane) -> &mut Follower {
+        &mut self.lanes[lane as usize].follower
+    }
+
+    /// The level of the line whose parts are coming.
+    pub const fn severity(&mut self, lane: Lane) -> &mut Severity {
+        &mut self.lanes[lane as usize].severity
+    }
+
+    /// Takes what is held in a lane out of it, to be given out and put back.
+    pub fn take(&mut self, lane: Lane) -> Joiner {
+        std::mem::take(&mut self.lanes[lane as usize].joiner)
+    }
+
+    /// The lanes in the order in which they have to be given out.
+    pub fn in_order(&self) -> [Lane; Lane::COUNT] {
+        let mut lanes = [Lane::Bare, Lane::Stdout, Lane::Stderr];
+        lanes.sort_by_key(|lane| self.lanes[*lane as usize].joiner.held_from().map(|held_from| held_from.offset));
+        lanes
+    }
+}

@@ -1,0 +1,290 @@
+//! Lines become records: those that are one thing one record, with what was raised.
+
+use std::{
+    io,
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
+
+use crate::{
+    batch::Slot,
+    enrich::is_kept,
+    parse::{
+        Found, Line, Prefix, detect,
+        join::{Exception, Family, Given, Joined, Taken},
+        prefix, readable, timestamp,
+    },
+    record::{
+        Account, Lane, Origin, Severity, SourceKind, UnixNanos,
+        wire::{Fields, Text},
+    },
+};
+
+use super::{Stage, errors::Errors, lanes::Lanes, note};
+
+/// A line's level, the word for it, who says so, and whether it tells of an exception.
+#[derive(Clone, Copy)]
+pub(super) struct Level<'a> {
+    pub(super) severity: Severity,
+    pub(super) text: Text<'a>,
+    pub(super) logger: Text<'a>,
+    pub(super) family: Option<Family>,
+}
+
+impl Level<'_> {
+    /// That of a line that does not state one.
+    pub(super) const fn unstated(severity: Severity) -> Self {
+        Self { severity, text: Text::EMPTY, logger: Text::EMPTY, family: None }
+    }
+}
+
+impl<'a> Level<'a> {
+    /// What a line states.
+    pub(super) const fn stated(found: Found<'a>) -> Self {
+        let (text, logger) = (Text::from_validated(found.text), Text::from_validated(found.logger));
+        Self { severity: found.severity, text, logger, family: None }
+    }
+}
+
+impl Stage {
+    /// Writes a record into its batch. `None` if it is left out, else the batch that is full now, if one is.
+    pub(super) fn write(
+        &mut self,
+        origin: &Arc<Origin>,
+        observed: UnixNanos,
+        line: &Line<'_>,
+        level: Level<'_>,
+        slot: Slot,
+    ) -> Option<Option<Slot>> {
+        let Level { severity, text: severity_text, logger, family } = level;
+        if !is_kept(severity, origin) {
+            return None;
+        }
+        // Only the first part of a long line has a prefix, and of a joined record the first line.
+        let is_first = line.part.is_none_or(|part| part.index == 0);
+        let launched = if is_first { self.parse.rank_prefix.of(line.bytes) } else { Prefix::default() };
+        let line = &Line { bytes: launched.after(line.bytes), ..*line };
+        let shown = (!line.is_utf8).then(|| readable(line.bytes));
+        let text = shown.as_ref().map_or(line.bytes, |shown| shown.text.as_bytes());
+        let time = match origin.kind {
+            _ if line.time != 0 => line.time,
+            SourceKind::File | SourceKind::Kubernetes => timestamp(line.bytes, &mut self.zone).unwrap_or(0),
+            // A pipe is read as it is written.
+            SourceKind::Docker | SourceKind::Process | SourceKind::Otlp | SourceKind::Journal => observed,
+        };
+        self.tags.of(origin, line, shown.as_ref());
+        if !launched.bytes.is_empty() {
+            // The journal knows the process.
+            let is_known = origin.kind == SourceKind::Journal;
+            self.tags.add_prefix(&Prefix { pid: launched.pid.filter(|_| !is_known), ..launched });
+        }
+        if let Some(exception) = family.and_then(|family| Exception::read(family, prefix(text).after(text))) {
+            self.tags.add_exception(&exception);
+        }
+        let attributes = if launched.names_a_rank() { origin.attributes_without_ranks() } else { &origin.attributes };
+        let fields = Fields {
+            time,
+            observed,
+            severity,
+            severity_text,
+            body: Text::from_validated(text),
+            attributes: [attributes, self.tags.encoded()],
+            uid: (&origin.uid_prefix, line.at),
+            event_name: "",
+        };
+        Some(self.batcher.push(slot, logger, &fields, Some(line.read_to)))
+    }
+}
+
+/// The writing of lines of one stream into the batch of its run.
+pub(super) struct Writing<'a> {
+    pub(super) stage: &'a mut Stage,
+    origin: &'a Arc<Origin>,
+    observed: UnixNanos,
+    now: Instant,
+    slot: Slot,
+    /// Of what was written since the batch was closed.
+    account: Account,
+    errors: Errors,
+    /// The batch that is full. It is not closed while lines are given out that one position covers.
+    full: Option<Slot>,
+    outcome: io::Result<()>,
+}
+
+impl<'a> Writing<'a> {
+    pub(super) fn new(stage: &'a mut Stage, origin: &'a Arc<Origin>, observed: UnixNanos, now: Instant) -> Self {
+        let slot = stage.batcher.slot(origin, now);
+        Self {
+            stage,
+            origin,
+            observed,
+            now,
+            slot,
+            account: Account::default(),
+            errors: Errors::default(),
+            full: None,
+            outcome: Ok(()),
+        }
+    }
+
+    /// Takes the next line of the stream.
+    pub(super) fn line(&mut self, lanes: &mut Lanes, line: &Line<'_>) {
+        if self.outcome.is_err() {
+            return;
+        }
+        if let Some(part) = line.part {
+            // A line that is too long is no part of anything, and is passed on as it comes.
+            lanes.joiner(line.lane).close();
+            self.give_out(lanes, line.lane);
+            let severity = lanes.severity(line.lane);
+            let level = match part.index {
+                0 => detect(line.bytes).map_or(Level::unstated(Severity::INFO), Level::stated),
+                _ => Level::unstated(*severity),
+            };
+            *severity = level.severity;
+            lanes.advance(line.read_to);
+            let counted = (u64::from(part.index == 0), line.bytes.len() as u64);
+            let read_to = lanes.given_out(self.origin);
+            self.record(&Line { read_to, ..*line }, self.observed, level, counted);
+            return self.close_full();
+        }
+        let is_joined = self.stage.parse.join.is_on && self.origin.is_joined;
+        let taken = if is_joined { self.take(lanes, line) } else { Taken::Passes };
+        let level = match taken {
+            Taken::Alone(family) => {
+                let severity = family.severity(prefix(line.bytes).after(line.bytes));
+                Level { family: Some(family), ..Level::unstated(severity) }
+            }
+            Taken::Passes => {
+                let found = detect(line.bytes);
+                if let Some(found) = found.filter(|_| is_joined)
+                    && self.take_head(lanes, line, &found) == Taken::Held
+                {
+                    return lanes.advance(line.read_to);
+                }
+                match found {
+                    Some(found) => {
+                        lanes.follower(line.lane).interrupt();
+                        Level::stated(found)
+                    }
+                    None if is_joined => Level::unstated(Severity::INFO),
+                    None => Level::unstated(lanes.follower(line.lane).level(line.bytes).unwrap_or(Severity::INFO)),
+                }
+            }
+            Taken::Held | Taken::GiveOut => {
+                lanes.advance(line.read_to);
+                if lanes.joiner(line.lane).is_settled() {
+                    self.give_out(lanes, line.lane);
+                    self.close_full();
+                }
+                return;
+            }
+        };
+        lanes.advance(line.read_to);
+        let read_to = lanes.given_out(self.origin);
+        self.record(&Line { read_to, ..*line }, self.observed, level, (1, line.bytes.len() as u64));
+        self.close_full();
+    }
+
+    /// Lets the lane's joiner take a line, after what it gives out before.
+    fn take(&mut self, lanes: &mut Lanes, line: &Line<'_>) -> Taken {
+        let seen = lanes.seen(self.observed, self.now);
+        loop {
+            let taken = lanes.joiner(line.lane).take(line, seen, &self.stage.parse.join);
+            if taken != Taken::GiveOut {
+                return taken;
+            }
+            self.give_out(lanes, line.lane);
+            self.close_full();
+        }
+    }
+
+    fn take_head(&self, lanes: &mut Lanes, line: &Line<'_>, found: &Found<'_>) -> Taken {
+        let seen = lanes.seen(self.observed, self.now);
+        lanes.joiner(line.lane).take_head(line, found, seen)
+    }
+
+    /// Gives out what has waited until then, lane by lane.
+    pub(super) fn give_out_waited(&mut self, lanes: &mut Lanes, now: Instant) {
+        for lane in lanes.in_order() {
+            let joiner = lanes.joiner(lane);
+            joiner.expire(now, &self.stage.parse.join);
+            if joiner.is_settled() {
+                self.give_out(lanes, lane);
+                self.close_full();
+            }
+        }
+    }
+
+    /// Gives out all that is held.
+    pub(super) fn give_out_all(&mut self, lanes: &mut Lanes) {
+        for lane in lanes.in_order() {
+            lanes.joiner(lane).close();
+            self.give_out(lanes, lane);
+            self.close_full();
+        }
+    }
+
+    /// Gives out what is held in a lane, all in one batch: one position covers it.
+    fn give_out(&mut self, lanes: &mut Lanes, lane: Lane) {
+        let read_to = lanes.given_out_with(self.origin, lane);
+        let mut joiner = lanes.take(lane);
+        joiner.give_out(|given| match given {
+            Given::Line(line, observed) => {
+                let level = detect(line.bytes).map_or(Level::unstated(Severity::INFO), Level::stated);
+                self.record(&Line { read_to, ..line }, observed, level, (1, line.bytes.len() as u64));
+            }
+            Given::Joined(line, Joined { observed, lines, family, severity, bytes }) => {
+                let level = match severity {
+                    Some(severity) => Level::unstated(severity),
+                    None => detect(line.bytes).map_or(Level::unstated(Severity::ERROR), Level::stated),
+                };
+                let level = Level { family: Some(family), ..level };
+                self.record(&Line { read_to, ..line }, observed, level, (lines, bytes));
+            }
+        });
+        *lanes.joiner(lane) = joiner;
+    }
+
+    /// Writes a record that so many lines of so many bytes became, and counts them.
+    fn record(&mut self, line: &Line<'_>, observed: UnixNanos, level: Level<'_>, (lines, bytes): (u64, u64)) {
+        self.account.lines_read += lines;
+        self.account.bytes_read += bytes;
+        let Some(full) = self.stage.write(self.origin, observed, line, level, self.slot) else {
+            self.account.lines_filtered += lines;
+            // The filter has counted the record.
+            self.origin.tally.lines_filtered[level.severity.range()]
+                .fetch_add(lines.saturating_sub(1), Ordering::Relaxed);
+            return;
+        };
+        self.account.lines_kept += lines;
+        self.account.records_kept += 1;
+        self.full = full.or(self.full);
+        if level.severity >= Severity::ERROR && line.part.is_none_or(|part| part.index == 0) {
+            let time = if line.time == 0 { observed } else { line.time };
+            let prefix = self.stage.parse.rank_prefix.of(line.bytes);
+            self.errors.note(&mut self.account, time, &prefix, prefix.after(line.bytes));
+        }
+    }
+
+    /// Closes the batch that is full, in one entry with the lines that it counts.
+    fn close_full(&mut self) {
+        if let Some(full) = self.full.take() {
+            let account = note(self.origin, std::mem::take(&mut self.account));
+            self.stage.batcher.account(self.slot, &account);
+            let closed = self.stage.close(full);
+            if self.outcome.is_ok() {
+                self.outcome = closed;
+            }
+            self.slot = self.stage.batcher.slot(self.origin, self.now);
+        }
+    }
+
+    /// Notes how far the stream is given out.
+    pub(super) fn end(self, lanes: &Lanes) -> io::Result<Slot> {
+        self.outcome?;
+        self.stage.batcher.advance(self.slot, lanes.given_out(self.origin));
+        self.stage.batcher.account(self.slot, &note(self.origin, self.account));
+        Ok(self.slot)
+    }
+}
