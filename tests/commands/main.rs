@@ -6,7 +6,6 @@ mod follow;
 mod help;
 mod logs;
 mod pipe;
-mod ranks;
 mod serve;
 mod status;
 

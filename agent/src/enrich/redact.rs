@@ -89,10 +89,17 @@ impl Redactor {
     pub fn mask(&mut self, text: &[u8]) -> Option<Masked> {
         self.found.clear();
         self.search(text, 0);
+        self.counted(text)
+    }
+
+    /// The same for a text whose secrets are counted already.
+    pub fn mask_again(&mut self, text: &[u8]) -> Option<Masked> {
+        self.found.clear();
+        self.search(text, 0);
         self.finish(text)
     }
 
-    /// The same for a line of a stream, in which a private key may have begun lines before.
+    /// The same as [`Redactor::mask`] for a line of a stream, in which a private key may have begun lines before.
     pub fn mask_line(&mut self, stream: u64, lane: Lane, text: &[u8]) -> Option<Masked> {
         self.found.clear();
         let mut from = 0;
@@ -105,7 +112,7 @@ impl Redactor {
         if self.search(text, from) {
             self.blocks.begin(stream, lane);
         }
-        self.finish(text)
+        self.counted(text)
     }
 
     /// Looks at a line that is left out for its level: a private key that begins in it goes on in lines that may be kept.
@@ -162,7 +169,7 @@ impl Redactor {
             Some(rule) => self.found.push(Found { at: 0..value.len(), rule: Rule::Builtin(rule) }),
             None => _ = self.search(value, 0),
         }
-        self.finish(value)
+        self.counted(value)
     }
 
     /// Whether bytes that have texts in them may hold a secret.
@@ -186,6 +193,19 @@ impl Redactor {
         is_block_open
     }
 
+    /// Masks what was found, and counts it.
+    fn counted(&mut self, text: &[u8]) -> Option<Masked> {
+        self.found.iter().for_each(|found| self.ledger.redact(self.name(found.rule)));
+        self.finish(text)
+    }
+
+    fn name(&self, rule: Rule) -> &str {
+        match rule {
+            Rule::Builtin(name) => name,
+            Rule::Own(number) => self.patterns[number].name(),
+        }
+    }
+
     fn finish(&mut self, text: &[u8]) -> Option<Masked> {
         if self.found.is_empty() {
             return None;
@@ -194,17 +214,10 @@ impl Redactor {
         let mut masked = Vec::with_capacity(text.len());
         let (mut from, mut is_own) = (0, false);
         for Found { at, rule } in &self.found {
-            let rule = match rule {
-                Rule::Builtin(name) => name,
-                Rule::Own(number) => {
-                    is_own = true;
-                    self.patterns[*number].name()
-                }
-            };
-            self.ledger.redact(rule);
+            is_own |= matches!(rule, Rule::Own(_));
             masked.extend_from_slice(&text[from..at.start]);
             masked.extend_from_slice(b"[redacted:");
-            masked.extend_from_slice(rule.as_bytes());
+            masked.extend_from_slice(self.name(*rule).as_bytes());
             masked.push(b']');
             from = at.end;
         }

@@ -84,6 +84,7 @@ impl Stage {
         if let Some(exception) = family.and_then(|family| Exception::read(family, prefix(text).after(text))) {
             self.tags.add_exception(&exception);
         }
+        let attributes = if launched.names_a_rank() { origin.attributes_without_ranks() } else { &origin.attributes };
         // What we have written ourselves is no malformed protobuf.
         let masked_tags = self.redactor.mask_encoded(Signal::Logs, self.tags.encoded()).ok().flatten();
         let tags = masked_tags.as_ref().map_or(self.tags.encoded(), |masked| &masked.text);
@@ -275,7 +276,7 @@ impl<'a> Writing<'a> {
             let time = if line.time == 0 { observed } else { line.time };
             let prefix = self.stage.parse.rank_prefix.of(line.bytes);
             let text = prefix.after(line.bytes);
-            self.errors.note(&mut self.account, &mut self.stage.redactor, time, &prefix, text);
+            self.errors.note(&mut self.account, time, &prefix, text, &mut self.stage.redactor);
         }
     }
 

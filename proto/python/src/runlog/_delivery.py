@@ -134,7 +134,7 @@ class Delivery:
     def _loss(self, count: int) -> Entry:
         body = f"{count} events of runs were lost: there was neither an agent nor room for them"
         said = [("runlog.gap.records", f'{{"intValue":"{count}"}}')]
-        return _SCOPE, self._events.event("runlog.gap", body, said, WARN), ""
+        return _SCOPE, self._events.event("runlog.gap", body, said, WARN), _resource()
 
     def _know_multiprocessing(self) -> None:
         """Be told of the end of a process of multiprocessing, which ends without ``atexit``."""
