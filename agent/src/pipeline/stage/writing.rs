@@ -88,7 +88,6 @@ impl Stage {
         // What we have written ourselves is no malformed protobuf.
         let masked_tags = self.redactor.mask_encoded(Signal::Logs, self.tags.encoded()).ok().flatten();
         let tags = masked_tags.as_ref().map_or(self.tags.encoded(), |masked| &masked.text);
-        let attributes = if launched.names_a_rank() { origin.attributes_without_ranks() } else { &origin.attributes };
         let fields = Fields {
             time,
             observed,
@@ -275,8 +274,8 @@ impl<'a> Writing<'a> {
         if level.severity >= Severity::ERROR && line.part.is_none_or(|part| part.index == 0) {
             let time = if line.time == 0 { observed } else { line.time };
             let prefix = self.stage.parse.rank_prefix.of(line.bytes);
-            let text = prefix.after(line.bytes);
-            self.errors.note(&mut self.account, time, &prefix, text, &mut self.stage.redactor);
+            let (text, redactor) = (prefix.after(line.bytes), &mut self.stage.redactor);
+            self.errors.note(&mut self.account, time, &prefix, text, redactor);
         }
     }
 
