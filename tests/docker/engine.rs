@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fs};
 
-use runlog_tests::{Containers, Engine, Line, SocketProxy, docker_host, eventually};
+use runlog_tests::{Containers, Engine, Journal, Line, SocketProxy, docker_host, eventually};
 
 fn bodies(lines: &[Line]) -> Vec<&str> {
     lines.iter().map(Line::body).collect()
@@ -154,11 +154,13 @@ fn d14_d22_an_engine_that_hangs_or_is_killed_while_containers_go_on_costs_no_lin
 fn h11_a_proxy_that_allows_only_what_is_documented_never_has_to_refuse() {
     let containers = Containers::new();
     let proxy = SocketProxy::before(docker_host());
-    let mut agent = containers.agent().set("RUNLOG_DOCKER_HOST", proxy.host()).start();
+    let finding = containers.agent().set("RUNLOG_DOCKER_FILES", "auto");
+    let mut agent = finding.set("RUNLOG_DOCKER_HOST", proxy.host()).start();
     let _ended = containers.run_to_end(&["--label", "runlog.run-id=ended"], "echo ended; exit 0");
     let _terminal = containers.run(&["--tty", "--label", "runlog.run-id=terminal"], "echo terminal; sleep 1000");
     let script = "echo begin; while [ ! -e /go ]; do sleep 0.05; done; echo after; sleep 1000";
-    let lives = containers.run(&["--label", "runlog.run-id=lives"], script);
+    let through_engine = ["--log-driver", "local", "--label", "runlog.run-id=lives"];
+    let lives = containers.run(&through_engine, script);
     let removed = containers.run(&["--label", "runlog.run-id=removed"], "echo removed; sleep 1000");
     for run in ["ended", "terminal", "lives", "removed"] {
         let _ = agent.eventually_lines(run, 1);
@@ -175,7 +177,36 @@ fn h11_a_proxy_that_allows_only_what_is_documented_never_has_to_refuse() {
 
     assert_eq!(proxy.refused(), Vec::<String>::new());
     let asked: BTreeSet<String> = proxy.allowed().into_iter().map(|asked| asked.replace(&lives.id, "ID")).collect();
-    for path in ["_ping", "version", "events", "containers/json", "containers/ID/json", "containers/ID/logs"] {
+    for path in ["_ping", "version", "info", "events", "containers/json", "containers/ID/json", "containers/ID/logs"] {
         assert!(asked.contains(&format!("GET /{path}")), "{path} was not seen: {asked:?}");
+    }
+}
+
+#[test]
+fn what_a_container_prints_into_the_journal_is_read_through_the_engine() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = Engine::beside(Journal::start(folder.path().to_owned(), &[]));
+    let containers = Containers::on(&engine.host());
+    for files in ["off", "auto"] {
+        let mut agent = containers.agent().set("RUNLOG_DOCKER_FILES", files).start();
+        let run = format!("runlog.run-id=journal-{files}");
+        let long = "x".repeat(20_000);
+        let script = "echo before; echo bad >&2; head -c 20000 /dev/zero | tr '\\0' x; echo; \
+                      while [ ! -e /go ]; do sleep 0.05; done; echo after";
+        let container = containers.run(&["--log-driver", "journald", "--label", &run], script);
+        let run = &run["runlog.run-id=".len()..];
+        let _ = agent.eventually_lines(run, 3);
+        agent.kill();
+        container.shell("touch /go");
+        assert_eq!(container.wait(), 0);
+        agent.start();
+        let _ = agent.eventually_lines(run, 4);
+        assert!(agent.terminate().status.success());
+        let lines = agent.lines(run);
+        let of = |stream: &str| -> Vec<_> {
+            lines.iter().filter(|line| line.text("stream") == stream).map(Line::body).collect()
+        };
+        assert!(of("stdout") == ["before", &long, "after"], "{} lines", of("stdout").len());
+        assert_eq!(of("stderr"), ["bad"]);
     }
 }

@@ -1,11 +1,16 @@
 //! Containers whose logs are read from the engine's own files.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fs, thread};
 
-use runlog_tests::{AgentBuilder, Containers, Line};
+use runlog_tests::{AgentBuilder, Containers, Line, SocketProxy, docker_host, eventually};
 
 fn bodies(lines: &[Line]) -> Vec<&str> {
     lines.iter().map(Line::body).collect()
+}
+
+/// An agent that finds out by itself where the engine's files are.
+fn finding(containers: &Containers) -> AgentBuilder {
+    containers.agent().set("RUNLOG_DOCKER_FILES", "auto")
 }
 
 /// An agent that reads files, and would find no engine to ask.
@@ -34,24 +39,26 @@ fn lines_arrive_under_their_runs_without_an_engine_that_answers() {
 #[test]
 fn kill_9_in_the_middle_of_two_streams_and_of_rotations_loses_and_repeats_nothing() {
     const LINES: usize = 10_000;
-    let containers = Containers::new();
-    let mut agent = agent(&containers).start();
-    let script = format!("i=0; while [ $i -lt {LINES} ]; do i=$((i+1)); echo out $i; echo err $i >&2; done");
-    let rotated = ["--log-opt", "max-size=200k", "--log-opt", "max-file=100", "--label", "runlog.run-id=killed"];
-    let container = containers.run(&rotated, &script);
-    let before = agent.eventually_lines("killed", 500).len();
-    agent.kill();
-    assert!(before < 2 * LINES, "the kill came while lines were outstanding");
-    agent.start();
-    assert_eq!(container.wait(), 0);
+    for agent in [agent, finding] {
+        let containers = Containers::new();
+        let mut agent = agent(&containers).start();
+        let script = format!("i=0; while [ $i -lt {LINES} ]; do i=$((i+1)); echo out $i; echo err $i >&2; done");
+        let rotated = ["--log-opt", "max-size=200k", "--log-opt", "max-file=100", "--label", "runlog.run-id=killed"];
+        let container = containers.run(&rotated, &script);
+        let before = agent.eventually_lines("killed", 500).len();
+        agent.kill();
+        assert!(before < 2 * LINES, "the kill came while lines were outstanding");
+        agent.start();
+        assert_eq!(container.wait(), 0);
 
-    let lines = agent.eventually_lines("killed", 2 * LINES);
-    for (stream, word) in [("stdout", "out"), ("stderr", "err")] {
-        let seen = lines.iter().filter(|line| line.text("stream") == stream).map(|line| line.body().to_owned());
-        let expected: BTreeSet<String> = (1..=LINES).map(|i| format!("{word} {i}")).collect();
-        assert!(seen.collect::<BTreeSet<_>>() == expected, "{stream} is not what was printed");
+        let lines = agent.eventually_lines("killed", 2 * LINES);
+        for (stream, word) in [("stdout", "out"), ("stderr", "err")] {
+            let seen = lines.iter().filter(|line| line.text("stream") == stream).map(|line| line.body().to_owned());
+            let expected: BTreeSet<String> = (1..=LINES).map(|i| format!("{word} {i}")).collect();
+            assert!(seen.collect::<BTreeSet<_>>() == expected, "{stream} is not what was printed");
+        }
+        assert_eq!(lines.len(), 2 * LINES, "a line came twice");
     }
-    assert_eq!(lines.len(), 2 * LINES, "a line came twice");
 }
 
 #[test]
@@ -67,18 +74,124 @@ fn d24_both_lives_of_a_restarted_container_are_read_once() {
 #[test]
 fn a_container_that_was_begun_through_the_engine_is_read_to_its_end_through_it() {
     let containers = Containers::new();
-    let mut agent = containers.agent().start();
-    let script = "echo before; while [ ! -e /go ]; do sleep 0.05; done; echo after; sleep 1000";
-    let container = containers.run(&["--label", "runlog.run-id=changed"], script);
-    assert_eq!(bodies(&agent.eventually_lines("changed", 1)), ["before"]);
-    assert!(agent.terminate().status.success());
-    agent.set("RUNLOG_DOCKER_FILES", containers.folder());
-    agent.start();
-    let _new = containers.run(&["--label", "runlog.run-id=new"], "echo new; sleep 1000");
+    for files in ["auto".to_owned(), containers.folder()] {
+        let containers = Containers::new();
+        let mut agent = containers.agent().start();
+        let script = "echo before; while [ ! -e /go ]; do sleep 0.05; done; echo after; sleep 1000";
+        let container = containers.run(&["--label", "runlog.run-id=changed"], script);
+        assert_eq!(bodies(&agent.eventually_lines("changed", 1)), ["before"]);
+        assert!(agent.terminate().status.success());
+        agent.set("RUNLOG_DOCKER_FILES", files);
+        agent.start();
+        let _new = containers.run(&["--label", "runlog.run-id=new"], "echo new; sleep 1000");
+        container.shell("touch /go");
+        assert_eq!(bodies(&agent.eventually_lines("new", 1)), ["new"]);
+        let _ = agent.eventually_lines("changed", 2);
+        assert!(agent.terminate().status.success());
+        assert_eq!(bodies(&agent.lines("changed")), ["before", "after"]);
+        assert_eq!(bodies(&agent.lines("new")), ["new"]);
+    }
+}
+
+#[test]
+fn the_engine_is_asked_for_no_line_that_stands_in_a_file_which_can_be_seen() {
+    let containers = Containers::new();
+    let proxy = SocketProxy::before(docker_host());
+    let agent = finding(&containers).set("RUNLOG_DOCKER_HOST", proxy.host()).start();
+    let before = containers.run_to_end(&["--label", "runlog.run-id=before"], "echo before");
+    let terminal = containers.run(&["--tty", "--label", "runlog.run-id=terminal"], "echo one; echo two; sleep 1000");
+    let local = containers.run(&["--log-driver", "local", "--label", "runlog.run-id=local"], "echo local");
+    assert_eq!(bodies(&agent.eventually_lines("before", 1)), ["before"]);
+    assert_eq!(bodies(&agent.eventually_lines("terminal", 2)), ["one", "two"]);
+    assert_eq!(bodies(&agent.eventually_lines("local", 1)), ["local"]);
+    let is_asked = |id: &str| proxy.allowed().contains(&format!("GET /containers/{id}/logs"));
+    assert_eq!([&before, &terminal, &local].map(|container| is_asked(&container.id)), [false, false, true]);
+    assert_eq!(proxy.refused(), Vec::<String>::new());
+}
+
+#[test]
+fn the_files_of_an_engine_on_another_host_are_not_looked_for_on_this_one() {
+    let containers = Containers::new();
+    // As at the end of a socket that ssh has forwarded.
+    let elsewhere = ["unshare", "--uts", "sh", "-c", "hostname elsewhere; exec \"$@\"", "sh"];
+    let proxy = SocketProxy::before(docker_host());
+    let agent = finding(&containers).set("RUNLOG_DOCKER_HOST", proxy.host()).under(&elsewhere).start();
+    let container = containers.run(&["--label", "runlog.run-id=far"], "echo far");
+    assert_eq!(bodies(&agent.eventually_lines("far", 1)), ["far"]);
+    assert!(proxy.allowed().contains(&format!("GET /containers/{}/logs", container.id)));
+}
+
+#[test]
+fn d14_what_was_begun_from_files_is_read_on_while_the_engine_is_away() {
+    let containers = Containers::new();
+    let mut agent = finding(&containers).start();
+    let script = "echo before; while [ ! -e /go ]; do sleep 0.05; done; echo after; exit 3";
+    let container = containers.run(&["--label", "runlog.run-id=away"], script);
+    assert_eq!(bodies(&agent.eventually_lines("away", 1)), ["before"]);
+    agent.kill();
     container.shell("touch /go");
-    assert_eq!(bodies(&agent.eventually_lines("new", 1)), ["new"]);
-    let _ = agent.eventually_lines("changed", 2);
+    assert_eq!(container.wait(), 3);
+    agent.set("RUNLOG_DOCKER_HOST", "unix:///nonexistent/docker.sock");
+    agent.start();
+    let lines = agent.eventually_lines("away", 2);
+    assert_eq!(bodies(&lines), ["before", "after"]);
+    eventually("its end is told", || {
+        let lines = agent.try_lines("away")?;
+        lines.iter().any(|line| line.attribute("process.exit.code") == "3").then_some(())
+    });
+}
+
+#[test]
+fn a_container_that_was_begun_from_its_file_waits_for_it_and_is_not_read_again_otherwise() {
+    let containers = Containers::new();
+    let flags = tempfile::tempdir().unwrap();
+    let hides = flags.path().join("hides");
+    let script = format!("[ ! -e {} ] || mount -t tmpfs none {}; exec \"$@\"", hides.display(), containers.folder());
+    let mut agent = finding(&containers).under(&["unshare", "--mount", "sh", "-c", &script, "sh"]).start();
+    let script = "echo before; while [ ! -e /go ]; do sleep 0.05; done; echo after; sleep 1000";
+    let container = containers.run(&["--label", "runlog.run-id=hidden"], script);
+    assert_eq!(bodies(&agent.eventually_lines("hidden", 1)), ["before"]);
+    agent.kill();
+    fs::write(&hides, "").unwrap();
+    agent.start();
+    container.shell("touch /go");
+    let other = containers.run(&["--label", "runlog.run-id=other"], "echo other; sleep 1000");
+    assert_eq!(bodies(&agent.eventually_lines("other", 1)), ["other"], "through the engine");
+    eventually("it is told what is waited for", || {
+        agent.messages_of("WARN").iter().any(|message| message.contains("begun from its file")).then_some(())
+    });
+    assert_eq!(bodies(&agent.lines("hidden")), ["before"]);
+    agent.kill();
+    fs::remove_file(&hides).unwrap();
+    agent.start();
+    assert_eq!(bodies(&agent.eventually_lines("hidden", 2)), ["before", "after"]);
+    other.shell("echo more > /proc/1/fd/1");
+    assert_eq!(bodies(&agent.eventually_lines("other", 2)), ["other", "more"]);
+}
+
+#[test]
+fn d12_of_a_burst_of_containers_that_are_removed_at_once_no_line_is_lost() {
+    const LINES: usize = 20;
+    const AT_ONCE: usize = 3;
+    const ROUNDS: usize = 8;
+    let containers = Containers::new();
+    let mut agent = finding(&containers).start();
+    let flags = ["--rm", "--label", "runlog.run-id=burst"];
+    thread::scope(|scope| {
+        for worker in 0..AT_ONCE {
+            let containers = &containers;
+            scope.spawn(move || {
+                for round in 0..ROUNDS {
+                    let name = format!("{worker}.{round}");
+                    let script = format!("for i in $(seq {LINES}); do echo {name} $i; done");
+                    let _gone = containers.run(&flags, &script);
+                }
+            });
+        }
+    });
+    let _ = agent.eventually_lines("burst", AT_ONCE * ROUNDS * LINES);
     assert!(agent.terminate().status.success());
-    assert_eq!(bodies(&agent.lines("changed")), ["before", "after"]);
-    assert_eq!(bodies(&agent.lines("new")), ["new"]);
+    let lines = agent.lines("burst");
+    let seen: BTreeSet<&str> = lines.iter().map(Line::body).collect();
+    assert_eq!((lines.len(), seen.len()), (AT_ONCE * ROUNDS * LINES, AT_ONCE * ROUNDS * LINES), "{lines:#?}");
 }

@@ -1,26 +1,59 @@
 //! Containers that come and go: all of their lines, and how each of them ended.
 
-use runlog_tests::{Agent, AgentBuilder, Containers, Line, eventually};
+use std::{fs::File, io::Write, process::Command, thread, time::Duration};
+
+use runlog_tests::{Agent, AgentBuilder, Container, Containers, Line, Podman, eventually};
 use serde_json::Value;
 
 /// How containers are read.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 enum Way {
     /// Through the engine.
     Engine,
     /// From the engine's files, without an engine that could be asked.
     Files,
+    /// From the engine's files, which the agent finds by what the engine says.
+    Auto,
+    /// Through Podman.
+    Podman,
 }
 
-const WAYS: [Way; 2] = [Way::Engine, Way::Files];
+const WAYS: [Way; 4] = [Way::Engine, Way::Files, Way::Auto, Way::Podman];
 
-fn agent(containers: &Containers, way: Way) -> AgentBuilder {
-    match way {
-        Way::Engine => containers.agent(),
-        Way::Files => containers
-            .agent()
-            .set("RUNLOG_DOCKER_FILES", containers.folder())
-            .set("RUNLOG_DOCKER_HOST", "unix:///nonexistent/docker.sock"),
+/// Containers that are read in that way, and their engine where it is not the one that all share.
+struct Place {
+    way: Way,
+    containers: Containers,
+    _podman: Option<Podman>,
+}
+
+impl Place {
+    fn of(way: Way) -> Self {
+        let podman = (way == Way::Podman).then(Podman::start);
+        let containers = podman.as_ref().map_or_else(Containers::new, |podman| Containers::on(&podman.host()));
+        Self { way, containers, _podman: podman }
+    }
+
+    /// An agent that hears its engine, if it has one: of what a busy Podman did before, it may tell nothing.
+    fn start(&self) -> Agent {
+        let agent = self.agent().start();
+        if self.way != Way::Files {
+            eventually("the engine is heard", || {
+                agent.messages_of("INFO").iter().any(|message| message.contains("collecting from")).then_some(())
+            });
+        }
+        agent
+    }
+
+    fn agent(&self) -> AgentBuilder {
+        let agent = self.containers.agent();
+        match self.way {
+            Way::Engine => agent,
+            Way::Files => agent
+                .set("RUNLOG_DOCKER_FILES", self.containers.folder())
+                .set("RUNLOG_DOCKER_HOST", "unix:///nonexistent/docker.sock"),
+            Way::Auto | Way::Podman => agent.set("RUNLOG_DOCKER_FILES", "auto"),
+        }
     }
 }
 
@@ -42,8 +75,8 @@ fn eventually_ended(agent: &Agent, run: &str, times: usize) -> Vec<Line> {
 fn d11_d12_of_containers_that_are_removed_as_soon_as_they_end_each_line_is_there_or_said_to_be_missing() {
     const CONTAINERS: usize = 8;
     for way in WAYS {
-        let containers = Containers::new();
-        let agent = agent(&containers, way).start();
+        let place = Place::of(way);
+        let (containers, agent) = (&place.containers, place.start());
         for i in 0..CONTAINERS {
             let label = format!("runlog.run-id=gone-{i}");
             // On a busy machine it takes a while until anybody looks, and without an engine nobody tells of it later.
@@ -56,7 +89,9 @@ fn d11_d12_of_containers_that_are_removed_as_soon_as_they_end_each_line_is_there
             match (way, lines.iter().find(|line| line.is_printed()), lines.iter().find(is_gap)) {
                 (_, Some(printed), None) => assert_eq!(printed.body(), i.to_string()),
                 // What the engine has thrown away, or may have.
-                (Way::Engine, _, Some(gap)) => assert!(gap.body().contains("exit code 0 and was removed"), "{gap:?}"),
+                (Way::Engine | Way::Podman, _, Some(gap)) => {
+                    assert!(gap.body().contains("exit code 0 and was removed"), "{gap:?}")
+                }
                 (..) => panic!("{way:?}: {lines:?}"),
             }
         }
@@ -66,8 +101,8 @@ fn d11_d12_of_containers_that_are_removed_as_soon_as_they_end_each_line_is_there
 #[test]
 fn a_run_begins_and_ends_with_its_container_and_then_has_its_receipt() {
     for way in WAYS {
-        let containers = Containers::new();
-        let agent = agent(&containers, way).start();
+        let place = Place::of(way);
+        let (containers, agent) = (&place.containers, place.start());
         let container = containers.run(&["--label", "runlog.run-id=failed"], "echo bad >&2; exit 3");
         assert_eq!(container.wait(), 3);
         let end = eventually_ended(&agent, "failed", 1).remove(0);
@@ -85,8 +120,8 @@ fn a_run_begins_and_ends_with_its_container_and_then_has_its_receipt() {
 #[test]
 fn a_container_that_ends_while_no_agent_runs_is_ended_at_the_next_start_and_only_then() {
     for way in WAYS {
-        let containers = Containers::new();
-        let mut agent = agent(&containers, way).start();
+        let place = Place::of(way);
+        let (containers, mut agent) = (&place.containers, place.start());
         let script = "echo all; while [ ! -e /go ]; do sleep 0.05; done; exit 4";
         let ended = containers.run(&["--label", "runlog.run-id=ended"], script);
         let removed = containers.run(&["--label", "runlog.run-id=removed"], script);
@@ -113,9 +148,10 @@ fn a_container_that_ends_while_no_agent_runs_is_ended_at_the_next_start_and_only
 #[test]
 fn d13_a_crash_loop_is_read_life_by_life() {
     const LIVES: usize = 4;
-    for way in WAYS {
-        let containers = Containers::new();
-        let agent = agent(&containers, way).start();
+    // Podman starts it again at once, so that not each life is seen.
+    for way in [Way::Engine, Way::Files, Way::Auto] {
+        let place = Place::of(way);
+        let (containers, agent) = (&place.containers, place.start());
         let restarting = format!("--restart=on-failure:{}", LIVES - 1);
         let _looping =
             containers.run(&[&restarting, "--label", "runlog.run-id=loop"], "echo begin; printf end; exit 9");
@@ -134,8 +170,8 @@ fn d13_a_crash_loop_is_read_life_by_life() {
 #[test]
 fn d25_a_renamed_container_goes_on_under_the_name_that_it_was_found_with() {
     for way in WAYS {
-        let containers = Containers::new();
-        let agent = agent(&containers, way).start();
+        let place = Place::of(way);
+        let (containers, agent) = (&place.containers, place.start());
         let script = "echo before; while [ ! -e /go ]; do sleep 0.05; done; echo after";
         let name = format!("named-{}", std::process::id());
         let container = containers.run(&["--name", &name, "--label", "runlog.run-id=renamed"], script);
@@ -167,4 +203,63 @@ fn what_a_health_check_finds_is_an_event_of_the_run() {
     eventually("it is unhealthy", || (healths() == ["unhealthy"]).then_some(()));
     container.shell("touch /well");
     eventually("it is healthy", || (healths() == ["unhealthy", "healthy"]).then_some(()));
+}
+
+#[test]
+fn a_container_that_was_killed_for_want_of_memory_ends_its_run_so() {
+    for way in [Way::Engine, Way::Auto] {
+        let place = Place::of(way);
+        let agent = place.start();
+        let script = "echo begin; x=0123456789abcdef; while :; do x=$x$x; done";
+        let container = place.containers.run(&["--memory", "16m", "--label", "runlog.run-id=hungry"], script);
+        assert_eq!(container.wait(), 137);
+        let end = eventually_ended(&agent, "hungry", 1).remove(0);
+        assert_eq!(
+            (end.attribute("runlog.oom_killed"), end.attribute("process.exit.code")),
+            ("true", "137"),
+            "{way:?}"
+        );
+        assert!(end.body().contains("killed for want of memory"), "{way:?}: {}", end.body());
+        let run = eventually("the run has a receipt", || shown(&agent, "hungry").filter(|run| run["complete"] == true));
+        assert_eq!(run["status"], "failed", "{way:?}");
+        assert_eq!(agent.eventually_lines("hungry", 1)[0].body(), "begin");
+    }
+}
+
+#[test]
+fn d23_of_200_containers_that_run_at_once_each_line_is_there_once() {
+    const WORKERS: usize = 4;
+    const EACH: usize = 50;
+    let containers = Containers::new();
+    let mut agent = containers.agent().set("RUNLOG_DOCKER_FILES", "auto").start();
+    // All wait until a byte for each comes through a pipe.
+    let folder = tempfile::tempdir().unwrap();
+    let made = Command::new("mkfifo").arg(folder.path().join("go")).status().unwrap();
+    assert!(made.success());
+    let mount = format!("{}:/wait", folder.path().display());
+    let flags = ["--volume", &mount, "--label", "runlog.run-id=many"];
+    let script = "echo out; echo err >&2; read go < /wait/go; printf end";
+    let running = thread::scope(|scope| {
+        // One half is read from files, the other through the engine.
+        let workers = [0; WORKERS].iter().enumerate().map(|(n, _)| {
+            let driver = ["json-file", "local"][n % 2];
+            let containers = &containers;
+            let one = move || containers.run(&[&["--log-driver", driver], &flags[..]].concat(), script);
+            scope.spawn(move || (0..EACH).map(|_| one()).collect::<Vec<Container>>())
+        });
+        let workers: Vec<_> = workers.collect();
+        workers.into_iter().map(|worker| worker.join().unwrap()).collect::<Vec<_>>()
+    });
+    let _ = agent.eventually_lines_within(Duration::from_secs(120), "many", 2 * WORKERS * EACH);
+    let mut pipe = File::options().read(true).write(true).open(folder.path().join("go")).unwrap();
+    pipe.write_all("\n".repeat(WORKERS * EACH).as_bytes()).unwrap();
+    let _ = agent.eventually_lines_within(Duration::from_secs(120), "many", 3 * WORKERS * EACH);
+    assert!(agent.terminate().status.success());
+    let lines = agent.lines("many");
+    for (stream, body) in [("stdout", "out"), ("stderr", "err"), ("stdout", "end")] {
+        let is_it = |line: &&Line| (line.text("stream"), line.body()) == (stream, body);
+        assert_eq!(lines.iter().filter(is_it).count(), WORKERS * EACH, "{body}");
+    }
+    assert_eq!(lines.len(), 3 * WORKERS * EACH);
+    thread::scope(|scope| running.into_iter().for_each(|some| drop(scope.spawn(move || drop(some)))));
 }

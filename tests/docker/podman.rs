@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use runlog_tests::{Containers, Line, Podman};
+use runlog_tests::{Containers, Line, Podman, eventually};
 
 fn bodies(lines: &[Line]) -> Vec<&str> {
     lines.iter().map(Line::body).collect()
@@ -54,7 +54,7 @@ fn d13_d21_agents_services_and_containers_that_begin_again_lose_and_repeat_nothi
     agent.kill();
     agent.start();
     let count = agent.lines("flood").len();
-    let _ = agent.eventually_lines("flood", count + 100);
+    let _ = agent.eventually_lines("flood", (count + 100).min(2 * LINES));
     podman.stop();
     podman.up();
     assert_eq!(flood.wait(), 0);
@@ -72,4 +72,21 @@ fn d13_d21_agents_services_and_containers_that_begin_again_lose_and_repeat_nothi
     let _ = agent.eventually_lines("twice", 2);
     assert!(agent.terminate().status.success());
     assert_eq!(bodies(&agent.lines("twice")), ["life", "life"]);
+}
+
+// Podman empties the log each time, and does not say how much of it those who follow have not seen.
+#[test]
+fn d19_d21_a_log_that_podman_empties_when_it_is_full_is_read_to_its_end() {
+    let podman = Podman::start();
+    let containers = Containers::on(&podman.host());
+    let agent = containers.agent().start();
+    let rotated = ["--log-opt", "max-size=16k", "--label", "runlog.run-id=small"];
+    let script = "i=0; while [ $i -lt 3000 ]; do i=$((i+1)); echo line $i; usleep 100; done; echo end";
+    let container = containers.run(&rotated, script);
+    assert_eq!(container.wait(), 0);
+    let lines = eventually("the end", || {
+        Some(agent.lines("small")).filter(|lines| lines.iter().any(|line| line.body() == "end"))
+    });
+    let numbers: Vec<u32> = lines.iter().filter_map(|line| line.body().strip_prefix("line ")?.parse().ok()).collect();
+    assert!(numbers.is_sorted_by(|a, b| a < b), "a line came twice: {numbers:?}");
 }

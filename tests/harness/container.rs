@@ -63,10 +63,11 @@ impl Containers {
         &self.label
     }
 
-    /// An agent that collects these containers and nothing else.
+    /// An agent that collects these containers and nothing else, through their engine.
     #[must_use]
     pub fn agent(&self) -> AgentBuilder {
         Agent::builder()
+            .set("RUNLOG_DOCKER_FILES", "off")
             .set("RUNLOG_DOCKER_COLLECT", "on")
             .set("RUNLOG_DOCKER_HOST", &self.host)
             .set("RUNLOG_DOCKER_INCLUDE", format!("label={}", self.label()))

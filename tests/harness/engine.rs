@@ -6,13 +6,14 @@ use std::{
     process::Command,
 };
 
-use crate::{container::give_image, eventually, tools::root};
+use crate::{Journal, container::give_image, eventually, tools::root};
 
 /// An engine of our own. Removed with its containers when dropped.
 #[derive(Debug)]
 pub struct Engine {
     folder: tempfile::TempDir,
     flags: &'static [&'static str],
+    journal: Option<Journal>,
 }
 
 impl Engine {
@@ -25,9 +26,19 @@ impl Engine {
     /// Starts an engine with the test image and these flags of `dockerd`.
     #[must_use]
     pub fn with(flags: &'static [&'static str]) -> Self {
+        Self::prepared(flags, None)
+    }
+
+    /// Starts an engine with the test image that finds that journal in place of the machine's.
+    #[must_use]
+    pub fn beside(journal: Journal) -> Self {
+        Self::prepared(&[], Some(journal))
+    }
+
+    fn prepared(flags: &'static [&'static str], journal: Option<Journal>) -> Self {
         // Short, since its sockets' paths have to be.
         let folder = tempfile::Builder::new().prefix("rl").tempdir_in("/tmp").unwrap();
-        let engine = Self { folder, flags };
+        let engine = Self { folder, flags, journal };
         engine.up();
         give_image(&engine.host());
         engine
@@ -78,7 +89,8 @@ impl Engine {
     }
 
     fn script(&self, arguments: &[&str]) -> bool {
-        let mut command = Command::new(root().join("tests/tools/docker-engine"));
+        let tool = root().join("tests/tools/docker-engine");
+        let mut command = self.journal.as_ref().map_or_else(|| Command::new(&tool), |journal| journal.beside(&tool));
         // An address where nobody is, so that it does not take the engine that all share.
         command.args(arguments).env("TMPDIR", self.folder.path()).env("DOCKER_HOST", "unix:///nonexistent/docker.sock");
         command.output().unwrap().status.success()

@@ -1,6 +1,7 @@
 //! A journald of one's own.
 
 use std::{
+    ffi::OsStr,
     fs,
     io::Write,
     os::unix::net::{UnixDatagram, UnixStream},
@@ -41,10 +42,7 @@ impl Journal {
         let usual = ["Storage=persistent", "RateLimitIntervalSec=0", "ReadKMsg=no", "Audit=no", "Seal=no"];
         let text = format!("[Journal]\n{}\n{}\n", usual.join("\n"), settings.join("\n"));
         fs::write(folder.join("etc/journald.conf"), text).unwrap();
-        let mounts = MOUNTS.map(|(name, place)| format!("mount --bind {}/{name} {place}", folder.display()));
-        let script = format!("{} && exec \"$0\"", mounts.join(" && "));
-        let mut command = Command::new("unshare");
-        command.args(["--mount", "sh", "-c", &script]).arg(tool("RUNLOG_TEST_JOURNALD", "journald"));
+        let mut command = within(&folder, tool("RUNLOG_TEST_JOURNALD", "journald"));
         let journald = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let mut journal = Self { folder, journald };
         eventually("journald takes entries", || {
@@ -58,6 +56,11 @@ impl Journal {
     #[must_use]
     pub fn directory(&self) -> PathBuf {
         self.folder.join("log")
+    }
+
+    /// A command that finds this journal where programs look for the machine's.
+    pub(crate) fn beside(&self, program: impl AsRef<OsStr>) -> Command {
+        within(&self.folder, program)
     }
 
     fn socket(&self, name: &str) -> PathBuf {
@@ -156,4 +159,13 @@ impl Drop for Journal {
         let _ = self.journald.kill();
         let _ = self.journald.wait();
     }
+}
+
+/// A command for which the folders below that one are mounted in place of the machine's.
+fn within(folder: &Path, program: impl AsRef<OsStr>) -> Command {
+    let mounts = MOUNTS.map(|(name, place)| format!("mount --bind {}/{name} {place}", folder.display()));
+    let script = format!("{} && exec \"$0\" \"$@\"", mounts.join(" && "));
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", &script]).arg(program.as_ref());
+    command
 }

@@ -73,11 +73,11 @@ pub fn start(
         facts: run.facts.clone(),
         level: settings.level,
     };
-    let fates = Arc::new(docker::Fates::default());
+    let (fates, ways) = (Arc::new(docker::Fates::default()), Arc::new(docker::Ways::default()));
     let collects = settings.docker.collect != Switch::Off;
     let resource = run::resource(&run.id, &run.identity, &run.facts);
     let own_pod = run.pod.clone();
-    if has_files || collects && settings.docker.files.is_some() {
+    if has_files || collects && settings.docker.files != docker::Folder::None {
         let tagging = file::Tagging {
             resource: Arc::clone(&resource),
             attributes: run::record_attributes(&run.identity),
@@ -87,9 +87,10 @@ pub fn start(
         };
         let (config, docker, tags) = (settings.file.clone(), settings.docker.clone(), owned.clone());
         let (kubernetes, known) = (settings.kubernetes.clone(), known.clone());
-        let fates = Arc::clone(&fates);
+        let (fates, ways) = (Arc::clone(&fates), Arc::clone(&ways));
         sources.push(tokio::spawn(pipeline.keeper().keep("source.file", move |context| {
-            let logs = docker::Files::new(&docker, tags.clone(), context.clone(), Arc::clone(&fates));
+            let (fates, ways) = (Arc::clone(&fates), Arc::clone(&ways));
+            let logs = docker::Files::new(&docker, tags.clone(), context.clone(), fates, ways);
             let logs = logs.filter(|_| collects);
             let disk = Arc::new(file::RealDisk);
             let mut source = file::FileSource::new(config.clone(), context, tagging.clone(), disk, Handle::current());
@@ -107,8 +108,9 @@ pub fn start(
     if collects {
         let (config, tags) = (settings.docker.clone(), owned.clone());
         sources.push(tokio::spawn(pipeline.keeper().keep("source.docker", move |context| {
-            let (tags, fates, health) = (tags.clone(), Arc::clone(&fates), health.clone());
-            tokio::spawn(docker::collect(config.clone(), context, tags, fates, health))
+            let (tags, health) = (tags.clone(), health.clone());
+            let (fates, ways) = (Arc::clone(&fates), Arc::clone(&ways));
+            tokio::spawn(docker::collect(config.clone(), context, tags, fates, ways, health))
         })));
     }
     if let Some(known) = known {

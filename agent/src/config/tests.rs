@@ -307,10 +307,18 @@ fn the_journal_is_collected_of_the_units_that_are_named() {
 }
 
 #[test]
-fn the_engines_files_are_read_where_it_is_said_where_they_are() {
-    assert_eq!(from(&[]).settings.docker.files, None);
+fn the_engines_files_are_read_where_it_says_they_are_or_where_the_settings_say_so() {
+    let at = |text: &str| from(&[("RUNLOG_DOCKER_FILES", text)]).settings.docker.files;
+    assert_eq!(from(&[]).settings.docker.files, docker::Folder::OfEngine);
+    assert_eq!(["auto", "off"].map(at), [docker::Folder::OfEngine, docker::Folder::None]);
+    let nothing = with_file("[docker]\nfiles = ''", &[]).unwrap();
+    assert_eq!(nothing.settings.docker.files, docker::Folder::None, "as before there was auto");
     let folder = "/var/lib/docker/containers";
-    assert_eq!(from(&[("RUNLOG_DOCKER_FILES", folder)]).settings.docker.files.as_deref(), Some(Path::new(folder)));
+    assert_eq!(at(folder), docker::Folder::At(folder.into()));
+    assert_snapshot!(faults(&[("RUNLOG_DOCKER_FILES", "on")]), @r"
+    RUNLOG_DOCKER_FILES=on is no folder (environment)
+    write auto, off, or a path such as /var/lib/docker/containers
+    ");
 }
 
 #[test]
@@ -396,4 +404,17 @@ fn pods_are_chosen_by_globs_of_their_names() {
         let Faults(found) = faults(&[(variable, value)]);
         assert_eq!(found.len(), 1, "{variable}={value}: {found:?}");
     }
+}
+
+#[test]
+fn what_else_is_masked_is_said_by_patterns_with_names() {
+    let loaded = from(&[("RUNLOG_REDACT_PATTERNS", "badge=B-[0-9]+,host=h[a-z]*")]);
+    let redact = loaded.settings.redact;
+    assert!(redact.builtin);
+    assert_eq!(redact.patterns.iter().map(crate::enrich::redact::Pattern::name).collect::<Vec<_>>(), ["badge", "host"]);
+    let faults = faults(&[("RUNLOG_REDACT_PATTERNS", "badge=B-(")]);
+    assert_snapshot!(faults.to_string(), @r"
+    RUNLOG_REDACT_PATTERNS=badge=B-( holds badge, which is not a regular expression: unclosed group (environment)
+    write each as name=EXPRESSION, the name of letters, digits and -, without looking around (?=...) and \1
+    ");
 }

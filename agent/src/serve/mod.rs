@@ -59,7 +59,6 @@ pub struct Parts {
 
 /// What answers below `/api/` on a unix socket, until the sender says that it is over or is dropped: what the server
 /// answers there, whichever host is asked for.
-#[must_use]
 pub fn on_socket(parts: Parts) -> (Router, watch::Sender<bool>) {
     let (stop, stopping) = watch::channel(false);
     (api::on_socket(parts, stopping), stop)

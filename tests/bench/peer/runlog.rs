@@ -79,9 +79,8 @@ impl Peer for Runlog {
             Input::Containers(engine) => {
                 let mut settings = vec![("RUNLOG_DOCKER_HOST", engine.host.clone().into())];
                 settings.push(("RUNLOG_DOCKER_INCLUDE", format!("label={}", containers::LABEL).into()));
-                if self.wire == Wire::EngineFiles {
-                    settings.push(("RUNLOG_DOCKER_FILES", engine.folder.clone().into()));
-                }
+                let files = if self.wire == Wire::EngineFiles { engine.folder.as_os_str() } else { "off".as_ref() };
+                settings.push(("RUNLOG_DOCKER_FILES", files.to_owned()));
                 settings
             }
         };
@@ -121,11 +120,11 @@ mod tests {
     #[test]
     fn containers_are_read_through_the_engine_or_from_its_files_and_else_not_at_all() {
         let engine = || Engine { host: "unix:///engine.sock".to_owned(), folder: PathBuf::from("/engine/containers") };
-        for (wire, files) in [(Wire::Zstd, None), (Wire::EngineFiles, Some("/engine/containers".to_owned()))] {
+        for (wire, files) in [(Wire::Zstd, "off"), (Wire::EngineFiles, "/engine/containers")] {
             let environment = environment(wire, Input::Containers(engine()));
             assert_eq!(value(&environment, "RUNLOG_DOCKER_COLLECT").as_deref(), Some("on"));
             assert_eq!(value(&environment, "RUNLOG_DOCKER_HOST").as_deref(), Some("unix:///engine.sock"));
-            assert_eq!(value(&environment, "RUNLOG_DOCKER_FILES"), files, "{wire:?}");
+            assert_eq!(value(&environment, "RUNLOG_DOCKER_FILES").as_deref(), Some(files), "{wire:?}");
         }
         let files = environment(Wire::Zstd, Input::Files(Path::new("/logs"), Format::Python));
         assert_eq!(value(&files, "RUNLOG_DOCKER_COLLECT").as_deref(), Some("off"));

@@ -171,7 +171,7 @@ impl Joiner {
         if self.is_idle() && !may_begin(line.bytes) {
             return Taken::Passes;
         }
-        let length = prefix(line.bytes).length;
+        let length = prefix(line.bytes).bytes.len();
         let (before, text) = line.bytes.split_at(length);
         let key = before.trim_ascii_end();
         if self.lines.is_empty() {
@@ -249,7 +249,7 @@ impl Joiner {
             _ if found.severity >= Severity::ERROR => Grammar::Head,
             _ => return Taken::Passes,
         };
-        let length = prefix(line.bytes).length;
+        let length = prefix(line.bytes).bytes.len();
         let key = line.bytes[..length].trim_ascii_end();
         let taken = self.open(key, grammar, false, (line, length), seen);
         if let Some(join) = self.joins.last_mut() {

@@ -11,7 +11,7 @@ use crate::record::UnixNanos;
 /// for two of them in its filter, and tells of the first of those by Docker's.
 ///
 /// Source: moby `daemon/events/filter.go`; podman `libpod/events/config.go`.
-pub(super) const WANTED: [&str; 7] = ["start", "die", "destroy", "oom", "health_status", "died", "remove"];
+pub(super) const WANTED: [&str; 8] = ["create", "start", "die", "destroy", "oom", "health_status", "died", "remove"];
 
 /// A change of a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +25,7 @@ pub(super) struct Change {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ChangeKind {
+    Created,
     Started,
     Ended {
         exit_code: Option<i64>,
@@ -49,6 +50,7 @@ impl Change {
         let actor = message.actor?;
         let attributes = actor.attributes.unwrap_or_default();
         let kind = match message.action.as_deref()? {
+            "create" => ChangeKind::Created,
             "start" => ChangeKind::Started,
             "die" => ChangeKind::Ended { exit_code: attributes.get("exitCode").and_then(|code| code.parse().ok()) },
             "destroy" | "remove" => ChangeKind::Removed,
@@ -93,6 +95,7 @@ mod tests {
             Change::of(serde_json::from_value(event).unwrap())
         };
         let cases = [
+            ("create", Some(ChangeKind::Created)),
             ("start", Some(ChangeKind::Started)),
             ("die", Some(ChangeKind::Ended { exit_code: Some(137) })),
             ("destroy", Some(ChangeKind::Removed)),

@@ -18,6 +18,17 @@ pub struct Config {
     pub exclude: Vec<Filter>,
     /// Whether containers that ended before they were first seen are read.
     pub read_exited: bool,
-    /// The folder of the engine's containers, to read their files there; `None` to ask the engine.
-    pub files: Option<PathBuf>,
+    /// Where the files of the engine's containers are read.
+    pub files: Folder,
+}
+
+/// A folder of an engine's containers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Folder {
+    /// None: all containers are read through the engine.
+    None,
+    /// The one that the engine names, where it can be seen from here.
+    OfEngine,
+    /// This one.
+    At(PathBuf),
 }

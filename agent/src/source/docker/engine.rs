@@ -1,7 +1,8 @@
 //! The engine's API, over its unix socket.
 //!
-//! Lists, inspections and events go through bollard. Logs do not: bollard asks for times in whole seconds only, and
-//! guesses from the bytes whether a terminal wrote them.
+//! Events and what the engine says of itself go through bollard. Logs do not: bollard asks for times in whole seconds
+//! only, and guesses from the bytes whether a terminal wrote them. Nor do lists and descriptions of containers, where it
+//! fails for a state that only Podman has.
 
 use std::{
     collections::HashMap,
@@ -15,11 +16,12 @@ use std::{
 use bollard::{
     API_DEFAULT_VERSION, Docker,
     errors::Error as EngineError,
-    models::{ContainerInspectResponse, ContainerSummaryStateEnum, SystemVersion, SystemVersionComponents},
-    query_parameters::{EventsOptions, ListContainersOptions},
+    models::{ContainerInspectResponse, MountPoint, SystemVersion, SystemVersionComponents},
+    query_parameters::EventsOptions,
 };
 use futures_util::{Stream, StreamExt};
 use hyper::StatusCode;
+use serde::de::DeserializeOwned;
 use tokio::{net::UnixStream, time::timeout};
 
 use super::{
@@ -30,13 +32,18 @@ use super::{
     keeping::Keeping,
     life::Exit,
     log::Request,
+    own::OwnContainer,
     stamp,
     tagging::Container,
+    ways::Seen,
 };
 use crate::record::UnixNanos;
 
 /// How long the engine may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What is read of an answer. Ten thousand containers are some 10 MiB.
+const LONGEST_ANSWER: usize = 256 << 20;
 
 /// What is read of the reason why the engine refuses.
 const LONGEST_REASON: usize = 64 * 1024;
@@ -60,6 +67,10 @@ pub(super) enum Failure {
     Answer(#[from] Broken),
     #[error(transparent)]
     NotAsked(#[from] NotAsked),
+    #[error("the answer has more than {} MiB", LONGEST_ANSWER >> 20)]
+    TooLong,
+    #[error("the answer cannot be understood")]
+    Malformed(#[from] serde_json::Error),
     #[error("the request failed")]
     Engine(#[source] EngineError),
 }
@@ -154,14 +165,13 @@ impl Engine {
 
     /// All containers, also those that have ended.
     pub(super) async fn list(&self) -> Result<Vec<Listed>, Failure> {
-        let all = ListContainersOptions { all: true, ..ListContainersOptions::default() };
-        let list = answer(self.docker.list_containers(Some(all))).await?;
-        let listed = |summary: bollard::models::ContainerSummary| {
-            use ContainerSummaryStateEnum as State;
-            let activity = match summary.state? {
-                State::EXITED => Activity::Ended,
-                State::CREATED | State::REMOVING | State::DEAD | State::EMPTY => Activity::None,
-                State::RUNNING | State::PAUSED | State::RESTARTING | State::STOPPING => Activity::Running,
+        let list: Vec<Summary> = self.ask("/containers/json?all=true").await?;
+        let listed = |summary: Summary| {
+            let activity = match summary.state.as_deref()? {
+                "exited" | "stopped" => Activity::Ended,
+                "running" | "paused" | "restarting" | "stopping" => Activity::Running,
+                // It was never started, is being removed, or is in a state that nobody has heard of yet.
+                _ => Activity::None,
             };
             Some(Listed { id: summary.id?, activity })
         };
@@ -170,14 +180,44 @@ impl Engine {
 
     /// What the engine says about a container, and about its lines; `None` if it is gone.
     pub(super) async fn inspect(&self, id: &str) -> Result<Option<(Container, Keeping)>, Failure> {
-        match answer(self.docker.inspect_container(id, None)).await {
+        match self.described(id).await {
             Ok(mut response) => {
-                let keeping = Keeping::of(response.host_config.take());
+                let keeping = Keeping::of(response.host_config.take(), response.log_path.take());
                 Ok(Some((container(id, response), keeping)))
             }
             Err(Failure::Gone) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    async fn described(&self, id: &str) -> Result<ContainerInspectResponse, Failure> {
+        let mut answer: serde_json::Value = self.ask(&format!("/containers/{id}/json")).await?;
+        // Podman has states that bollard has not, and none of them is used.
+        if let Some(state) = answer.pointer_mut("/State").and_then(serde_json::Value::as_object_mut) {
+            state.remove("Status");
+        }
+        Ok(serde_json::from_value(answer)?)
+    }
+
+    /// Where the engine keeps its containers, if that can be seen from here; `None` if not, or if it may not be asked.
+    ///
+    /// What the engine says is true of its own host. A process in one of its containers sees that where it is mounted;
+    /// another one has to be on that host.
+    pub(super) async fn folder(&self, own: &OwnContainer) -> Result<Option<Seen>, Failure> {
+        if self.make == Make::Podman {
+            return Ok(None);
+        }
+        let Some(info) = allowed(answer(self.docker.info()).await)? else { return Ok(None) };
+        let Some(named) = info.docker_root_dir.map(|root| Path::new(&root).join("containers")) else { return Ok(None) };
+        for id in own.ids() {
+            if let Some(container) = allowed(self.described(id).await)? {
+                let path = mounted_at(&container.mounts.unwrap_or_default(), &named);
+                return Ok(path.map(|path| Seen { named, path }));
+            }
+        }
+        let host = rustix::system::uname();
+        let is_here = info.name.is_some_and(|name| name.as_bytes() == host.nodename().to_bytes());
+        Ok(is_here.then(|| Seen { path: named.clone(), named }))
     }
 
     /// What happens to containers, from `since` on. Ends with the connection.
@@ -209,6 +249,22 @@ impl Engine {
         self.get(&path).await
     }
 
+    async fn ask<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        let mut body = self.get(path).await?;
+        let read = async {
+            let mut text = Vec::new();
+            while let Some(bytes) = body.next().await? {
+                if text.len() + bytes.len() > LONGEST_ANSWER {
+                    return Err(Failure::TooLong);
+                }
+                text.extend_from_slice(bytes);
+            }
+            Ok(text)
+        };
+        let text = timeout(PATIENCE, read).await.map_err(|_elapsed| Failure::Silent)??;
+        Ok(serde_json::from_slice(&text)?)
+    }
+
     async fn get(&self, path: &str) -> Result<Body, Failure> {
         ask::check(path)?;
         let answer = timeout(PATIENCE, async {
@@ -232,6 +288,14 @@ impl Engine {
     }
 }
 
+/// What is used of a container in a list. Podman has states that Docker has not.
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Summary {
+    id: Option<String>,
+    state: Option<String>,
+}
+
 /// Source: Docker Engine API v1.44, schema `ErrorResponse`.
 #[derive(serde::Deserialize)]
 struct ErrorAnswer {
@@ -246,6 +310,27 @@ fn seconds(time: UnixNanos) -> String {
 /// Bollard waits for the head of an answer only.
 async fn answer<T>(request: impl Future<Output = Result<T, EngineError>>) -> Result<T, Failure> {
     timeout(PATIENCE, request).await.map_err(|_elapsed| Failure::Silent)?.map_err(Failure::from_engine)
+}
+
+/// `None` for what the engine does not have, or a proxy before it does not let through.
+fn allowed<T>(answered: Result<T, Failure>) -> Result<Option<T>, Failure> {
+    match answered {
+        Ok(answer) => Ok(Some(answer)),
+        Err(Failure::Refused(..) | Failure::Gone) => Ok(None),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// Where a container with those mounts has that path of its host.
+fn mounted_at(mounts: &[MountPoint], path: &Path) -> Option<PathBuf> {
+    let found = mounts.iter().filter_map(|mount| {
+        let (source, to) = (mount.source.as_ref()?, mount.destination.as_ref()?);
+        let rest = path.strip_prefix(source).ok()?;
+        // Joining nothing would leave a slash at the end.
+        let at = if rest.as_os_str().is_empty() { PathBuf::from(to) } else { Path::new(to).join(rest) };
+        Some((source.len(), at))
+    });
+    found.max_by_key(|(length, _)| *length).map(|(_, at)| at)
 }
 
 impl Failure {
@@ -300,5 +385,28 @@ fn container(id: &str, response: ContainerInspectResponse) -> Container {
         running: state.running == Some(true),
         started_at,
         exit: is_over.then_some(exit),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mount_leads_to_what_a_container_sees_of_its_host() {
+        let mount = |source: &str, to: &str| MountPoint {
+            source: Some(source.to_owned()),
+            destination: Some(to.to_owned()),
+            ..MountPoint::default()
+        };
+        let path = Path::new("/var/lib/docker/containers");
+        let at = |mounts: &[MountPoint]| mounted_at(mounts, path).map(|path| path.display().to_string());
+        assert_eq!(at(&[mount("/var/lib/docker/containers", "/logs")]).as_deref(), Some("/logs"));
+        assert_eq!(at(&[mount("/var/lib/docker", "/docker")]).as_deref(), Some("/docker/containers"));
+        let host = mount("/", "/host");
+        assert_eq!(at(std::slice::from_ref(&host)).as_deref(), Some("/host/var/lib/docker/containers"));
+        assert_eq!(at(&[mount("/var/lib/docker/containers", "/logs"), host]).as_deref(), Some("/logs"));
+        assert_eq!(at(&[mount("/var/lib/docker/containers-2", "/logs"), mount("/var/run/docker.sock", "/s")]), None);
+        assert_eq!(at(&[]), None);
     }
 }

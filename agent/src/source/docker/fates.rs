@@ -12,7 +12,7 @@ use tokio::{sync::watch, time::timeout};
 
 use super::{
     change::{Change, ChangeKind},
-    life::Exit,
+    life::{Exit, MEMORY_LATE},
     tagging::Container,
 };
 use crate::record::UnixNanos;
@@ -82,6 +82,13 @@ impl Fates {
         exit(&known)
     }
 
+    /// Whether memory was short in the container's last life. Waits a moment for who hears of it.
+    pub(super) async fn was_out_of_memory(&self, id: &str) -> bool {
+        let mut heard = self.0.subscribe();
+        let was = |known: &Known| known.by_id.get(id).is_some_and(|fate| fate.is_out_of_memory);
+        timeout(Duration::from_nanos(MEMORY_LATE), heard.wait_for(was)).await.is_ok_and(|known| known.is_ok())
+    }
+
     /// What events have told of the container.
     pub(super) fn container(&self, id: &str) -> Option<Container> {
         self.0.borrow().by_id.get(id)?.container.as_deref().cloned()
@@ -92,12 +99,20 @@ impl Fate {
     fn hear(&mut self, change: &Change) {
         match change.kind {
             ChangeKind::Started => self.is_out_of_memory = false,
-            ChangeKind::OutOfMemory => self.is_out_of_memory = true,
+            ChangeKind::OutOfMemory => {
+                self.is_out_of_memory = true;
+                if let Some(exit) = self.exit.as_mut().filter(|exit| exit.may_be_killed_for_memory(change.time)) {
+                    exit.is_oom_killed = true;
+                }
+            }
             ChangeKind::Ended { exit_code: Some(code) } => {
                 let (finished, is_oom_killed) = (Some(change.time), self.is_out_of_memory);
                 self.exit = Some(Exit { code, is_oom_killed, finished });
             }
-            ChangeKind::Ended { exit_code: None } | ChangeKind::Removed | ChangeKind::Health(_) => {}
+            ChangeKind::Created
+            | ChangeKind::Ended { exit_code: None }
+            | ChangeKind::Removed
+            | ChangeKind::Health(_) => {}
         }
         if change.container.is_some() {
             self.container.clone_from(&change.container);
@@ -140,6 +155,23 @@ mod tests {
         }
         assert_eq!(fates.exit("a"), Some(Exit { code: 137, is_oom_killed: false, finished: Some(5) }));
         assert_eq!(fates.exit("b"), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn that_memory_was_short_may_be_heard_after_the_end() {
+        let fates = Fates::default();
+        let second = 1_000_000_000;
+        fates.hear(&change("a", ChangeKind::Ended { exit_code: Some(137) }, second));
+        let hearing = async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            fates.hear(&change("a", ChangeKind::OutOfMemory, second + 1));
+        };
+        let (was_short, ()) = tokio::join!(fates.was_out_of_memory("a"), hearing);
+        assert!(was_short && fates.exit("a").is_some_and(|exit| exit.is_oom_killed));
+        fates.hear(&change("b", ChangeKind::Ended { exit_code: Some(137) }, second));
+        assert!(!fates.was_out_of_memory("b").await, "somebody else has killed it");
+        fates.hear(&change("b", ChangeKind::OutOfMemory, 9 * second));
+        assert!(fates.exit("b").is_some_and(|exit| !exit.is_oom_killed), "that was another time");
     }
 
     #[test]

@@ -10,49 +10,59 @@
 mod tests;
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
-    fs::{self, File},
-    mem,
+    collections::{HashMap, HashSet},
+    fs, mem,
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
     sync::Arc,
     time::SystemTime,
 };
 
+use bollard::models::HostConfig;
 use serde::Deserialize;
 use tracing::{debug, warn};
 
 use super::{
-    Config, Fates,
-    frame::{Framing, Stdio},
+    Config, Fates, Folder, Ways,
+    frame::Framing,
+    keeping::Keeping,
     life::{self, Exit, Life},
-    log::key,
     own::OwnContainer,
     stamp,
     tagging::{Container, Tags},
+    ways::{self, LOG_END, Way},
 };
 use crate::{
-    record::Input,
-    source::{Context, Tagging},
+    record::{Input, UnixNanos},
+    source::{Context, Tagging, file::Claim},
 };
 
 const CONFIG: &str = "config.v2.json";
-const LOG_END: &str = "-json.log";
+const HOST_CONFIG: &str = "hostconfig.json";
 
 /// The folder of the engine's containers, and which of them are wanted.
 pub struct Files {
-    folder: PathBuf,
+    /// Where the containers are, as far as it is known, and where those were that an agent before has begun.
+    folders: Vec<PathBuf>,
     config: Config,
     tagging: Tagging,
     context: Context,
     fates: Arc<Fates>,
+    ways: Arc<Ways>,
+    /// How much was known of the engine when its folder was last looked for, and when logs were last decided on.
+    changes: [u64; 2],
+    /// How often it had removed containers when that was last asked.
+    removals: u64,
     own: OwnContainer,
-    /// Those that were begun through the engine.
-    begun: HashSet<String>,
+    /// When it was begun to look for containers.
+    began: UnixNanos,
     /// Those of which a file was read before this process.
     read_before: HashSet<String>,
     /// Those that had ended before the first look.
     ended_before: HashSet<String>,
     is_first_look: bool,
+    /// Whether it was told what became of those that were removed before.
+    has_told: bool,
     has_complained: bool,
     known: HashMap<String, Known>,
     /// What is to be told next.
@@ -61,33 +71,55 @@ pub struct Files {
 
 /// A container with a log.
 struct Known {
+    /// The folder that it is in.
+    folder: PathBuf,
     /// When what the engine knows of it was last written.
     written: SystemTime,
     running: bool,
     exit: Option<Exit>,
     /// If it is wanted. Kept as they were first, whatever it is called since.
     read: Option<(Tags, Life)>,
+    /// Whether it is wanted and its log could not be opened.
+    is_closed: bool,
     /// Whether a log of it was opened.
     is_opened: bool,
     is_removed: bool,
 }
 
 impl Files {
-    /// Reads the containers of `config` from its folder. `None` if they are all to be read through the engine.
+    /// Reads the containers of `config` from the engine's folder. `None` if they are all to be read through the engine.
     #[must_use]
-    pub fn new(config: &Config, tagging: Tagging, context: Context, fates: Arc<Fates>) -> Option<Self> {
-        let begun = |key: &String| Some(key.strip_prefix("docker/")?.split_once("/std")?.0.to_owned());
+    pub fn new(
+        config: &Config,
+        tagging: Tagging,
+        context: Context,
+        fates: Arc<Fates>,
+        ways: Arc<Ways>,
+    ) -> Option<Self> {
+        ways.begin(&context.positions, &config.files);
+        let mut folders = match &config.files {
+            Folder::None => return None,
+            Folder::At(folder) => vec![folder.clone()],
+            // So that what was begun is read on while there is no engine to ask.
+            Folder::OfEngine => ways::begun_files(&context.positions).map(|(folder, _)| folder).collect(),
+        };
+        folders.sort_unstable();
+        folders.dedup();
         Some(Self {
-            folder: config.files.clone()?,
+            folders,
             config: config.clone(),
             tagging,
             fates,
+            ways,
+            changes: [0; 2],
+            removals: 0,
             own: OwnContainer::find(),
-            begun: context.positions.keys().filter_map(begun).collect(),
+            began: context.clock.now(),
             context,
             read_before: HashSet::new(),
             ended_before: HashSet::new(),
             is_first_look: true,
+            has_told: false,
             has_complained: false,
             known: HashMap::new(),
             news: Vec::new(),
@@ -96,32 +128,77 @@ impl Files {
 
     /// Globs of the logs, those that were rotated included. Compressed ones are not read.
     #[must_use]
-    pub fn patterns(&self) -> [String; 2] {
-        ["", ".[0-9]"].map(|end| format!("{}/*/*{LOG_END}{end}", self.folder.display()))
+    pub fn patterns(&self) -> Vec<String> {
+        let of = |folder: &PathBuf| ["", ".[0-9]"].map(|end| format!("{}/*/*{LOG_END}{end}", folder.display()));
+        self.folders.iter().flat_map(of).collect()
+    }
+
+    /// Whether the engine has told of another folder since it was last asked so, or has removed containers.
+    pub fn has_moved(&mut self) -> bool {
+        if self.config.files != Folder::OfEngine || !self.is_changed(0) {
+            return false;
+        }
+        let removals = self.ways.removals();
+        let has_removed = mem::replace(&mut self.removals, removals) != removals;
+        let new = self.ways.folder().filter(|seen| !self.folders.contains(&seen.path));
+        let is_new = new.is_some();
+        if let Some(seen) = new {
+            self.folders.push(seen.path);
+            self.has_complained = false;
+        }
+        is_new || has_removed || !self.has_told && self.ways.is_listed()
+    }
+
+    /// Whether a container that is not in its folder was removed.
+    fn is_missed(&self, id: &str) -> bool {
+        self.config.files != Folder::OfEngine || self.ways.is_gone(id)
+    }
+
+    /// Whether the engine has told of containers since it was last asked so.
+    pub fn may_have_decided(&mut self) -> bool {
+        self.is_changed(1)
+    }
+
+    fn is_changed(&mut self, which: usize) -> bool {
+        let now = self.ways.changes();
+        mem::replace(&mut self.changes[which], now) != now
+    }
+
+    /// Rings that bell when one of these two may be.
+    pub fn ring(&self, bell: Arc<OwnedFd>) {
+        self.ways.ring(bell);
     }
 
     /// Begins a look at all containers. At the first one, what was told of those that are gone comes to its end.
     pub fn look(&mut self) {
-        let entries = match fs::read_dir(&self.folder) {
-            Ok(entries) => entries,
-            Err(error) => {
-                if !mem::replace(&mut self.has_complained, true) {
-                    let folder = self.folder.display();
-                    warn!(%folder, %error, "cannot read docker.files, containers are read through the engine");
-                }
-                return;
+        let mut there = HashSet::new();
+        let mut unseen = Vec::new();
+        for folder in &self.folders {
+            match fs::read_dir(folder) {
+                Ok(entries) => there.extend(entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok())),
+                Err(error) => unseen.push((folder.clone(), error)),
             }
-        };
-        let there: HashSet<String> = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
-        if self.is_first_look {
+        }
+        for (folder, error) in &unseen {
+            self.complain(folder, error);
+        }
+        let may_tell = self.config.files != Folder::OfEngine || self.ways.is_listed();
+        if unseen.is_empty() && !self.has_told && may_tell && !self.folders.is_empty() {
+            self.has_told = true;
             let now = self.context.clock.now();
             let left = life::left_behind(&self.context.positions)
-                .filter(|(id, _)| !there.contains(*id) && !self.begun.contains(*id));
+                .filter(|(id, _)| !there.contains(*id) && self.is_mine(id) && self.is_missed(id));
             self.news = left.flat_map(|(_, life)| life.vanished(None, now)).collect();
         }
+        let is_seen = |folder: &PathBuf| !unseen.iter().any(|(unseen, _)| unseen == folder);
         self.ended_before.retain(|id| there.contains(id));
-        for (id, known) in &mut self.known {
-            known.is_removed |= !there.contains(id);
+        let is_missing = |(id, known): (&String, &Known)| {
+            let is_missing = is_seen(&known.folder) && !there.contains(id) && self.is_missed(id);
+            is_missing.then(|| id.clone())
+        };
+        let missing: Vec<String> = self.known.iter().filter_map(is_missing).collect();
+        for id in missing {
+            self.known.entry(id).and_modify(|known| known.is_removed = true);
         }
         self.known.retain(|_, known| !known.is_removed || known.read.is_some());
         let there: Vec<String> =
@@ -129,21 +206,50 @@ impl Files {
         there.iter().for_each(|id| self.refresh(id));
     }
 
+    /// Says once that a folder cannot be read. Who asked for none misses only containers that were begun there.
+    fn complain(&mut self, folder: &Path, error: &std::io::Error) {
+        let is_missed = match &self.config.files {
+            Folder::None => false,
+            Folder::At(_) => true,
+            Folder::OfEngine => ways::begun_files(&self.context.positions).any(|(begun, _)| begun == folder),
+        };
+        if is_missed && !mem::replace(&mut self.has_complained, true) {
+            let folder = folder.display();
+            warn!(%folder, %error, "cannot read the engine's folder of containers; those that were begun there wait");
+        }
+    }
+
+    /// Whether it is told here what became of a container that was removed while nobody looked.
+    fn is_mine(&self, id: &str) -> bool {
+        self.ways.of(id).map_or_else(|| matches!(self.config.files, Folder::At(_)), |way| way == Way::File)
+    }
+
     /// Ends a look: what is found ended from now on has ended since.
     pub const fn looked(&mut self) {
-        self.is_first_look = false;
+        if !self.folders.is_empty() {
+            self.is_first_look = false;
+        }
+    }
+
+    /// The folder and the id of the container whose log, or what else is known of it, stands at that path.
+    fn of(&self, path: &Path) -> Option<(&Path, String)> {
+        let own = path.parent()?;
+        let folder = self.folders.iter().find(|folder| own.parent() == Some(folder))?;
+        Some((folder, own.file_name()?.to_str()?.to_owned()))
     }
 
     /// Whether it is a path of a container's log.
     #[must_use]
     pub fn has(&self, path: &Path) -> bool {
-        path.starts_with(&self.folder)
+        self.folders.iter().any(|folder| path.starts_with(folder))
     }
 
     /// Whether it is a path of a container's log, and the container has been removed.
     #[must_use]
     pub fn is_removed(&self, path: &Path) -> bool {
-        self.has(path) && self.folder.is_dir() && path.parent().is_some_and(|folder| !folder.exists())
+        let is_gone =
+            |(folder, id): (&Path, String)| folder.is_dir() && !folder.join(&id).exists() && self.is_missed(&id);
+        self.of(path).is_some_and(is_gone)
     }
 
     /// Notes that the log at that path was read before this process, so that it is wanted to its end.
@@ -153,18 +259,17 @@ impl Files {
 
     /// What stands at that path has been written. If that is what the engine knows of a container, it is read again.
     pub fn written(&mut self, path: &Path) {
-        if self.has(path)
-            && path.file_name().is_some_and(|name| name == CONFIG)
-            && let Some(id) = path.parent().and_then(name)
-            && self.known.contains_key(id)
+        if path.file_name().is_some_and(|name| name == CONFIG)
+            && let Some((_, id)) = self.of(path)
+            && self.known.contains_key(&id)
         {
-            self.refresh(id);
+            self.refresh(&id);
         }
     }
 
     /// A folder came to that path and was gone before anybody could look.
     pub fn came_and_went(&self, path: &Path) {
-        if path.parent() == Some(&self.folder) {
+        if self.folders.iter().any(|folder| path.parent() == Some(folder)) {
             // Where the engine can be asked, its events have told.
             warn!(path = %path.display(), "a container came and went before its log could be opened");
         }
@@ -180,14 +285,25 @@ impl Files {
         }
     }
 
-    /// What the lines of that log are tagged with. `None` if it is not wanted, or cannot be told yet.
-    pub fn tags(&mut self, path: &Path) -> Option<Tags> {
-        let id = name(path.parent()?)?;
-        if self.begun.contains(id) {
-            return None;
+    /// Whether the log at that path is read. What the engine knows of a container may be written after its log was made,
+    /// and the engine may speak of it after that.
+    pub fn claim(&mut self, path: &Path) -> Claim {
+        let Some((_, id)) = self.of(path) else { return Claim::Unwanted };
+        match self.ways.of(&id) {
+            Some(Way::Engine) => return Claim::Unwanted,
+            Some(Way::File) => {}
+            // A folder at the same path may have belonged to another engine.
+            None if self.config.files == Folder::OfEngine && !self.ways.is_named(&id) => return Claim::Undecided,
+            None => {}
         }
-        self.refresh(id);
-        let (tags, _) = self.known.get(id)?.read.as_ref()?;
+        self.refresh(&id);
+        if self.known.get(&id).is_some_and(|known| known.read.is_some()) { Claim::Wanted } else { Claim::NotNow }
+    }
+
+    /// What the lines of that log are tagged with. `None` if it is not wanted, or cannot be told yet.
+    #[must_use]
+    pub fn tags(&self, path: &Path) -> Option<Tags> {
+        let (tags, _) = self.known.get(name(path.parent()?)?)?.read.as_ref()?;
         Some(tags.clone())
     }
 
@@ -199,8 +315,11 @@ impl Files {
     /// The containers that have ended, or are not there any more, of which that was not told yet.
     #[must_use]
     pub fn ending(&self) -> Vec<String> {
+        let now = self.context.clock.now();
         let is_ending = |known: &Known| {
-            known.is_removed || known.read.as_ref().is_some_and(|(_, life)| life.is_open() && !known.running)
+            let is_known = known.exit.as_ref().is_none_or(|exit| !exit.may_be_killed_for_memory(now));
+            known.is_removed
+                || known.read.as_ref().is_some_and(|(_, life)| life.is_open() && !known.running && is_known)
         };
         self.known.iter().filter(|(_, known)| is_ending(known)).map(|(id, _)| id.clone()).collect()
     }
@@ -232,52 +351,76 @@ impl Files {
             told.extend(life::cut_short(tags, exit.as_ref(), now));
         }
         self.known.remove(id);
+        self.ways.forget(id);
         told
     }
 
     /// Reads what the engine knows of a container, if it was written since.
     fn refresh(&mut self, id: &str) {
-        let config = self.folder.join(id).join(CONFIG);
+        let Some(folder) = self.folders.iter().find(|folder| folder.join(id).is_dir()).cloned() else { return };
+        let config = folder.join(id).join(CONFIG);
         let Ok(written) = fs::metadata(&config).and_then(|metadata| metadata.modified()) else { return };
-        if self.known.get(id).is_some_and(|known| known.written == written) {
+        if self.known.get(id).is_some_and(|known| known.written == written && !known.is_closed) {
             return;
         }
         let container = match fs::read(&config).map_err(|error| error.to_string()).and_then(|bytes| read(&bytes)) {
-            Ok(container) => container,
+            Ok(container) if container.id == id => container,
+            Ok(_) => return,
             Err(error) => {
                 // It is replaced as a whole, so this is another form of it, and the next look tries again.
                 debug!(path = %config.display(), error, "what the engine knows of a container cannot be read");
                 return;
             }
         };
+        let finished = container.exit.as_ref().and_then(|exit| exit.finished);
+        let is_old = self.is_first_look || finished.is_some_and(|finished| finished < self.began);
         if container.running {
             self.ended_before.remove(id);
-        } else if self.is_first_look && !self.config.read_exited && !self.read_before.contains(id) {
+        } else if is_old && !self.config.read_exited && !self.read_before.contains(id) {
             self.ended_before.insert(id.to_owned());
         }
         let former = self.known.remove(id);
         let is_opened = former.as_ref().is_some_and(|known| known.is_opened);
         let mut read = former.and_then(|known| known.read);
-        if read.is_none() && container.is_wanted(&self.config, &self.own) && !self.ended_before.contains(id) {
-            let tags = self.tagging.tags(&container);
-            let told = self.context.positions.get(&life::key(id)).map(Vec::as_slice);
-            let life = Life::new(id, tags.clone(), &self.tagging.run_id, told);
-            read = Some((tags, life));
+        let is_wanted = container.is_wanted(&self.config, &self.own) && !self.ended_before.contains(id);
+        let mut is_closed = false;
+        if read.is_none() && is_wanted {
+            let way = self.choose(&folder, id);
+            is_closed = way.is_none();
+            if way.is_some_and(|way| way == Way::File) {
+                let mut tags = self.tagging.tags(&container);
+                keeping(&folder, id).tell(&container, &mut tags);
+                let told = self.context.positions.get(&life::key(id)).map(Vec::as_slice);
+                let life = Life::new(id, tags.clone(), &self.tagging.run_id, told);
+                read = Some((tags, life));
+            }
         }
         if let Some((_, life)) = &mut read {
             let told = life.seen(&container, self.fates.exit(id), self.context.clock.now());
             self.news.extend(told);
         }
         let Container { running, exit, .. } = container;
-        self.known.insert(id.to_owned(), Known { written, running, exit, read, is_opened, is_removed: false });
+        let known = Known { folder, written, running, exit, read, is_closed, is_opened, is_removed: false };
+        self.known.insert(id.to_owned(), known);
+    }
+
+    /// How a wanted container is read. `None` if its log cannot be opened, and nobody has chosen another way.
+    fn choose(&self, folder: &Path, id: &str) -> Option<Way> {
+        if let Some(way) = self.ways.of(id) {
+            return Some(way);
+        }
+        if !ways::is_readable(folder, id) {
+            return None;
+        }
+        let is_whole = matches!(self.config.files, Folder::At(_)) || !ways::is_compressed(folder, id);
+        Some(self.ways.choose(id, if is_whole { Way::File } else { Way::Engine }))
     }
 }
 
-/// Whether the file source reads that container, so that it is not to be asked for.
-pub(super) fn are_read(config: &Config, id: &str, positions: &BTreeMap<String, Vec<u8>>) -> bool {
-    let is_begun = Stdio::BOTH.iter().any(|stdio| positions.contains_key(&key(id, *stdio)));
-    let log = |folder: &PathBuf| folder.join(id).join(format!("{id}{LOG_END}"));
-    !is_begun && config.files.as_ref().is_some_and(|folder| File::open(log(folder)).is_ok())
+/// How the engine keeps what that container prints.
+fn keeping(folder: &Path, id: &str) -> Keeping {
+    let written = fs::read(folder.join(id).join(HOST_CONFIG)).unwrap_or_default();
+    Keeping::of(serde_json::from_slice::<HostConfig>(&written).ok(), None)
 }
 
 fn name(folder: &Path) -> Option<&str> {

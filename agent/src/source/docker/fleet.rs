@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    fs,
     panic::resume_unwind,
     path::Path,
     sync::Arc,
@@ -17,7 +18,7 @@ use tokio::{
 use tracing::{debug, error, info, warn};
 
 use super::{
-    Health, State,
+    Folder, Health, State,
     backoff::Backoff,
     change::{Change, ChangeKind, Condition},
     engine::{Absent, Activity, Engine, Failure},
@@ -25,6 +26,7 @@ use super::{
     life,
     log::key,
     reader::{Ended, Outcome, Reader, Remains, Shared},
+    ways::Way,
 };
 use crate::{
     config::Switch,
@@ -62,6 +64,8 @@ enum Vessel {
     Read { again: bool },
     /// It was read to its end.
     Done(Remains),
+    /// It is read from its file, by somebody else.
+    Filed,
     /// It is not to be read. `ever` if that cannot change.
     Skipped { ever: bool },
 }
@@ -121,6 +125,7 @@ impl Fleet {
         if self.began == 0 {
             self.began = now;
         }
+        self.find_folder(engine).await?;
         // Asked for before the list, so that no container starts between the two unseen.
         let changes = engine.changes(since);
         tokio::pin!(changes);
@@ -139,14 +144,34 @@ impl Fleet {
         }
     }
 
+    /// Finds out where the engine's files are, if they are wanted.
+    async fn find_folder(&self, engine: &Engine) -> Result<(), Failure> {
+        let Shared { config, own, ways, .. } = &*self.shared;
+        if config.files != Folder::OfEngine {
+            return Ok(());
+        }
+        let seen = engine.folder(own).await?;
+        let folder = seen.as_ref().map(|seen| seen.path.clone());
+        match folder.filter(|_| ways.found(seen)) {
+            Some(folder) if fs::read_dir(&folder).is_ok() => {
+                info!(folder = %folder.display(), "containers are read from the engine's files");
+            }
+            Some(folder) => debug!(folder = %folder.display(), "containers are read through the engine"),
+            None => {}
+        }
+        Ok(())
+    }
+
     /// Lists all containers and reads those that have something to be read.
     async fn look(&mut self, engine: &Engine) -> Result<(), Failure> {
         let list = engine.list().await?;
         self.found();
+        self.shared.ways.list(list.iter().map(|listed| listed.id.as_str()));
         let ended = if self.listed { Ended::Read } else { self.ended_before() };
         for listed in &list {
             let has_news = match (self.vessels.get(&listed.id), listed.activity) {
-                (_, Activity::None) | (Some(Vessel::Read { .. } | Vessel::Skipped { ever: true }), _) => false,
+                (_, Activity::None)
+                | (Some(Vessel::Read { .. } | Vessel::Filed | Vessel::Skipped { ever: true }), _) => false,
                 (None, _) | (Some(_), Activity::Running) => true,
                 (Some(_), Activity::Ended) => false,
             };
@@ -162,6 +187,9 @@ impl Fleet {
         let missing: Vec<String> = missing.chain(&self.unseen).cloned().collect();
         for id in missing {
             match engine.inspect(&id).await {
+                Ok(None) if matches!(self.vessels.get(&id), Some(Vessel::Filed)) => {
+                    self.read(engine, &id, Ended::Read);
+                }
                 Ok(None) => self.forget(&id).await,
                 // It is there after all, or cannot be told: the next list will show.
                 Ok(Some(_)) | Err(_) => debug!(container = id, "container is missing in the list"),
@@ -177,11 +205,15 @@ impl Fleet {
     async fn changed(&mut self, engine: &Engine, change: Change) {
         self.newest_change = self.newest_change.max(change.time);
         self.shared.fates.hear(&change);
+        match change.kind {
+            ChangeKind::Removed => self.shared.ways.removed(&change.id),
+            _ => self.shared.ways.name(&change.id),
+        }
         // The first events reach back to before we looked: what they tell of may have ended before as well.
         let is_old = change.time < self.began && self.ended_before() == Ended::Leave;
         match (self.vessels.get_mut(&change.id), change.kind) {
             (_, ChangeKind::Health(condition)) => self.tell_health(engine, &change, condition).await,
-            (_, ChangeKind::OutOfMemory) => {}
+            (_, ChangeKind::Created | ChangeKind::OutOfMemory) => {}
             (None, ChangeKind::Started | ChangeKind::Ended { .. }) if is_old => {
                 self.read(engine, &change.id, Ended::Leave);
             }
@@ -189,6 +221,9 @@ impl Fleet {
             (Some(Vessel::Read { again }), ChangeKind::Started) => *again = true,
             // Its reader finds out by itself.
             (Some(Vessel::Read { .. }), _) | (Some(Vessel::Skipped { ever: true }), ChangeKind::Started) => {}
+            // If nobody had its file in time, that is told.
+            (Some(Vessel::Filed), ChangeKind::Removed) => self.read(engine, &change.id, Ended::Read),
+            (Some(Vessel::Filed), _) => {}
             (_, ChangeKind::Removed) => self.forget(&change.id).await,
             (None, ChangeKind::Started | ChangeKind::Ended { .. }) | (Some(_), ChangeKind::Started) => {
                 self.read(engine, &change.id, Ended::Read);
@@ -239,6 +274,7 @@ impl Fleet {
         let vessel = match outcome {
             Outcome::Read(remains) => Vessel::Done(remains),
             Outcome::LeftOut => Vessel::Skipped { ever: true },
+            Outcome::Filed => Vessel::Filed,
             Outcome::Skipped | Outcome::Stopped => Vessel::Skipped { ever: false },
             Outcome::Removed => {
                 self.forget(&id).await;
@@ -246,7 +282,7 @@ impl Fleet {
                 return;
             }
         };
-        let ever = matches!(vessel, Vessel::Skipped { ever: true });
+        let ever = matches!(vessel, Vessel::Filed | Vessel::Skipped { ever: true });
         self.vessels.insert(id.clone(), vessel);
         if again && !ever {
             self.read(engine, &id, Ended::Read);
@@ -257,6 +293,11 @@ impl Fleet {
     /// Lets the queue drop the positions of a container that does not exist any more.
     async fn forget(&mut self, id: &str) {
         let context = &self.shared.context;
+        let left_behind = self.shared.left_behind(id);
+        // Who reads files may still have to tell of one that an agent before has begun.
+        if self.shared.ways.of(id) == Some(Way::Engine) || !context.positions.contains_key(&life::key(id)) {
+            self.shared.ways.forget(id);
+        }
         if let Some(Vessel::Done(mut remains)) = self.vessels.remove(id) {
             // If the pipeline has ended, the positions are kept a while longer.
             let _ = remains.forget(context).await;
@@ -271,7 +312,7 @@ impl Fleet {
         }
         // It was removed while no agent looked, so nobody has told its end.
         if self.unseen.remove(id)
-            && let Some(life) = self.shared.left_behind(id)
+            && let Some(life) = left_behind
             && self.shared.fates.is_mine_to_tell(id)
         {
             for input in life.vanished(self.shared.fates.exit(id).as_ref(), context.clock.now()) {

@@ -1,5 +1,7 @@
 //! How an engine keeps what a container prints, and what that means for its lines.
 
+use std::path::{Path, PathBuf};
+
 use bollard::models::HostConfig;
 use tracing::{info, warn};
 
@@ -13,13 +15,15 @@ pub(super) struct Keeping {
     pub driver: String,
     /// Whether the engine drops lines that come faster than it writes them, without a word.
     pub drops: bool,
+    /// The file of a driver that writes one, in the engine's words.
+    pub file: Option<PathBuf>,
     /// Whether it keeps nothing of the lines that it passes on.
     is_uncached: bool,
 }
 
 impl Keeping {
     /// Source: Docker documentation, "Configure logging drivers", "Configure the delivery mode of log messages".
-    pub(super) fn of(host: Option<HostConfig>) -> Self {
+    pub(super) fn of(host: Option<HostConfig>, log_path: Option<String>) -> Self {
         let log = host.and_then(|host| host.log_config).unwrap_or_default();
         let options = log.config.unwrap_or_default();
         let is = |key: &str, wanted: &str| options.get(key).is_some_and(|value| value == wanted);
@@ -27,7 +31,13 @@ impl Keeping {
             drops: is("mode", "non-blocking"),
             is_uncached: is("cache-disabled", "true"),
             driver: log.typ.unwrap_or_default(),
+            file: log_path.filter(|path| !path.is_empty()).map(PathBuf::from),
         }
+    }
+
+    /// Whether it writes the lines into that file, in the form that the file source reads.
+    pub(super) fn is_file(&self, path: &Path) -> bool {
+        self.driver == "json-file" && self.file.as_deref() == Some(path)
     }
 
     /// Whether there is nothing to read, now or ever.
@@ -77,7 +87,10 @@ mod tests {
         let options = options.iter().map(|&(key, value)| (key.to_owned(), value.to_owned()));
         let log =
             HostConfigLogConfig { typ: Some(driver.to_owned()), config: Some(options.collect::<HashMap<_, _>>()) };
-        Keeping::of(Some(HostConfig { log_config: Some(log), ..HostConfig::default() }))
+        Keeping::of(
+            Some(HostConfig { log_config: Some(log), ..HostConfig::default() }),
+            Some("/a/a-json.log".to_owned()),
+        )
     }
 
     #[test]
@@ -97,7 +110,10 @@ mod tests {
             assert!(!keeping.drops);
         }
         assert!(!of("syslog", &[("cache-disabled", "true")]).is_cache());
-        assert_eq!(Keeping::of(None), Keeping::default());
+        assert_eq!(Keeping::of(None, Some(String::new())), Keeping::default());
+        assert!(of("json-file", &[]).is_file(Path::new("/a/a-json.log")));
+        assert!(!of("json-file", &[]).is_file(Path::new("/b/a-json.log")));
+        assert!(!of("local", &[]).is_file(Path::new("/a/a-json.log")));
     }
 
     #[test]

@@ -24,6 +24,12 @@ use crate::{
 #[cfg(test)]
 mod tests;
 
+/// The exit code after SIGKILL.
+const KILLED: i64 = 128 + 9;
+
+/// How long after the end of a container it may become known that memory was short.
+pub(super) const MEMORY_LATE: UnixNanos = 1_000_000_000;
+
 /// How a container ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Exit {
@@ -75,7 +81,7 @@ pub(super) fn left_behind(positions: &BTreeMap<String, Vec<u8>>) -> impl Iterato
         let told = Told::decode(bytes.as_slice()).ok().filter(|told| !told.started_at.is_empty())?;
         let resource = Resource { run_id: told.run_id.clone(), encoded: told.resource.clone() };
         let (name, resource) = (told.name.clone(), Arc::new(resource));
-        let tags = Tags { name, resource, attributes: Vec::new(), level: Severity::UNSPECIFIED };
+        let tags = Tags { name, resource, attributes: Vec::new(), level: Severity::UNSPECIFIED, is_joined: true };
         Some((id, Life { key: key.clone(), tags, has_own_run: true, told }))
     })
 }
@@ -194,6 +200,13 @@ impl Bookmark for Told {
 }
 
 impl Exit {
+    /// Whether it was killed just now, and for want of memory for all that is known: engines hear of both on ways of
+    /// their own.
+    pub(super) fn may_be_killed_for_memory(&self, now: UnixNanos) -> bool {
+        let is_new = self.finished.is_none_or(|finished| now.saturating_sub(finished) < MEMORY_LATE);
+        self.code == KILLED && !self.is_oom_killed && is_new
+    }
+
     const fn is_well(&self) -> bool {
         self.code == 0 && !self.is_oom_killed
     }

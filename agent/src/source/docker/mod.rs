@@ -3,7 +3,7 @@
 //! The [`fleet`] finds containers and gives each a [`reader`]. A reader asks the [`engine`] for the container's logs,
 //! whose [`body`] is read at a [`pace`]; [`frame`] decodes it into entries; [`log`] decides which of them are new and
 //! makes chunks of those. Where reading has to go on is a [`place`], found again by content through a [`ring`]. Where the
-//! engine's own [`files`] can be read, the file source follows those instead. A [`life`] tells a run of the starts and
+//! engine's own [`files`] can be read, the file source follows those instead; the [`ways`] say who reads what. A [`life`] tells a run of the starts and
 //! ends of its container, and [`fates`] are what is known of those that were removed.
 
 mod ask;
@@ -30,12 +30,14 @@ mod stamp;
 mod tagging;
 #[cfg(test)]
 mod tests;
+mod ways;
 
-pub use config::Config;
+pub use config::{Config, Folder};
 pub use fates::Fates;
 pub use files::Files;
 pub use filter::{Filter, UnusableFilter};
 pub use health::{Health, State, health};
+pub use ways::Ways;
 
 use std::sync::Arc;
 
@@ -62,11 +64,13 @@ pub async fn collect(
     context: Context,
     tagging: Tagging,
     fates: Arc<Fates>,
+    ways: Arc<Ways>,
     health: watch::Sender<Health>,
 ) {
     if config.collect == Switch::Off {
         return;
     }
+    ways.begin(&context.positions, &config.files);
     let run_id = tagging.run_id.clone();
     let tagger = Box::new(move |container: &tagging::Container| tagging.tags(container));
     let began = context.clock.now();
@@ -78,6 +82,7 @@ pub async fn collect(
         run_id,
         began,
         fates,
+        ways,
         silence: SILENCE,
         list_every: LIST_EVERY,
     };

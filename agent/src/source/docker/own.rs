@@ -31,6 +31,11 @@ impl OwnContainer {
         Self { ids, host_name: is_short_id.then(|| host_name.to_owned()) }
     }
 
+    /// By which it may be asked for.
+    pub(super) fn ids(&self) -> impl Iterator<Item = &str> {
+        self.ids.iter().chain(&self.host_name).map(String::as_str)
+    }
+
     pub(super) fn is(&self, id: &str) -> bool {
         self.ids.iter().any(|own| own == id) || self.host_name.as_ref().is_some_and(|name| id.starts_with(name))
     }

@@ -6,20 +6,20 @@ use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
 use super::{
-    Config,
+    Config, Folder,
     backoff::Backoff,
     body::Body,
     engine::{Engine, Failure},
     fates::Fates,
-    files::are_read,
     frame::{DecodeError, Decoder, Stdio},
     keeping::Keeping,
-    life::{self, Life},
+    life::{self, Exit, Life},
     log::{Log, Taken, key},
     own::OwnContainer,
     pace::Pace,
     stamp,
     tagging::{Container, Tags},
+    ways::{self, Way, Ways},
 };
 use crate::{
     record::UnixNanos,
@@ -55,6 +55,8 @@ pub(super) struct Shared {
     pub began: UnixNanos,
     /// What became of containers that are not there any more.
     pub fates: Arc<Fates>,
+    /// Which containers are read from their files instead.
+    pub ways: Arc<Ways>,
     /// See [`SILENCE`].
     pub silence: Duration,
     /// See [`super::fleet::LIST_EVERY`].
@@ -64,10 +66,45 @@ pub(super) struct Shared {
 impl Shared {
     /// What an earlier agent told of a container that is gone, if it is not the file source that has to end it.
     pub(super) fn left_behind(&self, id: &str) -> Option<Life> {
+        let is_ours = match self.ways.of(id) {
+            Some(way) => way == Way::Engine,
+            None => !matches!(self.config.files, Folder::At(_)),
+        };
         let positions = &self.context.positions;
-        let is_begun = Stdio::BOTH.iter().any(|stdio| positions.contains_key(&key(id, *stdio)));
-        let is_ours = is_begun || self.config.files.is_none();
         is_ours.then(|| life::left_behind(positions).find(|(known, _)| *known == id))?.map(|(_, life)| life)
+    }
+
+    /// Says so if the file of a container cannot be read now that an agent before has begun there.
+    fn look_for_file(&self, id: &str, container: &Container) {
+        if !ways::begun_files(&self.context.positions).any(|(_, begun)| begun == id) {
+            return;
+        }
+        let folder = match &self.config.files {
+            Folder::None => return,
+            Folder::At(folder) => Some(folder.clone()),
+            Folder::OfEngine => self.ways.folder().map(|seen| seen.path),
+        };
+        if !folder.is_some_and(|folder| ways::is_readable(&folder, id)) {
+            warn!(
+                container = %container.name,
+                "the container was begun from its file, which cannot be read now, and waits; let runlog read the \
+                 engine's folder again, or set docker.files to off to read the container through the engine, from its start"
+            );
+        }
+    }
+
+    /// Chooses how a container is read of which nothing was read yet.
+    fn choose(&self, id: &str, keeping: &Keeping) -> Way {
+        let is_in_files = match &self.config.files {
+            Folder::None => false,
+            Folder::At(folder) => ways::is_readable(folder, id),
+            Folder::OfEngine => self.ways.folder().is_some_and(|seen| {
+                keeping.is_file(&ways::log(&seen.named, id))
+                    && ways::is_readable(&seen.path, id)
+                    && !ways::is_compressed(&seen.path, id)
+            }),
+        };
+        self.ways.choose(id, if is_in_files { Way::File } else { Way::Engine })
     }
 }
 
@@ -128,6 +165,8 @@ pub(super) enum Outcome {
     Read(Remains),
     /// Its logs are not wanted, or cannot be read by anybody.
     LeftOut,
+    /// It is read from its file.
+    Filed,
     /// It ended before it was first seen, and is not to be read.
     Skipped,
     /// It does not exist any more.
@@ -266,7 +305,8 @@ impl Reader {
                 }
                 *progress = Progress::Complete;
                 log.close();
-                log.outgoing().extend(life.ended(container.exit.as_ref(), self.shared.context.clock.now()));
+                let exit = self.exit(&container).await;
+                log.outgoing().extend(life.ended(exit.as_ref(), self.shared.context.clock.now()));
                 Ok(if hand_over(log, &self.shared.context).await.is_err() {
                     Step::Leave(Outcome::Stopped)
                 } else {
@@ -274,6 +314,15 @@ impl Reader {
                 })
             }
         }
+    }
+
+    /// How the container ended. That it was killed for want of memory the engine may know a moment later.
+    async fn exit(&self, container: &Container) -> Option<Exit> {
+        let mut exit = container.exit.clone()?;
+        if exit.may_be_killed_for_memory(self.shared.context.clock.now()) {
+            exit.is_oom_killed = self.shared.fates.was_out_of_memory(&self.id).await;
+        }
+        Some(exit)
     }
 
     /// Tells what is known of a container that was removed while it was read.
@@ -332,19 +381,20 @@ impl Reader {
     }
 
     fn first_seen(&self, container: &Container, keeping: &Keeping) -> Result<Remains, Outcome> {
-        let Shared { config, context, tagger, own, run_id, .. } = &*self.shared;
+        let Shared { config, context, tagger, own, run_id, ways, fates, .. } = &*self.shared;
         if !container.is_wanted(config, own) {
             return Err(Outcome::LeftOut);
         }
-        if are_read(config, &self.id, &context.positions) {
-            return Err(Outcome::LeftOut);
+        // Whose file is gone already the engine may still have for a moment.
+        if ways.of(&self.id) == Some(Way::File) || fates.is_read_from_files(&self.id) {
+            self.shared.look_for_file(&self.id, container);
+            return Err(Outcome::Filed);
         }
         let stored = Stdio::BOTH.map(|stdio| context.positions.get(&key(&self.id, stdio)).map(Vec::as_slice));
         let mut tags = tagger(container);
-        keeping.tell(container, &mut tags);
         let told = context.positions.get(&life::key(&self.id)).map(Vec::as_slice);
-        let life = Life::new(&self.id, tags.clone(), run_id, told);
-        let is_begun = stored.iter().any(Option::is_some) || life.is_open();
+        let life = |tags: &Tags| Life::new(&self.id, tags.clone(), run_id, told);
+        let is_begun = stored.iter().any(Option::is_some) || life(&tags).is_open();
         if !is_begun && !container.running && (self.ended == Ended::Leave || container.started_at.is_empty()) {
             return Err(Outcome::Skipped);
         }
@@ -352,6 +402,11 @@ impl Reader {
             tell_unreadable(container, keeping);
             return Err(Outcome::LeftOut);
         }
+        if self.shared.choose(&self.id, keeping) == Way::File {
+            return Err(Outcome::Filed);
+        }
+        keeping.tell(container, &mut tags);
+        let life = life(&tags);
         let log = Log::new(&self.id, self.engine.make(), container.framing, tags, Arc::clone(&context.ledger), stored);
         let started_at = container.started_at.clone();
         Ok(Remains { log: Box::new(log), life: Box::new(life), started_at, progress: Progress::Reading, opened: 0 })
@@ -442,7 +497,13 @@ impl Reader {
             // Where the engine is gone, it is so for all containers, and said once by the fleet. A removal that
             // comes too early is said when it is done.
             Trouble::Failure(
-                Failure::Leaving | Failure::Silent | Failure::Io(_) | Failure::Answer(_) | Failure::Engine(_),
+                Failure::Leaving
+                | Failure::Silent
+                | Failure::Io(_)
+                | Failure::Answer(_)
+                | Failure::TooLong
+                | Failure::Malformed(_)
+                | Failure::Engine(_),
             ) => {
                 debug!(container = %self.id, error = text, "connection to the container's logs was lost");
             }

@@ -30,7 +30,7 @@ struct Source {
 
 fn config(socket: &Path) -> Config {
     let (include, exclude) = (Vec::new(), Vec::new());
-    Config { collect: Switch::On, socket: socket.to_owned(), include, exclude, read_exited: true, files: None }
+    Config { collect: Switch::On, socket: socket.to_owned(), include, exclude, read_exited: true, files: Folder::None }
 }
 
 impl Source {
@@ -51,6 +51,7 @@ impl Source {
             resource: Arc::new(Resource { run_id: container.name.clone(), encoded: Vec::new() }),
             attributes: Vec::new(),
             level: Severity::TRACE,
+            is_joined: true,
         });
         let run_id = RunId::new("of-the-agent").unwrap();
         let shared = Shared {
@@ -61,6 +62,7 @@ impl Source {
             run_id,
             began: SystemClock.now(),
             fates: Arc::default(),
+            ways: Arc::default(),
             silence: Duration::from_millis(100),
             list_every: Duration::from_millis(100),
         };

@@ -1,6 +1,7 @@
 //! Where reading of a file goes on after a restart, and how it is told that it is still the same file.
 
 use std::{
+    collections::BTreeMap,
     io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -25,6 +26,20 @@ pub const COMPARED_BYTES: usize = 1024;
 
 /// How far back the start of a line is looked for that was given out in part.
 const LONGEST_PART: u64 = 16 << 20;
+
+/// The paths at which the files stood that have a position in the queue. One that cannot be read has none.
+pub fn paths_with_position(positions: &BTreeMap<String, Vec<u8>>) -> impl Iterator<Item = PathBuf> {
+    let of_files = positions.iter().filter(|(key, _)| key.starts_with(KEY_PREFIX));
+    of_files.filter_map(|(_, bytes)| Some(FilePosition::read(bytes).ok()?.path()))
+}
+
+/// What the queue has of a file at that path.
+#[cfg(test)]
+pub fn position_of(path: &Path) -> (String, Vec<u8>) {
+    use std::os::unix::ffi::OsStrExt;
+    let id = FileId { device: 1, inode: xxh3_64(path.as_os_str().as_bytes()), birth: 1 };
+    (id.key(), FilePosition::start(id, path, 1).encode_to_vec())
+}
 
 /// A file's position, as the queue keeps it. A protobuf message of our own; fields are only ever added.
 #[derive(Clone, PartialEq, Eq, Message)]

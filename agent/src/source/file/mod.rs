@@ -32,6 +32,9 @@ mod unclaimed;
 mod unpack;
 mod watch;
 
+pub use bookmark::paths_with_position;
+#[cfg(test)]
+pub use bookmark::position_of;
 pub use config::Config;
 pub use disk::{Disk, Entry, Extent, Handle, Kind, RealDisk, System};
 pub use identity::FileId;
@@ -51,6 +54,7 @@ use crate::record::{Chunk, Input, Resource, Severity, SourceKind};
 use super::{Closed, Context};
 use copies::Copies;
 use globs::Globs;
+use moves::Move;
 use tail::{Awake, Tail};
 use tails::Tails;
 use unclaimed::AllUnclaimed;
@@ -102,6 +106,8 @@ pub struct FileSource {
     refused: HashSet<PathBuf>,
     /// Paths of logs of which it is not known yet whether they are read, or under which run.
     undecided: HashSet<PathBuf>,
+    /// Files that came and have gone on before they were opened, and those that came with them.
+    unopened: Vec<Move>,
     /// Number of the last walk through the globs.
     walks: u32,
     is_walking: bool,
@@ -146,6 +152,7 @@ impl FileSource {
             outgoing: Vec::new(),
             refused: HashSet::new(),
             undecided: HashSet::new(),
+            unopened: Vec::new(),
             walks: 0,
             is_walking: false,
             roots: Vec::new(),
@@ -199,6 +206,10 @@ impl FileSource {
             is_stirred = grown > 0 || !changes.names.is_empty();
             self.see_to(&changes);
             self.see_to_containers()?;
+            if self.watch.was_rung() {
+                self.next_decision = Instant::now();
+            }
+            self.move_globs();
             self.walk_if_due();
             self.look_at_copies();
             self.try_refused();
@@ -212,8 +223,9 @@ impl FileSource {
     }
 
     /// Ends waits once the stop is thrown. The task ends then as well, or with the runtime.
-    fn ring_at_stop(&self) {
+    fn ring_at_stop(&mut self) {
         let Some(bell) = self.watch.bell() else { return };
+        self.owners.iter_mut().for_each(|owners| owners.ring(Arc::clone(&bell)));
         let mut stop = self.context.stop.clone();
         self.runtime.spawn(async move {
             stop.thrown().await;

@@ -1,6 +1,6 @@
 //! Those whose logs stand in a folder of their own: containers of an engine, pods of a node.
 
-use std::path::Path;
+use std::{os::fd::OwnedFd, path::Path, sync::Arc};
 
 use crate::{
     record::{Format, Input, SourceKind},
@@ -28,6 +28,16 @@ pub trait Owners: Send {
     fn format(&self) -> Format;
     /// Globs that lead to their logs.
     fn patterns(&self) -> Vec<String>;
+    /// Whether the globs are others than before, or some of what they led to is gone.
+    fn has_moved(&mut self) -> bool {
+        false
+    }
+    /// Whether what was undecided may be decided now.
+    fn may_have_decided(&mut self) -> bool {
+        true
+    }
+    /// Says what to ring when one of these two may be.
+    fn ring(&mut self, _: Arc<OwnedFd>) {}
     /// Begins a look at all logs.
     fn look(&mut self) {}
     /// Ends a look at all logs.
@@ -88,7 +98,19 @@ impl Owners for docker::Files {
     }
 
     fn patterns(&self) -> Vec<String> {
-        Self::patterns(self).to_vec()
+        Self::patterns(self)
+    }
+
+    fn has_moved(&mut self) -> bool {
+        Self::has_moved(self)
+    }
+
+    fn may_have_decided(&mut self) -> bool {
+        Self::may_have_decided(self)
+    }
+
+    fn ring(&mut self, bell: Arc<OwnedFd>) {
+        Self::ring(self, bell);
     }
 
     fn look(&mut self) {
@@ -143,9 +165,8 @@ impl Owners for docker::Files {
         Self::ended(self, id)
     }
 
-    /// What the engine knows of a container may be written after its log was made.
     fn claim(&mut self, path: &Path) -> Claim {
-        if Self::tags(self, path).is_some() { Claim::Wanted } else { Claim::NotNow }
+        Self::claim(self, path)
     }
 
     fn tags(&mut self, path: &Path) -> Option<Tags> {

@@ -1,6 +1,6 @@
 //! What the stream of a file is: whose lines they are, what is wrapped around them, where it was left.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Instant};
 
 use crate::{
     record::{
@@ -40,12 +40,27 @@ impl FileSource {
     /// Follows the logs of those as well.
     #[must_use]
     pub fn with(mut self, mut owners: Box<dyn Owners>) -> Self {
-        // Before others, so that a log with a name elsewhere is found as theirs.
-        self.config.paths.splice(..0, owners.patterns());
-        self.globs = Arc::new(Globs::new(&self.config.paths, &self.config.exclude, &self.tagging.state_dir));
         self.unclaimed.iter().for_each(|position| owners.was_read(&position.path()));
         self.owners.push(owners);
+        self.make_globs();
         self
+    }
+
+    fn make_globs(&mut self) {
+        // Those of owners first, so that a log with a name elsewhere is found as theirs.
+        let mut paths: Vec<String> = self.owners.iter().flat_map(|owners| owners.patterns()).collect();
+        paths.extend_from_slice(&self.config.paths);
+        self.globs = Arc::new(Globs::new(&paths, &self.config.exclude, &self.tagging.state_dir));
+    }
+
+    /// Walks through the globs of owners that have others now.
+    pub fn move_globs(&mut self) {
+        // Each is asked, since it tells only once.
+        let moved = self.owners.iter_mut().filter_map(|owners| owners.has_moved().then_some(())).count();
+        if moved > 0 {
+            self.make_globs();
+            self.next_walk = Instant::now();
+        }
     }
 
     /// Whether the file at that path is read.
@@ -65,7 +80,9 @@ impl FileSource {
     /// Whether it is a path of somebody's log that is read, or may be.
     pub fn is_owned(&mut self, path: &Path) -> bool {
         let owners = self.owners.iter_mut().find(|owners| owners.has(path));
-        owners.is_some_and(|owners| matches!(owners.claim(path), Claim::Wanted | Claim::Undecided))
+        owners.is_some_and(|owners| {
+            matches!(owners.claim(path), Claim::Wanted | Claim::Undecided) && owners.tags(path).is_some()
+        })
     }
 
     /// What a tail needs to read from an open file.
@@ -73,7 +90,7 @@ impl FileSource {
         let Known { id, stream, path, named, left } = known;
         let (kind, format, tags) = self.tagged(path, named);
         let bookmark = Arc::new(FileBookmark::new(*id, Arc::clone(path), *stream, Arc::clone(&handle)));
-        let of_stream = stream.id.key();
+        let (of_stream, is_joined) = (stream.id.key(), tags.is_joined);
         let stream = origin::Stream {
             kind,
             identity: &[&self.tagging.agent_id, b"file", of_stream.as_bytes(), &stream.generation.to_le_bytes()],
@@ -84,7 +101,11 @@ impl FileSource {
             bookmark: Arc::clone(&bookmark) as _,
             key: id.key(),
         };
-        Awake { origin: Origin::wrapped(stream, format, *left), bookmark, handle }
+        let origin = match is_joined {
+            true => Origin::wrapped(stream, format, *left),
+            false => Origin::unjoined(stream, format, *left),
+        };
+        Awake { origin, bookmark, handle }
     }
 
     /// What the lines of a file are tagged with, and what is wrapped around them.
@@ -127,6 +148,6 @@ impl FileSource {
         // Kept as long as the file.
         attributes.shrink_to_fit();
         let (resource, level) = (Arc::clone(&self.tagging.resource), self.tagging.level);
-        Tags { name: named.display().to_string(), resource, attributes, level }
+        Tags { name: named.display().to_string(), resource, attributes, level, is_joined: true }
     }
 }

@@ -131,6 +131,12 @@ impl Watch {
         self.bell.clone()
     }
 
+    /// Whether the bell was rung since it was last asked so. It has to be asked, or no wait lasts any more.
+    #[must_use]
+    pub fn was_rung(&self) -> bool {
+        self.bell.as_ref().is_some_and(|bell| rustix::io::read(bell.as_ref(), &mut [0; 8]).is_ok())
+    }
+
     /// A walk through all globs begins.
     pub fn begin(&mut self) {
         self.is_complete = self.inotify.is_some();

@@ -31,7 +31,7 @@ fn config(include: &[&str], exclude: &[&str]) -> Config {
         include: filters(include),
         exclude: filters(exclude),
         read_exited: true,
-        files: None,
+        files: crate::source::docker::Folder::None,
     }
 }
 
