@@ -11,6 +11,7 @@ use hyper::header::{HeaderName, HeaderValue};
 
 use crate::{
     batch,
+    enrich::redact,
     export::{self, Compression, Headers, Protocol},
     parse,
     queue::{self, SyncPolicy},
@@ -96,11 +97,16 @@ pub(super) fn compose(reader: &mut Reader, standard: &Standard) -> Settings {
     };
     let parse = parse::Config {
         max_line_bytes: bytes(reader, "parse.max_line_bytes", KIB, 16 * MIB),
+        rank_prefix: reader.read("parse.rank_prefix", rank_prefix),
         join: parse::join::Config {
             is_on: reader.read("parse.join", values::truth),
             wait: reader.read("parse.join_wait", |v| values::duration(v, &(10 * MILLISECOND..=HOUR))),
             max_bytes: bytes(reader, "parse.join_max_bytes", KIB, MIB),
         },
+    };
+    let redact = redact::Config {
+        builtin: reader.read("redact.builtin", values::truth),
+        patterns: reader.read("redact.patterns", patterns),
     };
     let batch = batch::Config {
         max_bytes: bytes(reader, "batch.max_bytes", 16 * KIB, 16 * MIB),
@@ -131,6 +137,7 @@ pub(super) fn compose(reader: &mut Reader, standard: &Standard) -> Settings {
         journal,
         process,
         parse,
+        redact,
         batch,
         queue,
         export,
@@ -150,6 +157,12 @@ pub(super) fn compose(reader: &mut Reader, standard: &Standard) -> Settings {
 fn bytes(reader: &mut Reader, key: &str, from: u64, to: u64) -> usize {
     let bytes = reader.read(key, |value| values::size(value, &(from..=to)));
     usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
+fn rank_prefix(value: &Value) -> Result<parse::Prefixes, Rejected> {
+    let remedy =
+        "use auto, off, or what stands before the lines, such as \"[${role_name}${local_rank}]:\" or \"${rank}: \"";
+    values::text(value).parse().map_err(|error: parse::UnusableTemplate| Rejected::new(error.to_string(), remedy))
 }
 
 fn level(value: &Value) -> Result<Severity, Rejected> {
@@ -269,6 +282,11 @@ fn units(value: &Value) -> Result<Vec<journal::Unit>, Rejected> {
         journal::Unit::named(&name).map_err(rejected)
     };
     values::list(value)?.into_iter().map(unit).collect()
+}
+
+fn patterns(value: &Value) -> Result<Vec<redact::Pattern>, Rejected> {
+    let rejected = |error: redact::UnusablePattern| Rejected::new(format!("holds {error}"), redact::Pattern::ACCEPTED);
+    values::list(value)?.iter().map(|text| text.parse().map_err(rejected)).collect()
 }
 
 fn queue(reader: &mut Reader) -> queue::Config {

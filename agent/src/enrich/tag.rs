@@ -1,7 +1,7 @@
 //! Attributes that only some lines have.
 
 use crate::{
-    parse::{Line, Readable, join::Exception},
+    parse::{Line, Prefix, Readable, join::Exception},
     record::{
         Origin,
         wire::{Value, hex16, record_attribute},
@@ -15,8 +15,9 @@ pub struct Tags {
 }
 
 impl Tags {
-    /// The attributes of that line beside those of its origin. `readable` is given if its bytes were not UTF-8.
-    pub fn of(&mut self, origin: &Origin, line: &Line<'_>, readable: Option<&Readable>) -> &[u8] {
+    /// The attributes of that line beside those of its origin. `readable` is given if its bytes were not UTF-8, and
+    /// `masked` is how many secrets its text has lost.
+    pub fn of(&mut self, origin: &Origin, line: &Line<'_>, readable: Option<&Readable>, masked: usize) -> &[u8] {
         self.encoded.clear();
         self.encoded.extend_from_slice(line.attributes);
         if let Some(part) = line.part {
@@ -31,10 +32,30 @@ impl Tags {
         }
         if let Some(readable) = readable {
             self.add("runlog.invalid_utf8", Value::Int(i64::try_from(readable.replaced).unwrap_or(i64::MAX)));
-            // The text is not what was printed, so what was printed goes along.
-            self.add("log.record.original", Value::Bytes(line.bytes));
+            // The text is not what was printed, so what was printed goes along, unless there are secrets in it.
+            if masked == 0 {
+                self.add("log.record.original", Value::Bytes(line.bytes));
+            }
+        }
+        if masked > 0 {
+            self.add("runlog.redacted", Value::Int(i64::try_from(masked).unwrap_or(i64::MAX)));
         }
         &self.encoded
+    }
+
+    /// Adds what a launcher put before the line, also as it was, so that nothing of what was printed is missing.
+    pub fn add_prefix(&mut self, prefix: &Prefix<'_>) {
+        for (key, number) in
+            [("ml.rank", prefix.rank), ("ml.local_rank", prefix.local_rank), ("process.pid", prefix.pid)]
+        {
+            if let Some(number) = number {
+                self.add(key, Value::Int(number.into()));
+            }
+        }
+        if !prefix.role.is_empty() {
+            self.add("ml.role", Value::String(&String::from_utf8_lossy(prefix.role)));
+        }
+        self.add("runlog.prefix", Value::String(&String::from_utf8_lossy(prefix.bytes)));
     }
 
     /// Adds what was raised.
@@ -63,7 +84,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        parse::{Part, readable},
+        parse::{Part, prefix, readable},
         record::{
             NoBookmark, Resource, Severity, SourceKind, Tally,
             origin::Stream,
@@ -74,7 +95,7 @@ mod tests {
     /// The field number of a record's attributes.
     const ATTRIBUTES: u32 = 6;
 
-    fn tags(line: &Line<'_>, readable: Option<&Readable>) -> Vec<(String, String)> {
+    fn tags(line: &Line<'_>, readable: Option<&Readable>, masked: usize) -> Vec<(String, String)> {
         let origin = Origin::new(Stream {
             key: String::new(),
             kind: SourceKind::File,
@@ -85,13 +106,15 @@ mod tests {
             tally: Tally::detached(SourceKind::File, ""),
             bookmark: Arc::new(NoBookmark),
         });
-        let mut tags = Tags::default();
-        let encoded = tags.of(&origin, line, readable).to_vec();
+        told(Tags::default().of(&origin, line, readable, masked))
+    }
+
+    fn told(encoded: &[u8]) -> Vec<(String, String)> {
         let show = |found: Result<(&str, Value<'_>), _>| {
             let (key, value) = found.unwrap();
             (key.to_owned(), format!("{value:?}"))
         };
-        attributes(&encoded, ATTRIBUTES).map(show).collect()
+        attributes(encoded, ATTRIBUTES).map(show).collect()
     }
 
     fn line(bytes: &[u8], part: Option<Part>) -> Line<'_> {
@@ -100,13 +123,28 @@ mod tests {
 
     #[test]
     fn an_ordinary_line_has_no_tags_of_its_own() {
-        assert_eq!(tags(&line(b"x", None), None), []);
+        assert_eq!(tags(&line(b"x", None), None, 0), []);
+    }
+
+    #[test]
+    fn what_a_launcher_put_before_a_line_becomes_attributes_and_goes_along_as_it_was() {
+        let prefix = prefix(b"[default1]:(f pid=12) [rank9]: x");
+        let mut tags = Tags::default();
+        tags.add_prefix(&prefix);
+        let expected = [
+            ("ml.rank", "Int(9)"),
+            ("ml.local_rank", "Int(1)"),
+            ("process.pid", "Int(12)"),
+            ("ml.role", "String(\"f\")"),
+            ("runlog.prefix", "String(\"[default1]:(f pid=12) [rank9]: \")"),
+        ];
+        assert_eq!(told(tags.encoded()), expected.map(|(key, value)| (key.to_owned(), value.to_owned())));
     }
 
     #[test]
     fn the_parts_of_a_line_share_an_id_that_is_the_uid_of_the_first() {
         let part = Part { line_at: 0xab, index: 2, is_last: true };
-        let tags = tags(&line(b"x", Some(part)), None);
+        let tags = tags(&line(b"x", Some(part)), None, 0);
         let stream = String::from_utf8(uid_prefix(&[b"stream"])).unwrap();
         let id = format!("{}{:016x}", &stream[stream.len() - 16..], 0xab);
         let expected = [
@@ -120,11 +158,19 @@ mod tests {
     #[test]
     fn a_line_that_is_not_utf8_takes_its_bytes_along() {
         let bytes = b"a\xffb";
-        let tags = tags(&line(bytes, None), Some(&readable(bytes)));
+        let tags = tags(&line(bytes, None), Some(&readable(bytes)), 0);
         let expected = [
             ("runlog.invalid_utf8", "Int(1)".to_owned()),
             ("log.record.original", format!("Bytes({:?})", bytes.as_slice())),
         ];
         assert_eq!(tags, expected.map(|(key, value)| (key.to_owned(), value)));
+    }
+
+    #[test]
+    fn a_line_with_secrets_leaves_its_bytes_behind() {
+        let bytes = b"a\xffb";
+        let tags = tags(&line(bytes, None), Some(&readable(bytes)), 2);
+        let expected = [("runlog.invalid_utf8", "Int(1)"), ("runlog.redacted", "Int(2)")];
+        assert_eq!(tags, expected.map(|(key, value)| (key.to_owned(), value.to_owned())));
     }
 }

@@ -1,8 +1,9 @@
-//! Stage 2: lines are found in bytes, and what they say about themselves: their rank, level, logger and
-//! time.
+//! Stage 2: lines are found in bytes, and what they say about themselves: their rank, level,
+//! logger and time.
 //!
 //! Plain synchronous code on slices of the chunk: nothing is allocated for a line that lies whole in it.
 
+mod cause;
 mod frame;
 pub mod join;
 mod lines;
@@ -13,19 +14,22 @@ mod text;
 mod time;
 mod wrapped;
 
+pub use cause::{cause, headline, named_rank};
 pub use frame::{Framer, Line, Part};
 pub use lines::Lines;
 pub use parts::parts;
-pub use rank::{Prefix, prefix};
+pub use rank::{Prefix, Prefixes, Template, UnusableTemplate, prefix};
 pub use severity::{Found, detect};
 pub use text::{Readable, readable};
 pub use time::{LocalZone, timestamp};
 
-/// How lines are cut.
+/// How lines are cut and read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// Longer lines are split into parts of this size.
     pub max_line_bytes: usize,
+    /// Which launchers' prefixes are taken off.
+    pub rank_prefix: Prefixes,
     /// Which lines become one record.
     pub join: join::Config,
 }
@@ -34,6 +38,6 @@ pub struct Config {
 impl Default for Config {
     /// What tests do without settings.
     fn default() -> Self {
-        Self { max_line_bytes: 1 << 20, join: join::Config::default() }
+        Self { max_line_bytes: 1 << 20, rank_prefix: Prefixes::Known, join: join::Config::default() }
     }
 }

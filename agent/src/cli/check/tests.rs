@@ -147,9 +147,12 @@ fn the_settings_are_shown_with_their_origin() {
     journal.directory                               default
     process.max_wait           5s                   default
     parse.max_line_bytes       1MiB                 default
+    parse.rank_prefix          auto                 default
     parse.join                 true                 default
     parse.join_wait            500ms                default
     parse.join_max_bytes       256KiB               default
+    redact.builtin             true                 default
+    redact.patterns                                 default
     batch.max_bytes            768KiB               default
     batch.linger               180ms                default
     queue.max_bytes            2GiB                 default

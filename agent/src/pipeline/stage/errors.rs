@@ -1,0 +1,45 @@
+//! Errors are noted in the account of their source, by rank.
+
+use crate::{
+    enrich::Redactor,
+    parse::{Prefix, cause, headline, named_rank},
+    record::{Account, FirstError, RankErrors, UnixNanos},
+};
+
+/// Of so many errors of a chunk it is asked what they tell of: thousands a second say nothing that these do not.
+const ASKED: u32 = 64;
+
+/// Notes the errors of one chunk.
+#[derive(Debug, Default)]
+pub(super) struct Errors {
+    noted: u32,
+}
+
+impl Errors {
+    /// Notes a record of level error or above: the launcher's prefix, and what stands behind it.
+    /// It is kept like a record, without secrets.
+    pub(super) fn note(
+        &mut self,
+        account: &mut Account,
+        time: UnixNanos,
+        prefix: &Prefix<'_>,
+        text: &[u8],
+        redactor: &mut Redactor,
+    ) {
+        let mut error = || {
+            let line = headline(text);
+            let masked = redactor.mask_again(line);
+            FirstError::new(time, masked.as_ref().map_or(line, |masked| &masked.text))
+        };
+        if account.first_error.is_none() {
+            account.first_error = Some(error());
+        }
+        let rank = prefix.rank.or_else(|| named_rank(text)).map(i64::from);
+        let local_rank = prefix.local_rank.map(i64::from);
+        if self.noted == ASKED || account.knows_the_cause(rank, local_rank) {
+            return;
+        }
+        self.noted += 1;
+        account.add_errors(RankErrors::new(rank, local_rank, cause(text), error()));
+    }
+}
