@@ -9,6 +9,7 @@ mod bytes;
 mod joins;
 mod level;
 mod rotation;
+mod secrets;
 mod stop;
 mod woven;
 

@@ -11,6 +11,7 @@ use hyper::header::{HeaderName, HeaderValue};
 
 use crate::{
     batch,
+    enrich::redact,
     export::{self, Compression, Headers, Protocol},
     parse,
     queue::{self, SyncPolicy},
@@ -103,6 +104,10 @@ pub(super) fn compose(reader: &mut Reader, standard: &Standard) -> Settings {
             max_bytes: bytes(reader, "parse.join_max_bytes", KIB, MIB),
         },
     };
+    let redact = redact::Config {
+        builtin: reader.read("redact.builtin", values::truth),
+        patterns: reader.read("redact.patterns", patterns),
+    };
     let batch = batch::Config {
         max_bytes: bytes(reader, "batch.max_bytes", 16 * KIB, 16 * MIB),
         linger: reader.read("batch.linger", |v| values::duration(v, &(MILLISECOND..=MINUTE))),
@@ -132,6 +137,7 @@ pub(super) fn compose(reader: &mut Reader, standard: &Standard) -> Settings {
         journal,
         process,
         parse,
+        redact,
         batch,
         queue,
         export,
@@ -276,6 +282,11 @@ fn units(value: &Value) -> Result<Vec<journal::Unit>, Rejected> {
         journal::Unit::named(&name).map_err(rejected)
     };
     values::list(value)?.into_iter().map(unit).collect()
+}
+
+fn patterns(value: &Value) -> Result<Vec<redact::Pattern>, Rejected> {
+    let rejected = |error: redact::UnusablePattern| Rejected::new(format!("holds {error}"), redact::Pattern::ACCEPTED);
+    values::list(value)?.iter().map(|text| text.parse().map_err(rejected)).collect()
 }
 
 fn queue(reader: &mut Reader) -> queue::Config {

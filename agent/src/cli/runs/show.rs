@@ -1,5 +1,7 @@
 //! `runlog runs show`: what came of one run.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 use jiff::tz::TimeZone;
 use runlog_proto::v1;
@@ -56,10 +58,19 @@ fn head(run: &v1::Run, out: &mut Output<'_>, zone: &TimeZone) -> Result<()> {
         Some(false) => Some(Color::Red),
         None => None,
     };
+    let notes = |notes: &BTreeMap<String, v1::Value>| {
+        notes.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(" ")
+    };
+    let error = [&run.error_code[..], &run.error_message].into_iter().filter(|text| !text.is_empty());
     for (name, text, color) in [
         ("run", run.run_id.clone(), None),
+        ("name", run.name.clone(), None),
         ("experiment", run.experiment.clone(), None),
+        ("parent", run.parent_run_id.clone(), None),
         ("status", status(run), None),
+        ("error", error.collect::<Vec<_>>().join(": "), Some(Color::Red)),
+        ("parameters", notes(&run.parameters), None),
+        ("tags", notes(&run.tags), None),
         ("host", run.host.clone(), None),
         ("started", format!("{}, lasted {lasted}", moment(run.first_time_unix_nano, zone)), None),
         ("receipt", verdict(run), color),
