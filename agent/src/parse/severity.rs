@@ -32,9 +32,14 @@ pub struct Found<'a> {
 /// Looks for a level. `None` if the line does not state one.
 #[must_use]
 pub fn detect(line: &[u8]) -> Option<Found<'_>> {
-    let line = without_escapes(prefix(line).after(line));
-    let head = &line[..line.len().min(HEAD_BYTES)];
-    if memchr::memchr(ESCAPE, head).is_some() { in_colour(line) } else { in_plain(line) }
+    let line = match line.first() {
+        Some(b'[' | b'(' | &ESCAPE) => without_escapes(prefix(line).after(line)),
+        _ => line,
+    };
+    in_plain(line).or_else(|| {
+        let head = &line[..line.len().min(HEAD_BYTES)];
+        memchr::memchr(ESCAPE, head).and_then(|_| in_colour(line))
+    })
 }
 
 fn in_plain(line: &[u8]) -> Option<Found<'_>> {

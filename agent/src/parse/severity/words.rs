@@ -5,10 +5,21 @@ use crate::record::Severity;
 /// A level's word in capitals, as loggers print it.
 pub(super) fn word(token: &[u8]) -> Option<Severity> {
     Some(match token {
-        b"INFO" | b"INF" => Severity::INFO,
-        b"DEBUG" | b"DEBU" | b"DBG" | b"VERBOSE" | b"FINE" => Severity::DEBUG,
-        b"WARNING" | b"WARN" | b"WARNI" | b"WRN" => Severity::WARN,
-        b"ERROR" | b"ERRO" | b"ERR" | b"SEVERE" | b"EXCEPTION" => Severity::ERROR,
+        b"INFO" => Severity::INFO,
+        b"DEBUG" => Severity::DEBUG,
+        b"WARNING" => Severity::WARN,
+        b"ERROR" => Severity::ERROR,
+        [b'A'..=b'Z', _, _, ..] => return rarer_word(token),
+        _ => return None,
+    })
+}
+
+fn rarer_word(token: &[u8]) -> Option<Severity> {
+    Some(match token {
+        b"INF" => Severity::INFO,
+        b"DEBU" | b"DBG" | b"VERBOSE" | b"FINE" => Severity::DEBUG,
+        b"WARN" | b"WARNI" | b"WRN" => Severity::WARN,
+        b"ERRO" | b"ERR" | b"SEVERE" | b"EXCEPTION" => Severity::ERROR,
         b"CRITICAL" | b"CRITI" | b"FATAL" | b"FATA" | b"FTL" | b"PANIC" | b"EMERGENCY" | b"ABORT" => Severity::FATAL,
         b"TRACE" | b"TRC" | b"FINER" | b"FINEST" => Severity::TRACE,
         b"NOTICE" => Severity::from_number(10),
