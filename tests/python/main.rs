@@ -6,6 +6,7 @@ mod notebooks;
 mod plain;
 mod program;
 mod trouble;
+mod wrapped;
 
 use std::{collections::BTreeSet, process::Command, thread};
 

@@ -84,7 +84,9 @@ pub async fn run(settings: &Settings, input: &Input) -> Result<Exit, Failure> {
     let shown = Shown { health: health_sender, trouble: trouble_sender, metadata };
     let sources = sources::start(settings, &state, &run, &pipeline, shown, invocation_id, beside);
     let (queue, linger, exec_dir) = (settings.queue.clone(), settings.batch.linger, state.exec_dir());
-    let adopting = tokio::spawn(async move { adopt_left_behind(&exec_dir, &queue, &left_behind, linger, None).await });
+    let spool = settings.otlp.spool.clone();
+    let adopting =
+        tokio::spawn(async move { adopt_left_behind(&exec_dir, &spool, &queue, &left_behind, linger, None).await });
 
     info!(
         run_id = %run.id,

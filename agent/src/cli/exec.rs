@@ -1,8 +1,9 @@
 //! `runlog exec`: one command, collected from start to end.
 
-use std::io::ErrorKind;
+use std::{io::ErrorKind, time::Duration};
 
 use anyhow::anyhow;
+use tokio::time::timeout;
 
 use crate::{
     config::{Input, Settings},
@@ -14,7 +15,11 @@ use super::{
     exit::{Exit, Failure},
     setup::Run,
     single::Single,
+    socket::Socket,
 };
+
+/// How long the socket's end is waited for once all else has ended.
+const LAST_MOMENT: Duration = Duration::from_secs(1);
 
 /// Runs the command and collects what it prints. Ends as the command does.
 pub async fn run(settings: &Settings, input: &Input, arguments: &ExecArgs) -> Result<Exit, Failure> {
@@ -22,26 +27,44 @@ pub async fn run(settings: &Settings, input: &Input, arguments: &ExecArgs) -> Re
     let [name, rest @ ..] = arguments.command.as_slice() else {
         return Err(Failure::new(Exit::Settings, anyhow!("there is no command to run")));
     };
+    let socket = Socket::open(settings, input, &single).await;
+    let mut environment = variables(&single.run, input);
+    environment.extend(socket.iter().flat_map(|socket| socket.variables(input)));
     let program = Program {
         name: name.clone(),
         arguments: rest.to_vec(),
-        environment: variables(&single.run, input),
+        environment,
         prints_to: if arguments.pty { Prints::ToTerminal } else { Prints::ToPipes },
     };
     let exit = process::run(&program, &settings.process, single.context(), &single.tagging(settings)).await;
     let exit = match exit {
         Ok(exit) => exit,
         Err(error) => {
-            single.discard(settings).await;
+            stop(socket.as_ref()).await;
+            single.discard(settings, close(socket)).await;
             let text = format!("{} cannot be started: {error}", name.to_string_lossy());
             return Err(Failure::new(Exit::Process(code_of(&error)), anyhow!(text)));
         }
     };
-    let collected = single.end(settings).await?;
+    stop(socket.as_ref()).await;
+    let collected = single.end(settings, close(socket)).await?;
     if !arguments.quiet {
         collected.tell();
     }
     Ok(Exit::Process(exit.code))
+}
+
+async fn stop(socket: Option<&Socket>) {
+    if let Some(socket) = socket {
+        socket.stop().await;
+    }
+}
+
+async fn close(socket: Option<Socket>) {
+    if let Some(socket) = socket {
+        // One that hangs in the system is left behind.
+        let _ = timeout(LAST_MOMENT, socket.close()).await;
+    }
 }
 
 /// Becomes the command, on a terminal of its own. Returns if that fails.

@@ -18,6 +18,7 @@ mod serve;
 mod setup;
 mod signals;
 mod single;
+mod socket;
 mod sources;
 pub mod status;
 mod stdin;

@@ -29,6 +29,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// How often it is looked whether the store has it.
 const LOOK: Duration = Duration::from_millis(2);
 
+/// In a spool: files that programs have left.
+pub const FILES: &str = "files";
+
 /// How often files are looked for that programs have left.
 const LEFT_EVERY: Duration = Duration::from_secs(1);
 
@@ -72,7 +75,7 @@ pub fn keep_taking_left(spool: PathBuf, store: Arc<Store>) -> JoinHandle<()> {
     tokio::spawn(async move {
         let mut trouble = None;
         loop {
-            let (folder, store) = (spool.join("files"), Arc::clone(&store));
+            let (folder, store) = (spool.join(FILES), Arc::clone(&store));
             match spawn_blocking(move || api::take_left(&folder, &store)).await {
                 Ok(Ok(0)) => trouble = None,
                 Ok(Ok(files)) => info!(files, "taken from the spool"),

@@ -38,8 +38,10 @@ pub async fn run(settings: &Settings) -> Result<Exit, Failure> {
     Ok(Exit::Ok)
 }
 
-struct StoreVitals {
-    started: UnixNanos,
+/// Of a process that serves what is in the store, and says nothing else of itself.
+pub struct StoreVitals {
+    /// When it started.
+    pub started: UnixNanos,
 }
 
 impl Vitals for StoreVitals {

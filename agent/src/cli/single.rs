@@ -3,7 +3,7 @@
 
 use std::{
     future,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, atomic::Ordering},
 };
 
@@ -16,6 +16,7 @@ use crate::{
     record::Ledger,
     run,
     source::{Context, process::Tagging},
+    store::Store,
 };
 
 use super::{
@@ -62,6 +63,21 @@ impl Single {
         Ok(Self { run, state, queue_dir, pipeline, left_behind, is_stored })
     }
 
+    /// Its pipeline.
+    pub const fn pipeline(&self) -> &Pipeline {
+        &self.pipeline
+    }
+
+    /// The store, if it is kept.
+    pub const fn store(&self) -> Option<&Arc<Store>> {
+        self.left_behind.store.as_ref()
+    }
+
+    /// The folder of its queue.
+    pub fn dir(&self) -> &Path {
+        &self.queue_dir
+    }
+
     /// What its source needs to start.
     pub const fn context(&self) -> &Context {
         self.pipeline.context()
@@ -76,17 +92,18 @@ impl Single {
         }
     }
 
-    /// Ends one of which nothing was read.
-    pub async fn discard(self, settings: &Settings) {
+    /// Ends one of which nothing was read. `closed` is as for [`Single::end`].
+    pub async fn discard(self, settings: &Settings, closed: impl Future<Output = ()>) {
         let queue = self.pipeline.queue().clone();
         // Nothing was read, so nothing can be left.
         let _ = self.pipeline.drain(settings.grace, future::pending()).await;
-        remove(&self.queue_dir, queue);
+        closed.await;
+        remove(&self.queue_dir, queue, &settings.otlp.spool);
     }
 
     /// Delivers what was read, and what others like it have left behind. A signal ends that: whoever sends one does not
-    /// want to wait for the destination.
-    pub async fn end(self, settings: &Settings) -> Result<Collected, Failure> {
+    /// want to wait for the destination. Once the pipeline has ended, `closed` lets go of what others have of the queue.
+    pub async fn end(self, settings: &Settings, closed: impl Future<Output = ()>) -> Result<Collected, Failure> {
         let ledger = Arc::clone(self.pipeline.ledger());
         let queue = self.pipeline.queue().clone();
         let deadline = Instant::now() + settings.grace;
@@ -96,12 +113,13 @@ impl Single {
             warn!(error = %error, "not all lines are durable");
             false
         });
+        closed.await;
         if is_delivered {
-            remove(&self.queue_dir, queue);
+            remove(&self.queue_dir, queue, &settings.otlp.spool);
             let dir = self.state.exec_dir();
-            let (queue, linger) = (&settings.queue, settings.batch.linger);
+            let (queue, linger, spool) = (&settings.queue, settings.batch.linger, &settings.otlp.spool);
             tokio::select! {
-                () = adopt_left_behind(&dir, queue, &self.left_behind, linger, Some(deadline)) => {}
+                () = adopt_left_behind(&dir, spool, queue, &self.left_behind, linger, Some(deadline)) => {}
                 () = signals.stop() => {}
             }
         }

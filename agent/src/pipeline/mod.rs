@@ -16,7 +16,7 @@ mod stage;
 mod vitals;
 mod watchdog;
 
-pub use adopt::{adopt_left_behind, remove};
+pub use adopt::{SPOOL, adopt_left_behind, remove};
 pub use deliver::{Destinations, STORE, Told};
 pub use restart::{Keeper, Restarts};
 pub use stage::Stage;
