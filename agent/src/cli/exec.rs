@@ -41,16 +41,13 @@ pub async fn run(settings: &Settings, input: &Input, arguments: &ExecArgs) -> Re
         Ok(exit) => exit,
         Err(error) => {
             stop(socket.as_ref()).await;
-            single.discard(settings).await;
-            close(socket).await;
+            single.discard(settings, close(socket)).await;
             let text = format!("{} cannot be started: {error}", name.to_string_lossy());
             return Err(Failure::new(Exit::Process(code_of(&error)), anyhow!(text)));
         }
     };
     stop(socket.as_ref()).await;
-    let collected = single.end(settings).await;
-    close(socket).await;
-    let collected = collected?;
+    let collected = single.end(settings, close(socket)).await?;
     if !arguments.quiet {
         collected.tell();
     }

@@ -92,17 +92,18 @@ impl Single {
         }
     }
 
-    /// Ends one of which nothing was read.
-    pub async fn discard(self, settings: &Settings) {
+    /// Ends one of which nothing was read. `closed` is as for [`Single::end`].
+    pub async fn discard(self, settings: &Settings, closed: impl Future<Output = ()>) {
         let queue = self.pipeline.queue().clone();
         // Nothing was read, so nothing can be left.
         let _ = self.pipeline.drain(settings.grace, future::pending()).await;
+        closed.await;
         remove(&self.queue_dir, queue, &settings.otlp.spool);
     }
 
     /// Delivers what was read, and what others like it have left behind. A signal ends that: whoever sends one does not
-    /// want to wait for the destination.
-    pub async fn end(self, settings: &Settings) -> Result<Collected, Failure> {
+    /// want to wait for the destination. Once the pipeline has ended, `closed` lets go of what others have of the queue.
+    pub async fn end(self, settings: &Settings, closed: impl Future<Output = ()>) -> Result<Collected, Failure> {
         let ledger = Arc::clone(self.pipeline.ledger());
         let queue = self.pipeline.queue().clone();
         let deadline = Instant::now() + settings.grace;
@@ -112,6 +113,7 @@ impl Single {
             warn!(error = %error, "not all lines are durable");
             false
         });
+        closed.await;
         if is_delivered {
             remove(&self.queue_dir, queue, &settings.otlp.spool);
             let dir = self.state.exec_dir();

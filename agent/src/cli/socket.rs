@@ -25,7 +25,7 @@ use crate::{
     pipeline::SPOOL,
     record::{Clock, SystemClock},
     run,
-    source::otlp::{self, Address},
+    source::otlp::{self, Address, Announced},
     store::Store,
 };
 
@@ -87,7 +87,14 @@ impl Socket {
         let vitals = Arc::new(StoreVitals { started: SystemClock.now() });
         let (beside, over) = run_api::beside(&api, store.as_ref(), vitals);
         // Ended by the pipeline's stop, and awaited in `close`.
-        let receiving = tokio::spawn(otlp::collect(config, single.context().clone(), tagging, trouble, Some(beside)));
+        let receiving = tokio::spawn(otlp::collect(
+            config,
+            single.context().clone(),
+            tagging,
+            trouble,
+            Announced::No,
+            Some(beside),
+        ));
         // It says so when it listens, and why if it cannot.
         let _ = timeout(PATIENCE, told.changed()).await;
         Some(Self { path, spool, folder, store, api, over, receiving })
@@ -115,7 +122,7 @@ impl Socket {
         }
     }
 
-    /// Ends it, once the pipeline has ended.
+    /// Ends it, once the pipeline has ended. Nothing of the queue is held any more then.
     pub async fn close(self) {
         if let Err(failure) = self.receiving.await {
             error!(error = %failure, "receiving from the program failed");

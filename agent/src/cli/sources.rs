@@ -123,7 +123,14 @@ pub fn start(
     let tagging = otlp::Tagging { resource, level: settings.level, passes_on: settings.export.is_some() };
     sources.push(tokio::spawn(pipeline.keeper().keep("source.otlp", move |context| {
         let beside = Some(beside.clone());
-        tokio::spawn(otlp::collect(config.clone(), context, tagging.clone(), trouble.clone(), beside))
+        tokio::spawn(otlp::collect(
+            config.clone(),
+            context,
+            tagging.clone(),
+            trouble.clone(),
+            otlp::Announced::Yes,
+            beside,
+        ))
     })));
     if has_journal {
         let config = settings.journal.clone();

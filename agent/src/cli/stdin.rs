@@ -1,5 +1,7 @@
 //! `runlog stdin`: what comes in, collected to its end.
 
+use std::future;
+
 use crate::{
     config::{Input, Settings},
     source::process::{Shown, read_input},
@@ -17,7 +19,7 @@ pub async fn run(settings: &Settings, input: &Input, arguments: &StdinArgs) -> R
     let shown = if arguments.quiet { Shown::Kept } else { Shown::PassedOn };
     let read = read_input(&settings.process, single.context(), &single.tagging(settings), shown).await;
     read.map_err(|error| Failure::new(Exit::Bug, error))?;
-    let collected = single.end(settings).await?;
+    let collected = single.end(settings, future::ready(())).await?;
     if !arguments.quiet {
         collected.tell();
     }

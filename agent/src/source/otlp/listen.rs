@@ -32,7 +32,7 @@ use crate::{
     source::Stop,
 };
 
-use super::{Address, Trouble, end::Gate, unix::Socket};
+use super::{Address, Announced, Trouble, end::Gate, unix::Socket};
 
 /// Requests of one connection of HTTP/2 that are under way at the same time.
 const MAX_STREAMS: u32 = 32;
@@ -94,11 +94,13 @@ pub(super) struct Door {
     pub(super) files: Option<Files>,
     /// What answers below `/api/`.
     pub(super) beside: Option<Router>,
+    /// Whether it is told that it is open.
+    pub(super) announced: Announced,
 }
 
 /// Receives on that address until the stop is thrown.
 pub(super) async fn listen(address: Address, door: Door, mut stop: Stop, trouble: Arc<watch::Sender<Trouble>>) {
-    let Door { end, files, beside } = door;
+    let Door { end, files, beside, announced } = door;
     let ready = async {
         let tls = match files {
             Some(files) => Some(read(&address, files, &trouble).await),
@@ -110,7 +112,9 @@ pub(super) async fn listen(address: Address, door: Door, mut stop: Stop, trouble
         ready = ready => ready,
         () = stop.thrown() => return,
     };
-    info!(address = %listener.address(&address), tls = tls.is_some(), "receiving OTLP, gRPC and HTTP");
+    if announced == Announced::Yes {
+        info!(address = %listener.address(&address), tls = tls.is_some(), "receiving OTLP, gRPC and HTTP");
+    }
     match listener {
         Listener::Port(listener) => serve(listener, end, tls, beside, stop).await,
         Listener::Socket(socket) => serve(socket, end, tls, beside, stop).await,

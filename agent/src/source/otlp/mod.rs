@@ -59,6 +59,15 @@ pub struct Tagging {
     pub passes_on: bool,
 }
 
+/// Whether the operator is told of each address that is listened on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Announced {
+    /// They are there for whoever wants to send.
+    Yes,
+    /// They are known to those who are to use them.
+    No,
+}
+
 /// Addresses that cannot be listened on at the moment, and why.
 pub type Trouble = BTreeMap<Address, String>;
 
@@ -78,6 +87,7 @@ pub async fn collect(
     context: Context,
     tagging: Tagging,
     trouble: watch::Sender<Trouble>,
+    announced: Announced,
     beside: Option<Router>,
 ) {
     let trouble = Arc::new(trouble);
@@ -91,7 +101,7 @@ pub async fn collect(
         };
         let end = end::Gate::new(&address.to_string(), &config, token, desk.clone(), &tagging);
         let beside = beside.clone().filter(|_| matches!(address, Address::Socket(_)));
-        let door = listen::Door { end: Arc::new(end), files, beside };
+        let door = listen::Door { end: Arc::new(end), files, beside, announced };
         listeners.spawn(listen::listen(address.clone(), door, context.stop.clone(), Arc::clone(&trouble)));
     }
     let folder = config.spool.clone();
