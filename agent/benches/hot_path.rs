@@ -17,7 +17,7 @@ use std::{
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime};
 use runlog::{
     batch::{Batcher, Config, Due},
-    parse::{self, Framer, Lines, LocalZone, TerminalConfig, detect, timestamp},
+    parse::{self, Framer, Lines, LocalZone, Prefixes, TerminalConfig, detect, timestamp},
     record::{
         Chunk, Ending, Format, NoBookmark, Origin, ReadTo, Resource, Severity, SourceKind, Tally,
         origin::Stream,
@@ -91,7 +91,7 @@ fn unwrap(group: &mut BenchmarkGroup<'_, WallTime>, lines: &[&[u8]]) {
     ];
     let terminal = Some(TerminalConfig { progress_every: Duration::from_secs(10) });
     let join = parse::join::Config { is_on: false, wait: Duration::ZERO, max_bytes: 0 };
-    let parse = parse::Config { max_line_bytes: MAX_LINE_BYTES, terminal, join };
+    let parse = parse::Config { max_line_bytes: MAX_LINE_BYTES, terminal, rank_prefix: Prefixes::Known, join };
     for (name, text) in files {
         let origin = origin(Format::Auto);
         let data = text.into_bytes();

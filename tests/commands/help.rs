@@ -10,7 +10,8 @@ use crate::printed;
 #[test]
 fn help_is_as_it_was_read_and_approved() {
     let state = State::new();
-    for command in ["", "agent", "exec", "stdin", "serve", "check", "runs", "logs", "status", "completions"] {
+    let commands = ["", "agent", "exec", "stdin", "serve", "check", "runs", "logs", "status", "completions"];
+    for command in commands.into_iter().chain(["submit", "run", "metrics", "files"]) {
         let arguments: Vec<&str> = [command, "--help"].into_iter().filter(|word| !word.is_empty()).collect();
         let name = if command.is_empty() { "runlog" } else { command };
         assert_snapshot!(name, printed(&state.run(&arguments)));

@@ -48,6 +48,24 @@ fn the_receipt_of_a_containers_run_comes_with_its_end() {
 }
 
 #[test]
+fn a_label_leaves_the_lines_of_a_traceback_records_of_their_own() {
+    for files in ["off", "auto"] {
+        let containers = Containers::new();
+        let agent = containers.agent().set("RUNLOG_DOCKER_FILES", files).start();
+        let traceback = "Traceback (most recent call last):\n  File \"a.py\", line 1, in <module>\nValueError: bad\n";
+        let script = format!("printf '{traceback}' >&2; echo end >&2");
+        let _plain = containers.run(&["--label", "runlog.run-id=plain", "--label", "runlog.multiline=false"], &script);
+        let _joined = containers.run(&["--label", "runlog.run-id=joined"], &script);
+        let bodies = |run, count| -> Vec<String> {
+            agent.eventually_lines(run, count).iter().map(|line| line.body().to_owned()).collect()
+        };
+        assert_eq!(bodies("plain", 4).join("\n") + "\n", format!("{traceback}end\n"), "{files}");
+        let joined = bodies("joined", 2);
+        assert_eq!((joined[0].as_str(), joined[1].as_str()), (traceback.trim_end(), "end"), "{files}");
+    }
+}
+
+#[test]
 fn containers_are_chosen_by_label_image_name_and_compose_project() {
     let containers = Containers::new();
     let label = containers.label();

@@ -6,7 +6,10 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::{config::Flag, source::process::SESSION};
 
-use super::{logs::LogsArgs, runs::RunsArgs, status::StatusArgs};
+use super::{
+    files::FilesArgs, logs::LogsArgs, metrics::MetricsArgs, run::RunArgs, runs::RunsArgs, status::StatusArgs,
+    submit::SubmitArgs,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -34,6 +37,15 @@ Examples:
 
 The exit code of what writes is not seen here, and what is in the pipe when runlog is killed is lost:
 `runlog exec -- python train.py` has neither flaw.";
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  export RUNLOG_RUN_ID=$(runlog run start --experiment diabetes --param alpha=0.4)
+  runlog run log mse 3295.7 --step 1
+  runlog run upload outputs/model.pkl model.pkl
+  runlog run complete
+
+It is taken by the agent at RUNLOG_SOCKET, or of the state directory; without one it goes into the store there.";
 
 const LOGS_EXAMPLES: &str = "\
 Examples:
@@ -158,6 +170,15 @@ pub enum Command {
     /// Print what a run printed
     #[command(after_help = LOGS_EXAMPLES)]
     Logs(Read<LogsArgs>),
+    /// Run a script in a copy of its folder, once or for each value of a sweep
+    Submit(SubmitPlace),
+    /// Start a run, log to it and end it, from a script
+    #[command(after_help = RUN_EXAMPLES)]
+    Run(RunPlace),
+    /// Print what a run has logged: numbers, lists, tables
+    Metrics(Read<MetricsArgs>),
+    /// List the files of a run, or get them
+    Files(Read<FilesArgs>),
     /// Show how a running agent is doing
     Status(Read<StatusArgs>),
     /// Print a completion script for a shell
@@ -207,6 +228,25 @@ pub struct CheckArgs {
     // Last, because its heading goes on to what follows.
     #[command(flatten)]
     pub settings: SettingsArgs,
+}
+
+/// `runlog submit`: what to run, and where it is kept.
+#[derive(Debug, Args)]
+pub struct SubmitPlace {
+    /// Keep the queues and the store here [RUNLOG_STATE_DIR]
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<String>,
+    #[command(flatten)]
+    pub what: SubmitArgs,
+}
+
+/// `runlog run`: what to do, and where.
+#[derive(Debug, Args)]
+pub struct RunPlace {
+    #[command(flatten)]
+    pub what: RunArgs,
+    #[command(flatten)]
+    pub place: PlaceArgs,
 }
 
 /// A reading command: what to read, and where.

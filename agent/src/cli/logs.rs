@@ -154,7 +154,10 @@ fn write(args: &LogsArgs, line: &v1::LogLine, out: &mut Output<'_>) -> Result<()
         let head = if out.kind == Kind::ColorTerminal { format!("\x1b[2m{head}\x1b[0m") } else { head };
         write!(out.writer, "{head}")?;
     }
-    let body = if args.raw { line.body.as_str().into() } else { out.safe(&line.body) };
+    // As it was printed: with what a launcher put before it.
+    let prefix = line.attributes.get("runlog.prefix").map_or("", String::as_str);
+    let printed = format!("{prefix}{}", line.body);
+    let body = if args.raw { printed } else { out.safe(&printed).into_owned() };
     // A line that has colours keeps them.
     let color = match severity.range() {
         _ if body.contains('\x1b') => None,

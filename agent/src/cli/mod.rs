@@ -2,12 +2,16 @@
 
 mod agent;
 mod args;
+mod caller;
 pub mod check;
 mod exec;
 mod exit;
+mod files;
 pub mod logs;
+mod metrics;
 mod notify;
 mod reader;
+mod run;
 mod run_api;
 pub mod runs;
 mod serve;
@@ -17,6 +21,7 @@ mod single;
 mod sources;
 pub mod status;
 mod stdin;
+mod submit;
 mod table;
 mod terminal;
 #[cfg(test)]
@@ -36,9 +41,13 @@ use jiff::tz::TimeZone;
 use tokio::runtime;
 use url::Url;
 
-use crate::record::{Clock, SystemClock};
+use crate::{
+    config::Input,
+    record::{Clock, SystemClock},
+};
 
 use args::{Cli, Command, PlaceArgs, SettingsArgs};
+use caller::Caller;
 use check::{Asked, Form, What};
 use exit::{Exit, Failure};
 use setup::State;
@@ -108,6 +117,45 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
             print(&answer)?;
             Ok(if code == 0 { Exit::Ok } else { Exit::Settings })
         }
+        Command::Submit(submit) => {
+            let place = PlaceArgs { state_dir: submit.state_dir, ..PlaceArgs::default() };
+            let input = setup::input(&[&before, &place.settings()])?;
+            let state_dir = setup::load(&input)?.settings.state_dir;
+            in_runtime(async {
+                let caller = caller(&input, &place).await?;
+                Ok(submit::submit(&submit.what, &state_dir, &caller, &mut Output::stdout()).await?)
+            })
+        }
+        Command::Run(run) => {
+            let input = setup::input(&[&before, &run.place.settings()])?;
+            let id = input.environment.get("RUNLOG_RUN_ID").map(String::as_str).filter(|id| !id.is_empty());
+            in_runtime(async {
+                let caller = caller(&input, &run.place).await?;
+                Ok(run::run(&run.what, id, &caller, &mut Output::stdout()).await.map(|()| Exit::Ok)?)
+            })
+        }
+        Command::Metrics(metrics) => {
+            let input = setup::input(&[&before, &metrics.place.settings()])?;
+            in_runtime(async {
+                let caller = caller(&input, &metrics.place).await?;
+                let zone = TimeZone::system();
+                Ok(metrics::metrics(&metrics.what, &caller, &mut Output::stdout(), &zone).await.map(|()| Exit::Ok)?)
+            })
+        }
+        Command::Files(files) => {
+            let input = setup::input(&[&before, &files.place.settings()])?;
+            in_runtime(async {
+                let caller = caller(&input, &files.place).await?;
+                Ok(files::files(&files.what, &caller, &mut Output::stdout()).await.map(|()| Exit::Ok)?)
+            })
+        }
+        Command::Runs(runs) if runs.what.needs_caller() => {
+            let input = setup::input(&[&before, &runs.place.settings()])?;
+            in_runtime(async {
+                let caller = caller(&input, &runs.place).await?;
+                Ok(runs::manage::runs(&runs.what, &caller, &mut Output::stdout()).await.map(|()| Exit::Ok)?)
+            })
+        }
         Command::Runs(runs) => {
             let reader = reader(&before, &runs.place)?;
             let zone = TimeZone::system();
@@ -163,6 +211,14 @@ fn reader(before: &SettingsArgs, place: &PlaceArgs) -> Result<Reader, Failure> {
         return Err(anyhow!("in {} {text}", settings.state_dir.display()).into());
     }
     Ok(Reader::open(None, &dir)?)
+}
+
+/// Who answers calls of the Run API.
+async fn caller(input: &Input, place: &PlaceArgs) -> Result<Caller, Failure> {
+    let server = place.server.as_deref().map(url).transpose()?;
+    let settings = setup::load(input)?.settings;
+    let socket = input.environment.get("RUNLOG_SOCKET").map(String::as_str);
+    Ok(Caller::find(server.as_ref(), socket, &settings).await?)
 }
 
 /// The server that is asked how it is.

@@ -1,5 +1,6 @@
 //! `runlog runs`: which runs there are, and what came of one.
 
+pub mod manage;
 mod show;
 
 use anyhow::Result;
@@ -32,7 +33,61 @@ pub enum RunsCommand {
         /// The run: its id, the beginning of its id, or `latest`.
         run: String,
     },
+    /// List runs, those that are asked for.
+    List {
+        /// Only those of this experiment.
+        #[arg(long)]
+        experiment: Option<String>,
+        /// Only those that stand there, such as running or failed.
+        #[arg(long)]
+        status: Option<String>,
+        /// Only the children of this run.
+        #[arg(long, value_name = "ID")]
+        parent: Option<String>,
+        /// Only those with this tag; may be given several times.
+        #[arg(long, value_name = "KEY[=VALUE]")]
+        tag: Vec<String>,
+    },
+    /// Wait until a run has ended; the exit code says how.
+    Wait {
+        /// The run.
+        run: String,
+        /// No longer than so many seconds.
+        #[arg(long, value_name = "SECONDS")]
+        timeout: Option<u64>,
+    },
+    /// Show parameters and metrics of several runs side by side.
+    #[command(after_help = COMPARE_EXAMPLES)]
+    Compare {
+        /// The runs.
+        runs: Vec<String>,
+        /// The children of this run.
+        #[arg(long, value_name = "ID")]
+        parent: Option<String>,
+        /// Sort by the last value of this metric, the smallest first.
+        #[arg(long, value_name = "METRIC")]
+        sort: Option<String>,
+    },
+    /// Remove runs that have ended, with all that they logged.
+    Delete {
+        /// Their ids, whole.
+        #[arg(required = true)]
+        runs: Vec<String>,
+    },
 }
+
+impl RunsArgs {
+    /// Whether more is wanted than to read what is there.
+    #[must_use]
+    pub const fn needs_caller(&self) -> bool {
+        !matches!(self.command, None | Some(RunsCommand::Show { .. }))
+    }
+}
+
+const COMPARE_EXAMPLES: &str = "\
+Examples:
+  runlog runs compare ridge-1 ridge-2
+  runlog runs compare --parent sweep-1 --sort mse";
 
 const SHOW_EXAMPLES: &str = "\
 Examples:
@@ -111,7 +166,7 @@ fn status(run: &v1::Run) -> String {
     }
 }
 
-fn moment(time_unix_nano: u64, zone: &TimeZone) -> String {
+pub(super) fn moment(time_unix_nano: u64, zone: &TimeZone) -> String {
     match Timestamp::from_nanosecond(time_unix_nano.into()) {
         Ok(time) if time_unix_nano > 0 => {
             time.to_zoned_datetime(zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string()

@@ -145,6 +145,12 @@ fn bytes(reader: &mut Reader, key: &str, from: u64, to: u64) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
+fn rank_prefix(value: &Value) -> Result<parse::Prefixes, Rejected> {
+    let remedy =
+        "use auto, off, or what stands before the lines, such as \"[${role_name}${local_rank}]:\" or \"${rank}: \"";
+    values::text(value).parse().map_err(|error: parse::UnusableTemplate| Rejected::new(error.to_string(), remedy))
+}
+
 fn level(value: &Value) -> Result<Severity, Rejected> {
     let accepted = "use one of: trace, debug, info, warn, error, fatal";
     values::text(value).trim().parse().map_err(|_| Rejected::new("is not a level", accepted))
@@ -274,7 +280,8 @@ fn parse(reader: &mut Reader) -> parse::Config {
         wait: reader.read("parse.join_wait", |v| values::duration(v, &(10 * MILLISECOND..=HOUR))),
         max_bytes: bytes(reader, "parse.join_max_bytes", KIB, MIB),
     };
-    parse::Config { max_line_bytes, terminal, join }
+    let rank_prefix = reader.read("parse.rank_prefix", rank_prefix);
+    parse::Config { max_line_bytes, terminal, rank_prefix, join }
 }
 
 fn queue(reader: &mut Reader) -> queue::Config {

@@ -1,7 +1,7 @@
 //! Attributes that only some lines have.
 
 use crate::{
-    parse::{Line, Readable, join::Exception},
+    parse::{Line, Prefix, Readable, join::Exception},
     record::{
         Origin,
         wire::{Value, hex16, record_attribute},
@@ -37,6 +37,21 @@ impl Tags {
         &self.encoded
     }
 
+    /// Adds what a launcher put before the line, also as it was, so that nothing of what was printed is missing.
+    pub fn add_prefix(&mut self, prefix: &Prefix<'_>) {
+        for (key, number) in
+            [("ml.rank", prefix.rank), ("ml.local_rank", prefix.local_rank), ("process.pid", prefix.pid)]
+        {
+            if let Some(number) = number {
+                self.add(key, Value::Int(number.into()));
+            }
+        }
+        if !prefix.role.is_empty() {
+            self.add("ml.role", Value::String(&String::from_utf8_lossy(prefix.role)));
+        }
+        self.add("runlog.prefix", Value::String(&String::from_utf8_lossy(prefix.bytes)));
+    }
+
     /// Adds what was raised.
     pub fn add_exception(&mut self, exception: &Exception<'_>) {
         let told = [("type", exception.class), ("message", exception.message), ("stacktrace", exception.stacktrace)];
@@ -63,7 +78,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        parse::{Part, readable},
+        parse::{Part, prefix, readable},
         record::{
             NoBookmark, Resource, Severity, SourceKind, Tally,
             origin::Stream,
@@ -85,13 +100,15 @@ mod tests {
             tally: Tally::detached(SourceKind::File, ""),
             bookmark: Arc::new(NoBookmark),
         });
-        let mut tags = Tags::default();
-        let encoded = tags.of(&origin, line, readable).to_vec();
+        told(Tags::default().of(&origin, line, readable))
+    }
+
+    fn told(encoded: &[u8]) -> Vec<(String, String)> {
         let show = |found: Result<(&str, Value<'_>), _>| {
             let (key, value) = found.unwrap();
             (key.to_owned(), format!("{value:?}"))
         };
-        attributes(&encoded, ATTRIBUTES).map(show).collect()
+        attributes(encoded, ATTRIBUTES).map(show).collect()
     }
 
     fn line(bytes: &[u8], part: Option<Part>) -> Line<'_> {
@@ -101,6 +118,21 @@ mod tests {
     #[test]
     fn an_ordinary_line_has_no_tags_of_its_own() {
         assert_eq!(tags(&line(b"x", None), None), []);
+    }
+
+    #[test]
+    fn what_a_launcher_put_before_a_line_becomes_attributes_and_goes_along_as_it_was() {
+        let prefix = prefix(b"[default1]:(f pid=12) [rank9]: x");
+        let mut tags = Tags::default();
+        tags.add_prefix(&prefix);
+        let expected = [
+            ("ml.rank", "Int(9)"),
+            ("ml.local_rank", "Int(1)"),
+            ("process.pid", "Int(12)"),
+            ("ml.role", "String(\"f\")"),
+            ("runlog.prefix", "String(\"[default1]:(f pid=12) [rank9]: \")"),
+        ];
+        assert_eq!(told(tags.encoded()), expected.map(|(key, value)| (key.to_owned(), value.to_owned())));
     }
 
     #[test]

@@ -4,13 +4,17 @@
 //! |---|---|---|
 //! | torchrun with `--tee` | `[default0]:` | role, rank on its node |
 //! | PyTorch, of an exception in a process group and of its C++ | `[rank3]: `, `[rank3]:` | rank |
-//! | accelerate, DeepSpeed and many a `print` | `[RANK 3] `, `[Rank 3] ` | rank |
+//! | accelerate, DeepSpeed, Lightning and many a `print` | `[RANK 3] `, `[Rank 3] `, `[rank: 3] ` | rank |
 //! | Open MPI and Horovod, `--tag-output` | `[1,3]<stderr>:` | rank |
 //! | Ray | `(train_fn pid=12, ip=10.0.0.7) `, with colour or without | what runs, process |
 //! | vLLM | `(VllmWorker rank=3 pid=12) ` | what runs, rank, process |
 //!
 //! They may stand one behind the other: `[default0]:[rank8]: Traceback …`. `3: ` of `srun --label` and `[3] ` of Intel MPI
-//! are not taken for prefixes, since lines of their own begin so.
+//! are taken for prefixes only where a [`Template`] says so, since lines of their own begin so.
+
+mod template;
+
+pub use template::{Prefixes, Template, UnusableTemplate};
 
 /// How many prefixes may stand one behind the other.
 const MAX_NESTED: usize = 4;
@@ -25,8 +29,8 @@ const ROLES: [&[u8]; 3] = [b"default", b"trainer", b"worker"];
 /// All prefixes before a line, taken together.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Prefix<'a> {
-    /// How many bytes they are; zero if there are none.
-    pub length: usize,
+    /// What they are; empty if there are none.
+    pub bytes: &'a [u8],
     /// The global rank.
     pub rank: Option<u32>,
     /// The rank on its node.
@@ -37,27 +41,39 @@ pub struct Prefix<'a> {
     pub pid: Option<u32>,
 }
 
-impl Prefix<'_> {
+impl<'a> Prefix<'a> {
     /// The line without it.
     #[must_use]
     pub fn after<'l>(&self, line: &'l [u8]) -> &'l [u8] {
-        &line[self.length..]
+        &line[self.bytes.len()..]
+    }
+
+    /// Whether it says which rank printed the line.
+    #[must_use]
+    pub const fn names_a_rank(&self) -> bool {
+        self.rank.is_some() || self.local_rank.is_some()
+    }
+
+    /// The same with another one behind it, both of which `line` begins with. What the inner one says counts, which is
+    /// nearer to the rank.
+    fn around(self, inner: Self, line: &'a [u8]) -> Self {
+        Self {
+            bytes: &line[..self.bytes.len() + inner.bytes.len()],
+            rank: inner.rank.or(self.rank),
+            local_rank: inner.local_rank.or(self.local_rank),
+            role: if inner.role.is_empty() { self.role } else { inner.role },
+            pid: inner.pid.or(self.pid),
+        }
     }
 }
 
-/// What launchers have put before a line. Where two say the same, the inner one counts, which is nearer to the rank.
+/// What launchers have put before a line.
 #[must_use]
 pub fn prefix(line: &[u8]) -> Prefix<'_> {
     let mut all = Prefix::default();
     for _ in 0..MAX_NESTED {
-        let Some(next) = one(&line[all.length..]) else { break };
-        all = Prefix {
-            length: all.length + next.length,
-            rank: next.rank.or(all.rank),
-            local_rank: next.local_rank.or(all.local_rank),
-            role: if next.role.is_empty() { all.role } else { next.role },
-            pid: next.pid.or(all.pid),
-        };
+        let Some(next) = one(all.after(line)) else { break };
+        all = all.around(next, line);
     }
     all
 }
@@ -71,16 +87,16 @@ fn one(line: &[u8]) -> Option<Prefix<'_>> {
 }
 
 fn in_brackets<'a>(line: &'a [u8], inside: &'a [u8]) -> Option<Prefix<'a>> {
-    let length_to = |rest: &[u8]| line.len() - rest.len();
+    let up_to = |rest: &[u8]| &line[..line.len() - rest.len()];
     match inside.first()? {
         b'r' | b'R' if inside.get(..4)?.eq_ignore_ascii_case(b"rank") => {
-            let inside = &inside[4..];
+            let inside = inside[4..].strip_prefix(b":").unwrap_or(&inside[4..]);
             let (rank, rest) = number(inside.strip_prefix(b" ").unwrap_or(inside))?;
             let rest = rest.strip_prefix(b"]")?;
             let is_ended = matches!(rest.first(), Some(b':' | b' ') | None);
             let rest = rest.strip_prefix(b":").unwrap_or(rest);
             let rest = rest.strip_prefix(b" ").unwrap_or(rest);
-            is_ended.then(|| Prefix { length: length_to(rest), rank: Some(rank), ..Prefix::default() })
+            is_ended.then(|| Prefix { bytes: up_to(rest), rank: Some(rank), ..Prefix::default() })
         }
         b'0'..=b'9' | b'p' => open_mpi(line, inside),
         b'd' | b't' | b'w' => {
@@ -88,7 +104,7 @@ fn in_brackets<'a>(line: &'a [u8], inside: &'a [u8]) -> Option<Prefix<'a>> {
             let (role, rest) = inside.split_at(role.len());
             let (local_rank, rest) = number(rest)?;
             let rest = rest.strip_prefix(b"]:")?;
-            Some(Prefix { length: length_to(rest), local_rank: Some(local_rank), role, ..Prefix::default() })
+            Some(Prefix { bytes: up_to(rest), local_rank: Some(local_rank), role, ..Prefix::default() })
         }
         _ => None,
     }
@@ -112,7 +128,7 @@ fn open_mpi<'a>(line: &'a [u8], inside: &'a [u8]) -> Option<Prefix<'a>> {
     let rest = rest.strip_prefix(b"]<std")?;
     let rest = [b"out>:".as_slice(), b"err>:", b"diag>:"].iter().find_map(|end| rest.strip_prefix(*end))?;
     let rest = if is_named { rest.strip_prefix(b" ").unwrap_or(rest) } else { rest };
-    Some(Prefix { length: line.len() - rest.len(), rank: Some(rank), ..Prefix::default() })
+    Some(Prefix { bytes: &line[..line.len() - rest.len()], rank: Some(rank), ..Prefix::default() })
 }
 
 /// `(name pid=12, ip=10.0.0.7) `, `(name rank=3 pid=12) `, `(pid=12) `, and `(raylet) ` or `(raylet, ip=10.0.0.7) `.
@@ -120,28 +136,28 @@ fn ray(line: &[u8]) -> Option<Prefix<'_>> {
     let inside = without_escapes(line).strip_prefix(b"(")?;
     let head = &inside[..inside.len().min(MAX_NAME_BYTES)];
     if let Some(rest) = inside.strip_prefix(b"raylet") {
-        return ray_end(line, rest).map(|length| Prefix { length, role: b"raylet", ..Prefix::default() });
+        return ray_end(line, rest).map(|bytes| Prefix { bytes, role: b"raylet", ..Prefix::default() });
     }
     let pid_at = memchr::memmem::find(head, b"pid=")?;
     let (pid, rest) = number(&inside[pid_at + 4..])?;
-    let length = ray_end(line, rest)?;
+    let bytes = ray_end(line, rest)?;
     let (mut name, mut rank) = (inside[..pid_at].strip_suffix(b" ").unwrap_or(&inside[..pid_at]), None);
     if let Some(at) = memchr::memmem::find(name, b" rank=")
         && let Some((number, b"")) = number(&name[at + 6..])
     {
         (name, rank) = (&name[..at], Some(number));
     }
-    name.is_ascii().then_some(Prefix { length, rank, local_rank: None, role: name, pid: Some(pid) })
+    name.is_ascii().then_some(Prefix { bytes, rank, local_rank: None, role: name, pid: Some(pid) })
 }
 
-/// How long the prefix is of which this is left.
-fn ray_end(line: &[u8], mut rest: &[u8]) -> Option<usize> {
+/// The prefix of a line of which this is left.
+fn ray_end<'a>(line: &'a [u8], mut rest: &'a [u8]) -> Option<&'a [u8]> {
     if let Some(address) = rest.strip_prefix(b", ip=") {
         let is_address = |byte: &u8| byte.is_ascii_hexdigit() || matches!(byte, b'.' | b':');
         rest = &address[address.iter().position(|byte| !is_address(byte))?..];
     }
     let rest = without_escapes(rest.strip_prefix(b")")?).strip_prefix(b" ")?;
-    Some(line.len() - rest.len())
+    Some(&line[..line.len() - rest.len()])
 }
 
 fn number(text: &[u8]) -> Option<(u32, &[u8])> {

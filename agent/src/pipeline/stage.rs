@@ -3,6 +3,7 @@
 mod accounts;
 mod closing;
 mod entries;
+mod errors;
 mod lanes;
 mod lines;
 mod passing;

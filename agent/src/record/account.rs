@@ -1,9 +1,12 @@
 //! What a run's sources gave, line by line accounted for: kept beside their positions, told in the run's receipt.
 
-use super::UnixNanos;
+use super::{Cause, RankErrors, UnixNanos};
 
 /// How much of an error is kept to show.
 const MAX_ERROR_BYTES: usize = 400;
+
+/// Beyond so many ranks of a source, the errors of further ones are not told apart: an account goes with each batch.
+const MAX_RANKS: usize = 64;
 
 /// What one stream gave to one batch, or one source to a run.
 ///
@@ -43,8 +46,12 @@ pub struct Account {
     /// Records that the lines kept became: a long line is several.
     #[prost(uint64, tag = "10")]
     pub records_kept: u64,
+    /// The errors of each rank.
+    #[prost(message, repeated, tag = "11")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ranks: Vec<RankErrors>,
     /// States of progress bars that were drawn over by later ones. They are no lines.
-    #[prost(uint64, tag = "11")]
+    #[prost(uint64, tag = "13")]
     #[serde(skip_serializing_if = "is_zero")]
     pub states_folded: u64,
 }
@@ -89,6 +96,32 @@ impl Account {
             self.first_error.clone_from(&later.first_error);
         }
         self.rank = self.rank.or(later.rank);
+        later.ranks.iter().for_each(|errors| self.add_errors(errors.clone()));
+    }
+
+    /// Adds the errors of a rank.
+    pub fn add_errors(&mut self, errors: RankErrors) {
+        let known = self.ranks.iter().position(|known| known.is_of(errors.rank, errors.local_rank));
+        match known {
+            Some(place) => self.ranks[place].add(&errors),
+            None if self.ranks.len() < MAX_RANKS => self.ranks.push(errors),
+            None => {}
+        }
+    }
+
+    /// The errors of each rank; those that no prefix gave one to are the source's own.
+    pub fn errors_by_rank(&self) -> impl Iterator<Item = RankErrors> {
+        let rank = self.rank;
+        self.ranks.iter().map(move |errors| match errors {
+            RankErrors { rank: None, local_rank: None, .. } => RankErrors { rank, ..errors.clone() },
+            _ => errors.clone(),
+        })
+    }
+
+    /// Whether nothing more could be learned of the cause of a rank's errors.
+    #[must_use]
+    pub fn knows_the_cause(&self, rank: Option<i64>, local_rank: Option<i64>) -> bool {
+        self.ranks.iter().any(|known| known.is_of(rank, local_rank) && known.cause() == Cause::OutOfMemory)
     }
 
     /// What was kept is lost: the queue refused it.

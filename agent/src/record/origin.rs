@@ -95,6 +95,8 @@ pub struct Origin {
     pub resource: Arc<Resource>,
     /// Record attributes of every line, already encoded by [`wire::record_attribute`].
     pub attributes: Vec<u8>,
+    /// The same for lines that name a rank themselves; `None` if there are no ranks among them.
+    unranked: Option<Vec<u8>>,
     /// The `log.record.uid` attribute of every line up to the 16 hexadecimal digits of the offset.
     pub uid_prefix: Vec<u8>,
     /// Lines below this level are counted and left out.
@@ -188,6 +190,7 @@ impl Origin {
         Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             uid_prefix: wire::uid_prefix(stream.identity),
+            unranked: without_ranks(&stream.attributes),
             key: stream.key,
             kind: stream.kind,
             resource: stream.resource,
@@ -199,5 +202,48 @@ impl Origin {
             left,
             is_joined: true,
         }
+    }
+
+    /// The attributes of lines that name a rank: of a launcher's lines its own ranks are not those of the line.
+    #[must_use]
+    pub fn attributes_without_ranks(&self) -> &[u8] {
+        self.unranked.as_ref().unwrap_or(&self.attributes)
+    }
+}
+
+fn without_ranks(attributes: &[u8]) -> Option<Vec<u8>> {
+    let is_rank = |key| matches!(key, "ml.rank" | "ml.local_rank" | "ml.world_size");
+    let record = wire::RecordView::read(attributes).ok()?;
+    let mut others = Vec::new();
+    let mut has_ranks = false;
+    for (key, value) in record.attributes().filter_map(Result::ok) {
+        if is_rank(key) {
+            has_ranks = true;
+        } else {
+            wire::record_attribute(&mut others, key, value);
+        }
+    }
+    has_ranks.then_some(others)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        wire::{Value, record_attribute},
+        *,
+    };
+
+    #[test]
+    fn a_launchers_ranks_are_left_out_of_lines_that_have_their_own() {
+        let encoded = |all: &[(&str, Value<'_>)]| {
+            let mut bytes = Vec::new();
+            all.iter().for_each(|(key, value)| record_attribute(&mut bytes, key, *value));
+            bytes
+        };
+        let (path, stream) = (("log.file.path", Value::String("/a")), ("log.iostream", Value::String("stderr")));
+        let ranks = ["ml.rank", "ml.local_rank", "ml.world_size"].map(|key| (key, Value::Int(0)));
+        let all = encoded(&[path, ranks[0], ranks[1], ranks[2], stream]);
+        assert_eq!(without_ranks(&all), Some(encoded(&[path, stream])));
+        assert_eq!(without_ranks(&encoded(&[path])), None);
     }
 }

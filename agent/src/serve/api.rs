@@ -110,11 +110,12 @@ pub(super) fn router(parts: Parts, address: SocketAddr, stopping: watch::Receive
 }
 
 pub(super) fn on_socket(parts: Parts, stopping: watch::Receiver<bool>) -> Router {
-    let Parts { store, vitals, api, .. } = parts;
+    let Parts { store, vitals, receiver, api } = parts;
     questions()
         .with_state(Shared::of(store, vitals, String::new(), stopping))
         .merge(run_api::reads(api.clone()))
         .merge(run_api::writes(api))
+        .merge(receiver.map(otlp::router).unwrap_or_default())
         .fallback(nothing_there)
         .method_not_allowed_fallback(wrong_method)
 }

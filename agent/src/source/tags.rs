@@ -31,4 +31,6 @@ pub struct Tags {
     pub attributes: Vec<u8>,
     /// The level asked for.
     pub level: Severity,
+    /// Whether lines that are one thing, such as a traceback, become one record.
+    pub is_joined: bool,
 }

@@ -51,12 +51,7 @@ impl Reader {
     /// # Errors
     /// If the index cannot be read.
     pub fn runs(&self, limit: usize) -> Result<Vec<v1::Run>, ReadError> {
-        self.ask(|index| {
-            let mut rows =
-                index.prepare_cached(&format!("{RUN} ORDER BY id DESC LIMIT ?1")).map_err(ReadError::from)?;
-            let runs = rows.query_map([to_column(limit as u64)], run).map_err(ReadError::from)?;
-            runs.collect::<Result<_, _>>().map_err(ReadError::from)
-        })
+        self.list(&RunFilter { limit, ..RunFilter::default() })
     }
 
     /// The runs that a filter lets through, in the order in which they were first seen, the newest first.

@@ -118,11 +118,12 @@ CREATE TABLE notes (
 
 CREATE INDEX runs_of_note ON notes (kind, key, run);
 
--- How far the events of each call with a key were seen.
+-- Which events of each client were seen.
 CREATE TABLE calls (
   run INTEGER NOT NULL REFERENCES runs (id),
   key BLOB NOT NULL,
   highest INTEGER NOT NULL,
+  bits BLOB NOT NULL,
   PRIMARY KEY (run, key)
 ) STRICT, WITHOUT ROWID;
 

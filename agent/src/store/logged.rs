@@ -2,7 +2,7 @@
 //!
 //! The events are what is kept; the tables can be made again from them in any order of the blocks. So a later tag
 //! and an earlier parameter win by their times, points are ordered by theirs, and an event that a client sent twice is
-//! known by its uid: a key of the call, and its place in the call, which only grows.
+//! known by its uid (`seen.rs`).
 
 use std::collections::{BTreeMap, HashMap, hash_map::Entry};
 
@@ -15,7 +15,7 @@ use runlog_proto::{
     v1::{self, Value, Values},
     value::Kind,
 };
-use rusqlite::{OptionalExtension, Transaction, params};
+use rusqlite::{Transaction, params};
 
 use crate::record::{
     UnixNanos,
@@ -25,6 +25,7 @@ use crate::record::{
 use super::{
     cell::{Columns, to_cell, to_row_cell},
     index::to_column,
+    seen::Seen,
 };
 
 /// What a tag, a parameter or a property is in the table of notes.
@@ -73,7 +74,7 @@ pub(super) enum NotAdded {
 
 /// Adds what a request with events says of the run in that row.
 pub(super) fn add(change: &Transaction<'_>, run: i64, request: &[u8]) -> Result<(), NotAdded> {
-    let mut tables = Tables { change, run, metrics: HashMap::new(), calls: HashMap::new() };
+    let mut tables = Tables { change, run, metrics: HashMap::new(), seen: Seen::default() };
     let read = tables.add_request(request);
     tables.finish()?;
     read
@@ -83,19 +84,13 @@ struct Tables<'a> {
     change: &'a Transaction<'a>,
     run: i64,
     metrics: HashMap<String, Metric>,
-    /// Of each call the highest place that was seen.
-    calls: HashMap<[u8; 16], Call>,
+    seen: Seen,
 }
 
 struct Metric {
     id: i64,
     has_rows: bool,
     points: i64,
-}
-
-struct Call {
-    highest: Option<i64>,
-    is_changed: bool,
 }
 
 /// What all metrics' events say.
@@ -198,7 +193,7 @@ impl Tables<'_> {
         time: UnixNanos,
         points: impl IntoIterator<Item = Point>,
     ) -> Result<(), NotAdded> {
-        if head.name.is_empty() || self.is_repeated(head.uid)? {
+        if head.name.is_empty() || self.seen.see(self.change, self.run, head.uid)? {
             return Ok(());
         }
         let (change, run) = (self.change, self.run);
@@ -222,27 +217,6 @@ impl Tables<'_> {
             };
         }
         Ok(())
-    }
-
-    /// Whether an event with that uid was seen in this run, or one behind it in the same call.
-    fn is_repeated(&mut self, uid: &str) -> Result<bool, NotAdded> {
-        let Some((key, place)) = key_and_place(uid) else { return Ok(false) };
-        let call = match self.calls.entry(key) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(vacant) => {
-                let highest = self
-                    .change
-                    .prepare_cached("SELECT highest FROM calls WHERE run = ?1 AND key = ?2")?
-                    .query_row(params![self.run, key], |row| row.get(0))
-                    .optional()?;
-                vacant.insert(Call { highest, is_changed: false })
-            }
-        };
-        let is_repeated = call.highest.is_some_and(|highest| place <= highest);
-        if !is_repeated {
-            *call = Call { highest: Some(place), is_changed: true };
-        }
-        Ok(is_repeated)
     }
 
     fn note(&self, record: &RecordView<'_>, note: Note, [key_name, value_name]: [&str; 2]) -> Result<(), NotAdded> {
@@ -305,15 +279,7 @@ impl Tables<'_> {
                 .prepare_cached("UPDATE metrics SET points = ?2 WHERE id = ?1")?
                 .execute(params![metric.id, metric.points])?;
         }
-        for (key, call) in self.calls.iter().filter(|(_, call)| call.is_changed) {
-            self.change
-                .prepare_cached(
-                    "INSERT INTO calls (run, key, highest) VALUES (?1, ?2, ?3)
-                     ON CONFLICT (run, key) DO UPDATE SET highest = excluded.highest",
-                )?
-                .execute(params![self.run, key, call.highest])?;
-        }
-        Ok(())
+        self.seen.finish(self.change, self.run)
     }
 }
 
@@ -336,12 +302,6 @@ impl Metric {
                 Ok(Self { id: row.get(0)?, has_rows: MetricKind::has_rows(&kind), points: row.get(2)? })
             })
     }
-}
-
-/// The key and the place that a uid of the Run API holds: 32 hexadecimal digits, a hyphen, a number.
-fn key_and_place(uid: &str) -> Option<([u8; 16], i64)> {
-    let (key, place) = uid.split_once('-').filter(|(key, _)| key.len() == 32)?;
-    Some((u128::from_str_radix(key, 16).ok()?.to_be_bytes(), place.parse().ok()?))
 }
 
 fn artifact(record: &RecordView<'_>) -> Result<v1::Artifact, Malformed> {

@@ -42,6 +42,7 @@ mod reader;
 mod rebuild;
 #[cfg(test)]
 pub(crate) mod samples;
+mod seen;
 #[cfg(test)]
 mod tests;
 

@@ -94,11 +94,11 @@ fn table_as_it_is_printed_is_accepted_in_the_document() {
 fn document_with_another_table_is_found() {
     let complete = table().lines().skip(2).map(|row| format!("{row}\n")).collect::<String>();
     let wider = complete.replace("| queue |  |", "| `queue` | record | why |");
-    assert_eq!(places(&document_faults(&architecture(&wider))), [(DOCUMENT, 14)]);
+    assert_eq!(places(&document_faults(&architecture(&wider))), [(DOCUMENT, 15)]);
     let shorter = complete.replace("| store | record |\n", "");
     assert_eq!(places(&document_faults(&architecture(&shorter))), [(DOCUMENT, 3)]);
     let longer = format!("{complete}| alert | record |\n");
-    assert_eq!(places(&document_faults(&architecture(&longer))), [(DOCUMENT, 22)]);
+    assert_eq!(places(&document_faults(&architecture(&longer))), [(DOCUMENT, 23)]);
     assert_eq!(places(&document_faults(&architecture(""))), [(DOCUMENT, 3)]);
     assert_eq!(places(&document_faults(&Tree::default())), [(DOCUMENT, 1)]);
 }

@@ -149,6 +149,7 @@ fn the_settings_are_shown_with_their_origin() {
     parse.max_line_bytes       1MiB                 default
     parse.terminal             true                 default
     parse.progress_every       10s                  default
+    parse.rank_prefix          auto                 default
     parse.join                 true                 default
     parse.join_wait            500ms                default
     parse.join_max_bytes       256KiB               default

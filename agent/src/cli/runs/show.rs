@@ -1,12 +1,17 @@
 //! `runlog runs show`: what came of one run.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 use jiff::tz::TimeZone;
 use runlog_proto::v1;
 
-use crate::cli::{
-    table::{Cell, Table, duration},
-    terminal::{Color, Output},
+use crate::{
+    cli::{
+        table::{Cell, Table, duration},
+        terminal::{Color, Output},
+    },
+    record::Cause,
 };
 
 use super::{moment, status};
@@ -26,18 +31,16 @@ pub(super) fn print(json: bool, run: &v1::Run, out: &mut Output<'_>, zone: &Time
             table(&sources).print(out)?;
             left_out(sources.len(), out)?;
         }
-        let mut errors: Vec<_> =
-            sources.iter().filter_map(|source| Some((source.first_error.as_ref()?, source))).collect();
-        errors.sort_by_key(|(error, _)| error.time_unix_nano);
+        let errors = errors(&sources);
         if !errors.is_empty() {
             writeln!(out.writer)?;
             let mut table = Table::new(["first errors", "rank", "source", "line"]);
-            for (error, source) in errors.iter().take(LISTED) {
+            for error in errors.iter().take(LISTED) {
                 table.row([
-                    Cell::left(moment(error.time_unix_nano, zone)),
-                    Cell::right(source.rank.map(|rank| rank.to_string()).unwrap_or_default()),
-                    Cell::left(source.name.clone()),
-                    Cell::left(error.body.clone()).colored(Some(Color::Red)),
+                    Cell::left(moment(error.first.time_unix_nano, zone)),
+                    Cell::right(error.rank_word()),
+                    Cell::left(error.source.to_owned()),
+                    Cell::left(error.first.body.clone()).colored(Some(Color::Red)),
                 ]);
             }
             table.print(out)?;
@@ -55,13 +58,23 @@ fn head(run: &v1::Run, out: &mut Output<'_>, zone: &TimeZone) -> Result<()> {
         Some(false) => Some(Color::Red),
         None => None,
     };
+    let notes = |notes: &BTreeMap<String, v1::Value>| {
+        notes.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(" ")
+    };
+    let error = [&run.error_code[..], &run.error_message].into_iter().filter(|text| !text.is_empty());
     for (name, text, color) in [
         ("run", run.run_id.clone(), None),
+        ("name", run.name.clone(), None),
         ("experiment", run.experiment.clone(), None),
+        ("parent", run.parent_run_id.clone(), None),
         ("status", status(run), None),
+        ("error", error.collect::<Vec<_>>().join(": "), Some(Color::Red)),
+        ("parameters", notes(&run.parameters), None),
+        ("tags", notes(&run.tags), None),
         ("host", run.host.clone(), None),
         ("started", format!("{}, lasted {lasted}", moment(run.first_time_unix_nano, zone)), None),
         ("receipt", verdict(run), color),
+        ("cause", cause(run, zone), Some(Color::Red)),
     ] {
         if !text.is_empty() {
             let text = out.safe(&text).into_owned();
@@ -70,6 +83,71 @@ fn head(run: &v1::Run, out: &mut Output<'_>, zone: &TimeZone) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The first errors of one rank of a source, or of a source whose ranks are not told apart.
+struct Errors<'a> {
+    source: &'a str,
+    rank: Option<i64>,
+    local_rank: Option<i64>,
+    first: &'a v1::FirstError,
+    telling: &'a v1::FirstError,
+    cause: Cause,
+}
+
+impl Errors<'_> {
+    fn rank_word(&self) -> String {
+        match (self.rank, self.local_rank) {
+            (Some(rank), _) => rank.to_string(),
+            (None, Some(local_rank)) => format!("local {local_rank}"),
+            (None, None) => String::new(),
+        }
+    }
+}
+
+/// The first errors of all ranks, in the order of their time.
+fn errors(sources: &[v1::SourceReceipt]) -> Vec<Errors<'_>> {
+    let mut errors = Vec::new();
+    for source in sources {
+        let of_source = |errors: &'_ v1::RankErrors| match (errors.rank, errors.local_rank) {
+            (None, None) => source.rank,
+            (rank, _) => rank,
+        };
+        let before = errors.len();
+        errors.extend(source.ranks.iter().filter_map(|found| {
+            let first = found.first.as_ref()?;
+            Some(Errors {
+                source: &source.name,
+                rank: of_source(found),
+                local_rank: found.local_rank,
+                first,
+                telling: found.telling.as_ref().unwrap_or(first),
+                cause: found.cause.parse().unwrap_or_default(),
+            })
+        }));
+        // What an agent of an earlier version wrote.
+        if let Some(first) = source.first_error.as_ref().filter(|_| errors.len() == before) {
+            let (rank, cause) = (source.rank, Cause::default());
+            errors.push(Errors { source: &source.name, rank, local_rank: None, first, telling: first, cause });
+        }
+    }
+    errors.sort_by_key(|errors| errors.first.time_unix_nano);
+    errors
+}
+
+/// Which rank failed first and of what, in one sentence; nothing where there is only one to ask.
+fn cause(run: &v1::Run, zone: &TimeZone) -> String {
+    let sources = sources(run);
+    let errors = errors(&sources);
+    let Some(culprit) = errors.iter().min_by_key(|errors| (errors.cause, errors.telling.time_unix_nano)) else {
+        return String::new();
+    };
+    let rank = culprit.rank_word();
+    if rank.is_empty() {
+        return String::new();
+    }
+    let at = moment(culprit.telling.time_unix_nano, zone);
+    format!("rank {rank}, {} at {at}: {}", culprit.cause.meaning(), culprit.telling.body)
 }
 
 /// What the receipts and the store say together, in one sentence.
@@ -124,6 +202,7 @@ fn sources(run: &v1::Run) -> Vec<v1::SourceReceipt> {
                 if sum.first_error.is_none() {
                     sum.first_error.clone_from(&source.first_error);
                 }
+                sum.ranks.extend(source.ranks.iter().cloned());
             }
             None => sums.push(source.clone()),
         }

@@ -25,7 +25,7 @@ impl Follower {
 
     /// The level of the next line, which states none, if it belongs to an exception.
     pub fn level(&mut self, line: &[u8]) -> Option<Severity> {
-        let (before, text) = line.split_at(prefix(line).length);
+        let (before, text) = line.split_at(prefix(line).bytes.len());
         let key = before.trim_ascii_end();
         if let Some((known, grammar)) = &mut self.0
             && known == key

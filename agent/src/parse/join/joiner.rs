@@ -168,7 +168,7 @@ impl Joiner {
 
     /// Takes the next line of the lane, or not. It is whole, not a part of one that is too long.
     pub fn take(&mut self, line: &Line<'_>, seen: Seen, config: &Config) -> Taken {
-        let length = prefix(line.bytes).length;
+        let length = prefix(line.bytes).bytes.len();
         let (before, text) = line.bytes.split_at(length);
         let key = before.trim_ascii_end();
         if self.lines.is_empty() {
@@ -240,7 +240,7 @@ impl Joiner {
             _ if found.severity >= Severity::ERROR => Grammar::Head,
             _ => return Taken::Passes,
         };
-        let length = prefix(line.bytes).length;
+        let length = prefix(line.bytes).bytes.len();
         let key = line.bytes[..length].trim_ascii_end();
         let taken = self.open(key, grammar, false, (line, length), seen);
         if let Some(join) = self.joins.last_mut() {

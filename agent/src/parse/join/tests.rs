@@ -125,7 +125,7 @@ fn told(text: &str) -> String {
 }
 
 fn prefix_length(text: &str) -> usize {
-    crate::parse::prefix(text.lines().next().unwrap_or_default().as_bytes()).length
+    crate::parse::prefix(text.lines().next().unwrap_or_default().as_bytes()).bytes.len()
 }
 
 /// Real outputs, made by `tests/corpus/joins/make`.

@@ -16,6 +16,7 @@ fn what_each_launcher_puts_before_a_line_is_told_apart_from_the_line() {
         ("[rank0]:[rank8]: late", "late", Some(8), None, "", None),
         ("[RANK 7] ready", "ready", Some(7), None, "", None),
         ("[Rank 0] ready", "ready", Some(0), None, "", None),
+        ("[rank: 4] Global seed set to 42", "Global seed set to 42", Some(4), None, "", None),
         ("[rank 11]: ready", "ready", Some(11), None, "", None),
         ("[1,3]<stdout>:hello", "hello", Some(3), None, "", None),
         ("[1,3]<stderr>:  File", "  File", Some(3), None, "", None),
@@ -34,9 +35,8 @@ fn what_each_launcher_puts_before_a_line_is_told_apart_from_the_line() {
     for (line, after, rank, local_rank, role, pid) in cases {
         let prefix = prefix(line.as_bytes());
         assert_eq!(std::str::from_utf8(prefix.after(line.as_bytes())).unwrap(), *after, "{line}");
-        let role = role.as_bytes();
-        let expected =
-            Prefix { length: line.len() - after.len(), rank: *rank, local_rank: *local_rank, role, pid: *pid };
+        let bytes = &line.as_bytes()[..line.len() - after.len()];
+        let expected = Prefix { bytes, rank: *rank, local_rank: *local_rank, role: role.as_bytes(), pid: *pid };
         assert_eq!(prefix, expected, "{line}");
     }
 }
@@ -77,6 +77,6 @@ proptest::proptest! {
     #[test]
     fn any_line_is_borne_and_its_prefix_lies_inside_it(line in "(\\[(rank|default)[0-9]{1,9}\\]:? ?|\\[1,[0-9]\\]<std|\\(f? ?pid=[0-9]+\\)|\u{1b}\\[36m|.){0,8}") {
         let prefix = prefix(line.as_bytes());
-        proptest::prop_assert!(line.is_char_boundary(prefix.length));
+        proptest::prop_assert!(line.is_char_boundary(prefix.bytes.len()));
     }
 }

@@ -13,7 +13,8 @@ use tracing::warn;
 
 use crate::{
     record::{
-        Account, Event, NoBookmark, Origin, PositionUpdate, Resource, Severity, SourceKind, Tally, UnixNanos,
+        self, Account, Event, NoBookmark, Origin, PositionUpdate, RankErrors, Resource, Severity, SourceKind, Tally,
+        UnixNanos,
         origin::Stream,
         wire::{RecordView, Value, record_attribute},
     },
@@ -131,7 +132,8 @@ impl Accounts {
         let run = self.runs.get(run_id).filter(|run| !run.sources.is_empty())?;
         let mut sum = Account::default();
         run.sources.values().for_each(|account| sum.add(account));
-        let body = sentence(&sum, run.sources.len());
+        let culprit = culprit(&run.sources);
+        let body = sentence(&sum, run.sources.len(), culprit.as_ref());
         let is_complete = sum.is_complete();
         Some(Event {
             origin,
@@ -139,7 +141,7 @@ impl Accounts {
             time,
             severity: if is_complete { Severity::INFO } else { Severity::WARN },
             body,
-            attributes: attributes(&sum, run),
+            attributes: attributes(&sum, run, culprit.as_ref()),
         })
     }
 
@@ -218,7 +220,7 @@ fn split_key(key: &str) -> Option<(String, Source)> {
     Some((run_id.to_owned(), (kind.to_owned(), name.to_owned())))
 }
 
-fn sentence(sum: &Account, sources: usize) -> String {
+fn sentence(sum: &Account, sources: usize, culprit: Option<&RankErrors>) -> String {
     let many = |count: u64, one: &str| if count == 1 { format!("1 {one}") } else { format!("{count} {one}s") };
     let mut text = format!(
         "{} of {} read: {} kept, {} below the level",
@@ -236,7 +238,21 @@ fn sentence(sum: &Account, sources: usize) -> String {
     if sum.gaps > 0 {
         text += &format!(", {}", many(sum.gaps, "gap"));
     }
+    if let Some(culprit) = culprit {
+        let who = match (culprit.rank, culprit.local_rank) {
+            (Some(rank), _) => format!("rank {rank}"),
+            (None, Some(local_rank)) => format!("local rank {local_rank}"),
+            (None, None) => return text,
+        };
+        text += &format!("; {who} failed first: {}", culprit.cause().meaning());
+    }
     text
+}
+
+/// The rank that failed first, of all sources. A source of one rank says so once, for all of its lines.
+fn culprit(sources: &BTreeMap<Source, Account>) -> Option<RankErrors> {
+    let ranks: Vec<RankErrors> = sources.values().flat_map(Account::errors_by_rank).collect();
+    record::culprit(ranks.iter()).cloned()
 }
 
 /// One source in `runlog.receipt.sources`.
@@ -248,7 +264,7 @@ struct Line<'a> {
     account: &'a Account,
 }
 
-fn attributes(sum: &Account, run: &Run) -> Vec<u8> {
+fn attributes(sum: &Account, run: &Run, culprit: Option<&RankErrors>) -> Vec<u8> {
     let mut bytes = Vec::new();
     record_attribute(&mut bytes, "runlog.receipt.complete", Value::Bool(sum.is_complete()));
     for (key, count) in [
@@ -261,6 +277,19 @@ fn attributes(sum: &Account, run: &Run) -> Vec<u8> {
         ("runlog.receipt.states_folded", sum.states_folded),
     ] {
         record_attribute(&mut bytes, key, Value::Int(i64::try_from(count).unwrap_or(i64::MAX)));
+    }
+    if let Some(culprit) = culprit {
+        record_attribute(&mut bytes, "runlog.receipt.cause", Value::String(culprit.cause().as_str()));
+        let ranks =
+            [("runlog.receipt.cause.rank", culprit.rank), ("runlog.receipt.cause.local_rank", culprit.local_rank)];
+        for (key, rank) in ranks {
+            if let Some(rank) = rank {
+                record_attribute(&mut bytes, key, Value::Int(rank));
+            }
+        }
+        if let Some(error) = culprit.most_telling() {
+            record_attribute(&mut bytes, "runlog.receipt.cause.line", Value::String(&error.body));
+        }
     }
     let lines: Vec<_> = run.sources.iter().map(|((kind, name), account)| Line { kind, name, account }).collect();
     match serde_json::to_string(&lines) {

@@ -9,10 +9,10 @@ use std::{
 
 use crate::{
     parse::{Line, detect, join::Follower, parts},
-    record::{Account, Entries, Entry, FirstError, Origin, ReadTo, Severity, wire::Text},
+    record::{Account, Entries, Entry, Origin, ReadTo, Severity, wire::Text},
 };
 
-use super::{Stage, note, writing::Level};
+use super::{Stage, errors::Errors, note, writing::Level};
 
 /// Which streams of such records are inside a traceback.
 #[derive(Debug, Default)]
@@ -45,6 +45,7 @@ impl Stage {
         let mut follower = self.followers.take(origin);
         let mut slot = self.batcher.slot(origin, now);
         let mut account = Account::default();
+        let mut errors = Errors::default();
         for entry in &entries.entries {
             account.lines_read += 1;
             account.bytes_read += entry.bytes.len() as u64;
@@ -59,8 +60,9 @@ impl Stage {
             }
             account.lines_kept += u64::from(is_kept);
             account.lines_filtered += u64::from(!is_kept);
-            if is_kept && level.severity >= Severity::ERROR && account.first_error.is_none() {
-                account.first_error = Some(FirstError::new(entry.time, &entry.bytes));
+            if is_kept && level.severity >= Severity::ERROR {
+                let prefix = self.parse.rank_prefix.of(&entry.bytes);
+                errors.note(&mut account, entry.time, &prefix, prefix.after(&entry.bytes));
             }
             // Not between the parts of a text, which a position does not tell apart.
             if let Some(full) = full {

@@ -10,17 +10,17 @@ use crate::{
     batch::Slot,
     enrich::is_kept,
     parse::{
-        Found, Line, detect,
+        Found, Line, Prefix, detect,
         join::{Exception, Family, Given, Joined, Taken},
         prefix, readable, timestamp,
     },
     record::{
-        Account, FirstError, Lane, Origin, Severity, SourceKind, UnixNanos,
+        Account, Lane, Origin, Severity, SourceKind, UnixNanos,
         wire::{Fields, Text},
     },
 };
 
-use super::{Stage, lanes::Lanes, note};
+use super::{Stage, errors::Errors, lanes::Lanes, note};
 
 /// A line's level, the word for it, who says so, and whether it tells of an exception.
 #[derive(Clone, Copy)]
@@ -60,6 +60,10 @@ impl Stage {
         if !is_kept(severity, origin) {
             return None;
         }
+        // Only the first part of a long line has a prefix, and of a joined record the first line.
+        let is_first = line.part.is_none_or(|part| part.index == 0);
+        let launched = if is_first { self.parse.rank_prefix.of(line.bytes) } else { Prefix::default() };
+        let line = &Line { bytes: launched.after(line.bytes), ..*line };
         let shown = (!line.is_utf8).then(|| readable(line.bytes));
         let text = shown.as_ref().map_or(line.bytes, |shown| shown.text.as_bytes());
         let time = match origin.kind {
@@ -69,16 +73,22 @@ impl Stage {
             SourceKind::Docker | SourceKind::Process | SourceKind::Otlp | SourceKind::Journal => observed,
         };
         self.tags.of(origin, line, shown.as_ref());
+        if !launched.bytes.is_empty() {
+            // The journal knows the process.
+            let is_known = origin.kind == SourceKind::Journal;
+            self.tags.add_prefix(&Prefix { pid: launched.pid.filter(|_| !is_known), ..launched });
+        }
         if let Some(exception) = family.and_then(|family| Exception::read(family, prefix(text).after(text))) {
             self.tags.add_exception(&exception);
         }
+        let attributes = if launched.names_a_rank() { origin.attributes_without_ranks() } else { &origin.attributes };
         let fields = Fields {
             time,
             observed,
             severity,
             severity_text,
             body: Text::from_validated(text),
-            attributes: [&origin.attributes, self.tags.encoded()],
+            attributes: [attributes, self.tags.encoded()],
             uid: (&origin.uid_prefix, line.at),
             event_name: "",
         };
@@ -95,6 +105,7 @@ pub(super) struct Writing<'a> {
     slot: Slot,
     /// Of what was written since the batch was closed.
     account: Account,
+    errors: Errors,
     /// The batch that is full. It is not closed while lines are given out that one position covers.
     full: Option<Slot>,
     outcome: io::Result<()>,
@@ -103,7 +114,17 @@ pub(super) struct Writing<'a> {
 impl<'a> Writing<'a> {
     pub(super) fn new(stage: &'a mut Stage, origin: &'a Arc<Origin>, observed: UnixNanos, now: Instant) -> Self {
         let slot = stage.batcher.slot(origin, now);
-        Self { stage, origin, observed, now, slot, account: Account::default(), full: None, outcome: Ok(()) }
+        Self {
+            stage,
+            origin,
+            observed,
+            now,
+            slot,
+            account: Account::default(),
+            errors: Errors::default(),
+            full: None,
+            outcome: Ok(()),
+        }
     }
 
     /// Takes the next line of the stream.
@@ -244,9 +265,10 @@ impl<'a> Writing<'a> {
         self.account.lines_kept += lines;
         self.account.records_kept += 1;
         self.full = full.or(self.full);
-        if level.severity >= Severity::ERROR && self.account.first_error.is_none() {
+        if level.severity >= Severity::ERROR && line.part.is_none_or(|part| part.index == 0) {
             let time = if line.time == 0 { observed } else { line.time };
-            self.account.first_error = Some(FirstError::new(time, line.bytes));
+            let prefix = self.stage.parse.rank_prefix.of(line.bytes);
+            self.errors.note(&mut self.account, time, &prefix, prefix.after(line.bytes));
         }
     }
 

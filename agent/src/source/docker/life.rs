@@ -81,7 +81,7 @@ pub(super) fn left_behind(positions: &BTreeMap<String, Vec<u8>>) -> impl Iterato
         let told = Told::decode(bytes.as_slice()).ok().filter(|told| !told.started_at.is_empty())?;
         let resource = Resource { run_id: told.run_id.clone(), encoded: told.resource.clone() };
         let (name, resource) = (told.name.clone(), Arc::new(resource));
-        let tags = Tags { name, resource, attributes: Vec::new(), level: Severity::UNSPECIFIED };
+        let tags = Tags { name, resource, attributes: Vec::new(), level: Severity::UNSPECIFIED, is_joined: true };
         Some((id, Life { key: key.clone(), tags, has_own_run: true, told }))
     })
 }

@@ -21,8 +21,8 @@ use super::{
     tagging::Tags,
 };
 use crate::record::{
-    Chunk, Ending, Input, Ledger, Mark, Origin, SourceKind, Tally, UnixNanos,
-    origin::Stream as Opening,
+    Chunk, Ending, Format, Input, Ledger, Mark, Origin, SourceKind, Tally, UnixNanos,
+    origin::{Left, Stream as Opening},
     wire::{Value, record_attribute},
 };
 use crate::source::gap::gap;
@@ -330,7 +330,7 @@ impl Log {
             let place = Arc::clone(stream.place.as_ref()?);
             let mut attributes = self.tags.attributes.clone();
             record_attribute(&mut attributes, "log.iostream", Value::String(stdio.as_str()));
-            stream.origin = Some(Origin::new(Opening {
+            let opening = Opening {
                 key: key(&self.id, stdio),
                 kind: SourceKind::Docker,
                 identity: &[self.id.as_bytes(), stdio.as_str().as_bytes(), &place.generation().to_be_bytes()],
@@ -339,7 +339,11 @@ impl Log {
                 level: self.tags.level,
                 tally: self.ledger.open(SourceKind::Docker, &format!("{}/{}", self.tags.name, stdio.as_str())),
                 bookmark: place,
-            }));
+            };
+            stream.origin = Some(match self.tags.is_joined {
+                true => Origin::new(opening),
+                false => Origin::unjoined(opening, Format::Plain, Left::default()),
+            });
         }
         stream.origin.clone()
     }

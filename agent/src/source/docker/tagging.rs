@@ -16,6 +16,7 @@ pub(super) use crate::source::{Tagging, Tags};
 const RUN_ID: &str = "runlog.run-id";
 const EXPERIMENT: &str = "runlog.experiment";
 const LEVEL: &str = "runlog.level";
+const MULTILINE: &str = "runlog.multiline";
 const ENABLED: &str = "runlog.enabled";
 const OURSELVES: &str = "runlog.self";
 
@@ -73,6 +74,7 @@ impl Tagging {
             attributes: run::record_attributes(&identity),
             level: label(container, LEVEL, |text| text.parse().map_err(|error: UnknownLevel| error.to_string()))
                 .unwrap_or(self.level),
+            is_joined: label(container, MULTILINE, truth).unwrap_or(true),
         }
     }
 

@@ -51,6 +51,7 @@ impl Source {
             resource: Arc::new(Resource { run_id: container.name.clone(), encoded: Vec::new() }),
             attributes: Vec::new(),
             level: Severity::TRACE,
+            is_joined: true,
         });
         let run_id = RunId::new("of-the-agent").unwrap();
         let shared = Shared {

@@ -90,7 +90,7 @@ impl FileSource {
         let Known { id, stream, path, named, left } = known;
         let (kind, format, tags) = self.tagged(path, named);
         let bookmark = Arc::new(FileBookmark::new(*id, Arc::clone(path), *stream, Arc::clone(&handle)));
-        let of_stream = stream.id.key();
+        let (of_stream, is_joined) = (stream.id.key(), tags.is_joined);
         let stream = origin::Stream {
             kind,
             identity: &[&self.tagging.agent_id, b"file", of_stream.as_bytes(), &stream.generation.to_le_bytes()],
@@ -101,7 +101,11 @@ impl FileSource {
             bookmark: Arc::clone(&bookmark) as _,
             key: id.key(),
         };
-        Awake { origin: Origin::wrapped(stream, format, *left), bookmark, handle }
+        let origin = match is_joined {
+            true => Origin::wrapped(stream, format, *left),
+            false => Origin::unjoined(stream, format, *left),
+        };
+        Awake { origin, bookmark, handle }
     }
 
     /// What the lines of a file are tagged with, and what is wrapped around them.
@@ -144,6 +148,6 @@ impl FileSource {
         // Kept as long as the file.
         attributes.shrink_to_fit();
         let (resource, level) = (Arc::clone(&self.tagging.resource), self.tagging.level);
-        Tags { name: named.display().to_string(), resource, attributes, level }
+        Tags { name: named.display().to_string(), resource, attributes, level, is_joined: true }
     }
 }

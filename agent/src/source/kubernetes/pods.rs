@@ -121,6 +121,7 @@ impl Pods {
             resource: run::resource(&run_id, &identity, &facts),
             attributes,
             level: asked.and_then(|text| level(log, text)).unwrap_or(self.tagging.level),
+            is_joined: true,
         }
     }
 

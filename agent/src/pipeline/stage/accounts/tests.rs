@@ -1,5 +1,5 @@
 use super::*;
-use crate::record::wire::resource_attribute;
+use crate::record::{Cause, FirstError, wire::resource_attribute};
 
 fn origin(kind: SourceKind, run_id: &str, name: &str) -> Arc<Origin> {
     let mut encoded = Vec::new();
@@ -73,7 +73,7 @@ fn accounts_go_on_after_a_restart_with_what_the_queue_has_and_end_with_the_recei
 fn a_receipt_says_what_is_missing_and_names_each_source_with_its_rank_and_first_error() {
     let (mut accounts, mut held) = (Accounts::default(), Held::default());
     let a = origin(SourceKind::Process, "r", "stderr");
-    let error = Some(crate::record::FirstError::new(5, b"boom"));
+    let error = Some(FirstError::new(5, b"boom"));
     let account = Account { lines_lost: 1, bytes_lost: 20, gaps: 2, first_error: error, ..lines(4) };
     count(&mut accounts, &mut held, &a, account);
 
@@ -89,6 +89,38 @@ fn a_receipt_says_what_is_missing_and_names_each_source_with_its_rank_and_first_
     let sources: serde_json::Value = serde_json::from_str(sources).unwrap();
     assert_eq!((&sources[0]["name"], &sources[0]["rank"]), (&"stderr".into(), &3.into()));
     assert_eq!(sources[0]["first_error"]["body"], "boom");
+}
+
+#[test]
+fn a_receipt_names_the_rank_whose_failure_the_others_followed() {
+    let (mut accounts, mut held) = (Accounts::default(), Held::default());
+    let of = |rank, local_rank, cause, time, line: &str| Account {
+        ranks: vec![RankErrors::new(rank, local_rank, cause, FirstError::new(time, line.as_bytes()))],
+        ..lines(1)
+    };
+    let a = origin(SourceKind::File, "r", "torchrun.log");
+    count(&mut accounts, &mut held, &a, of(Some(0), None, Cause::Peer, 10, "Watchdog caught"));
+    count(&mut accounts, &mut held, &a, of(Some(5), None, Cause::Other, 20, "ERROR could not read"));
+    count(&mut accounts, &mut held, &a, of(Some(5), None, Cause::OutOfMemory, 30, "CUDA out of memory"));
+    // The accounts go on after a restart.
+    let mut accounts = Accounts::resume(&held.0);
+    // A source of one rank: its lines have no prefix.
+    let b = origin(SourceKind::Process, "r", "stderr");
+    count(&mut accounts, &mut held, &b, of(None, None, Cause::Ended, 5, "closing signal SIGTERM"));
+
+    let event = accounts.receipt("r", accounts.origin("r").unwrap(), 7).unwrap();
+    assert!(event.body.ends_with("0 below the level; rank 5 failed first: out of memory"), "{}", event.body);
+    let record = RecordView::read(&event.attributes).unwrap();
+    let attributes: BTreeMap<_, _> = record.attributes().map(Result::unwrap).collect();
+    assert_eq!(attributes["runlog.receipt.cause"], Value::String("out_of_memory"));
+    assert_eq!(attributes["runlog.receipt.cause.rank"], Value::Int(5));
+    assert_eq!(attributes["runlog.receipt.cause.line"], Value::String("CUDA out of memory"));
+    let Value::String(sources) = attributes["runlog.receipt.sources"] else { panic!("{attributes:?}") };
+    let sources: serde_json::Value = serde_json::from_str(sources).unwrap();
+    let ranks = &sources[0]["ranks"];
+    assert_eq!((&ranks[1]["rank"], &ranks[1]["cause"]), (&5.into(), &"out_of_memory".into()));
+    assert_eq!(ranks[1]["first"]["body"], "ERROR could not read");
+    assert_eq!(ranks[1]["telling"]["body"], "CUDA out of memory");
 }
 
 #[test]

@@ -10,7 +10,7 @@ const NOW: u64 = STARTED_NANOS + 1_000 * SECOND;
 
 fn tags(run_id: &str) -> Tags {
     let resource = Arc::new(Resource { run_id: run_id.into(), encoded: vec![7] });
-    Tags { name: "trainer".into(), resource, attributes: Vec::new(), level: Severity::INFO }
+    Tags { name: "trainer".into(), resource, attributes: Vec::new(), level: Severity::INFO, is_joined: true }
 }
 
 fn life(stored: Option<&[u8]>) -> Life {

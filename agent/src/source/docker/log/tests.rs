@@ -35,6 +35,7 @@ fn made_by(make: Make, framing: Framing, stored: [Option<&[u8]>; 2]) -> Log {
         resource: Arc::new(Resource { run_id: "r".into(), encoded: Vec::new() }),
         attributes: Vec::new(),
         level: Severity::TRACE,
+        is_joined: true,
     };
     Log::new("abc", make, framing, tags, Arc::default(), stored)
 }

@@ -1,0 +1,180 @@
+//! What is done with runs beside reading: choosing, waiting, comparing, removing.
+
+use std::{
+    collections::BTreeSet,
+    io,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, anyhow, bail};
+use axum::body::Body;
+use hyper::Method;
+use jiff::tz::TimeZone;
+use runlog_proto::{
+    v1::{self, Value},
+    value::Kind,
+};
+use serde_json::json;
+use tokio::time::sleep;
+
+use super::{
+    super::{
+        caller::{Caller, escaped},
+        metrics::last,
+        terminal::{Output, unless_closed},
+    },
+    RunsArgs, RunsCommand, print,
+};
+
+/// How often it is asked whether a run has ended.
+const ASK_EVERY: Duration = Duration::from_millis(500);
+
+/// What stands in a cell that has nothing.
+const NOTHING: &str = "-";
+
+/// Does what is asked for.
+///
+/// # Errors
+/// If nobody answers, there is no such run, or a run that is waited for does not complete.
+pub async fn runs(args: &RunsArgs, caller: &Caller, out: &mut Output<'_>) -> Result<()> {
+    match &args.command {
+        Some(RunsCommand::List { experiment, status, parent, tag }) => {
+            let mut query = Vec::new();
+            for (name, value) in [("experiment", experiment), ("status", status), ("parent", parent)] {
+                query.extend(value.as_ref().map(|value| format!("{name}={}", escaped(value))));
+            }
+            query.extend(tag.iter().map(|tag| format!("tag={}", escaped(tag))));
+            let answer: v1::ListRunsResponse = caller.get(&format!("/runs?{}", query.join("&"))).await?;
+            unless_closed(print(args, &answer.runs, out, &TimeZone::system()))
+        }
+        Some(RunsCommand::Wait { run, timeout }) => {
+            wait(args, run, timeout.map(Duration::from_secs), caller, out).await
+        }
+        Some(RunsCommand::Compare { runs, parent, sort }) => {
+            let mut found = Vec::new();
+            for run in runs {
+                found.push(caller.get(&format!("/runs/{}", escaped(run))).await?);
+            }
+            if let Some(parent) = parent {
+                let children: v1::ListRunsResponse = caller.get(&format!("/runs?parent={}", escaped(parent))).await?;
+                found.extend(children.runs);
+            }
+            if found.is_empty() {
+                bail!("there is nothing to compare; name runs, or a --parent that has some");
+            }
+            compare(args.json, found, sort.as_deref(), caller, out).await
+        }
+        Some(RunsCommand::Delete { runs }) => {
+            for run in runs {
+                caller.call(Method::DELETE, &format!("/runs/{}", escaped(run)), Body::empty()).await?;
+            }
+            Ok(())
+        }
+        None | Some(RunsCommand::Show { .. }) => Ok(()),
+    }
+}
+
+async fn wait(
+    args: &RunsArgs,
+    run: &str,
+    timeout: Option<Duration>,
+    caller: &Caller,
+    out: &mut Output<'_>,
+) -> Result<()> {
+    let since = Instant::now();
+    loop {
+        let found: v1::Run = caller.get(&format!("/runs/{}", escaped(run))).await?;
+        if ["completed", "failed", "canceled"].contains(&&found.status[..]) {
+            if args.json {
+                unless_closed(print(args, std::slice::from_ref(&found), out, &TimeZone::system()))?;
+            }
+            return match &found.status[..] {
+                "completed" => Ok(()),
+                status if found.error_message.is_empty() => Err(anyhow!("run {} {status}", found.run_id)),
+                status => Err(anyhow!("run {} {status}: {}", found.run_id, found.error_message)),
+            };
+        }
+        if timeout.is_some_and(|timeout| since.elapsed() >= timeout) {
+            bail!("run {} is {} still", found.run_id, found.status);
+        }
+        sleep(ASK_EVERY).await;
+    }
+}
+
+/// One run among those that are compared.
+struct Compared {
+    run: v1::Run,
+    metrics: v1::GetMetricsResponse,
+}
+
+/// Prints runs side by side, sorted by the last value of a metric if one is named.
+///
+/// # Errors
+/// If their metrics cannot be asked for.
+pub async fn compare(
+    is_json: bool,
+    runs: Vec<v1::Run>,
+    sort: Option<&str>,
+    caller: &Caller,
+    out: &mut Output<'_>,
+) -> Result<()> {
+    let mut compared = Vec::new();
+    for run in runs {
+        let metrics = caller.get(&format!("/runs/{}/metrics", escaped(&run.run_id))).await?;
+        compared.push(Compared { run, metrics });
+    }
+    if let Some(name) = sort {
+        compared.sort_by(|one, other| number(one, name).total_cmp(&number(other, name)));
+    }
+    unless_closed(print_compared(is_json, &compared, out))
+}
+
+/// The last number that a run has logged under that name; runs without one come last.
+fn number(compared: &Compared, name: &str) -> f64 {
+    let last = compared.metrics.metrics.get(name).and_then(|metric| metric.values.last());
+    match last {
+        Some(Value { kind: Some(Kind::Number(number)) }) => *number,
+        Some(Value { kind: Some(Kind::Integer(number)) }) => *number as f64,
+        _ => f64::NAN,
+    }
+}
+
+fn print_compared(is_json: bool, compared: &[Compared], out: &mut Output<'_>) -> Result<()> {
+    if is_json {
+        for Compared { run, metrics } in compared {
+            serde_json::to_writer(&mut out.writer, &json!({"run": run, "metrics": metrics.metrics}))
+                .map_err(io::Error::from)?;
+            writeln!(out.writer)?;
+        }
+        out.writer.flush()?;
+        return Ok(());
+    }
+    let names = |of: fn(&Compared) -> Vec<String>| compared.iter().flat_map(of).collect::<BTreeSet<_>>();
+    let parameters = names(|one| one.run.parameters.keys().cloned().collect());
+    let metrics = names(|one| one.metrics.metrics.keys().cloned().collect());
+    let head = ["RUN", "STATUS"]
+        .into_iter()
+        .map(str::to_owned)
+        .chain(parameters.iter().cloned())
+        .chain(metrics.iter().cloned());
+    let mut rows = vec![head.collect::<Vec<_>>()];
+    for Compared { run, metrics: logged } in compared {
+        let name = if run.name.is_empty() { &run.run_id } else { &run.name };
+        let parameter = |key| run.parameters.get(key).map_or_else(|| NOTHING.to_owned(), ToString::to_string);
+        let metric = |key| logged.metrics.get(key).map_or_else(|| NOTHING.to_owned(), last);
+        let own = [name.clone(), run.status.clone()].into_iter();
+        rows.push(own.chain(parameters.iter().map(parameter)).chain(metrics.iter().map(metric)).collect());
+    }
+    let safe = |cell: &String| out.safe(cell).replace('\n', " ");
+    let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(safe).collect()).collect();
+    let widths: Vec<usize> = (0..rows[0].len())
+        .map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0))
+        .collect();
+    for row in rows {
+        let cells =
+            row.iter().zip(&widths).map(|(cell, width)| format!("{cell}{}", " ".repeat(width - cell.chars().count())));
+        writeln!(out.writer, "{}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
+    }
+    out.writer.flush()?;
+    Ok(())
+}
