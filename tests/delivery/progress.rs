@@ -26,6 +26,6 @@ fn f19_a_bar_over_which_the_agent_is_killed_is_one_record_and_the_lines_around_i
     let lines = agent.eventually_lines("r", 3);
     let bodies: Vec<&str> = lines.iter().map(Line::body).collect();
     assert_eq!(bodies, ["before", "train: 100%|####      | 100/100 [00:04<00:05,  9.90it/s]", "after"]);
-    assert_eq!(lines[1].attribute("progress.current"), "100");
+    assert_eq!(lines[1].attribute("progress.current").parse(), Ok(100.0));
     let _each_once = Found::in_store(&agent, "r");
 }

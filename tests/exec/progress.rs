@@ -25,13 +25,15 @@ fn nested_bars_of_a_program_are_one_record_each_beside_its_lines_and_the_receipt
 
         let lines = state.lines(run);
         let bar = lines.iter().find(|line| line.body().starts_with("epochs: 100%|")).unwrap();
-        let numbers = ["progress.current", "progress.total", "runlog.folded"].map(|name| bar.attribute(name));
-        assert_eq!(numbers, ["3", "3", "7"], "{bar:?}");
+        let number = |name: &str| bar.attribute(name).parse::<f64>().unwrap();
+        let numbers = ["progress.current", "progress.total", "runlog.folded"].map(number);
+        assert_eq!(numbers, [3.0, 3.0, 7.0], "{bar:?}");
 
         let shown = state.run(&["runs", "show", run, "--json"]);
         let shown: serde_json::Value = serde_json::from_slice(&shown.stdout).unwrap();
         assert_eq!(shown["complete"], true, "{shown}");
         let source = &shown["receipts"][0]["sources"][0];
-        assert_eq!((&source["lines_read"], &source["states_folded"]), (&8.into(), &43.into()), "{shown}");
+        assert_eq!(source["lines_read"], 8, "{shown}");
+        assert!(source["states_folded"].as_u64().unwrap() >= 12 + 12 + 12 + 7, "{shown}");
     }
 }
