@@ -17,9 +17,10 @@ use std::{
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime};
 use runlog::{
     batch::{Batcher, Config, Due},
+    enrich::{Redactor, redact},
     parse::{self, Framer, Lines, LocalZone, Prefixes, TerminalConfig, detect, timestamp},
     record::{
-        Chunk, Ending, Format, NoBookmark, Origin, ReadTo, Resource, Severity, SourceKind, Tally,
+        Chunk, Ending, Format, Lane, NoBookmark, Origin, ReadTo, Resource, Severity, SourceKind, Tally,
         origin::Stream,
         wire::{Fields, RequestWriter, Text, Value, record_attribute, resource_attribute},
     },
@@ -62,6 +63,11 @@ fn parse(group: &mut BenchmarkGroup<'_, WallTime>, text: &[u8], lines: &[&[u8]],
     unwrap(group, lines);
     group.bench_function("level", |bencher| {
         bencher.iter(|| lines.iter().filter(|line| black_box(detect(line)).is_some()).count());
+    });
+    let mut redactor = Redactor::new(redact::Config { builtin: true, patterns: Vec::new() }, Arc::default());
+    group.bench_function("redact", |bencher| {
+        bencher
+            .iter(|| lines.iter().filter(|line| black_box(redactor.mask_line(1, Lane::Bare, line)).is_some()).count());
     });
     let mut zone = LocalZone::system();
     group.bench_function("time", |bencher| {

@@ -10,6 +10,7 @@ mod joins;
 mod level;
 mod progress;
 mod rotation;
+mod secrets;
 mod stop;
 mod woven;
 

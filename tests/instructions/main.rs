@@ -27,7 +27,7 @@ const APPEND_TOLERANCE: f64 = 15.0;
 const ROUNDS: [u64; 2] = [2, 10];
 const LINES: f64 = 1700.0;
 
-const STAGES: [&str; 6] = ["frame", "level", "time", "encode", "compress", "append"];
+const STAGES: [&str; 7] = ["frame", "level", "time", "redact", "encode", "compress", "append"];
 const WRITE: &str = "RUNLOG_WRITE_FIGURES";
 const HEAD: &str = "\
 # Instructions that a stage needs for one of 1,700 lines of Python's logging, counted by valgrind in a build of the

@@ -12,10 +12,11 @@ use std::{env, hint::black_box, process::ExitCode, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use runlog::{
+    enrich::{Redactor, redact},
     parse::{Framer, LocalZone, detect, timestamp},
     queue::{Config, Disk, Entry, Queue},
     record::{
-        Chunk, Ending, NoBookmark, Origin, Resource, Severity, SourceKind, Tally, batch,
+        Chunk, Ending, Lane, NoBookmark, Origin, Resource, Severity, SourceKind, Tally, batch,
         origin::Stream,
         wire::{Fields, RequestWriter, Text, Value, record_attribute, resource_attribute, uid_prefix},
     },
@@ -24,7 +25,7 @@ use runlog::{
 const LINES: u64 = 1700;
 const BATCH_BYTES: usize = 768 << 10;
 const MAX_LINE_BYTES: usize = 1 << 20;
-const USAGE: &str = "stages frame|level|time|encode|compress|append ROUNDS";
+const USAGE: &str = "stages frame|level|time|redact|encode|compress|append ROUNDS";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -44,6 +45,13 @@ fn main() -> ExitCode {
         "time" => {
             let mut zone = LocalZone::system();
             rounds.for_each(|_| lines.iter().for_each(|line| _ = black_box(timestamp(line, &mut zone))));
+        }
+        "redact" => {
+            let config = redact::Config { builtin: true, patterns: Vec::new() };
+            let mut redactor = Redactor::new(config, Arc::default());
+            rounds.for_each(|_| {
+                lines.iter().for_each(|line| _ = black_box(redactor.mask_line(1, Lane::Bare, black_box(line))));
+            });
         }
         "encode" => {
             let mut writer = writer();

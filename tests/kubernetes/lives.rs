@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeSet, fs};
 
-use runlog_tests::Line;
+use runlog_tests::{Line, eventually};
+use serde_json::Value;
 
 use crate::node::{Container, Node};
 
@@ -65,6 +66,16 @@ fn c8_last_words_of_pods_that_are_deleted_at_once_are_read() {
         let lines = agent.eventually_lines(&format!("ml/train-{number}"), 110);
         trainer.is_told_once(&lines);
         assert!(lines.iter().all(Line::is_printed));
+    }
+    // The receipt of each run comes with the last log of its last pod.
+    for number in 0..PODS {
+        let receipts = eventually("the run has a receipt", || {
+            let shown = agent.run(&["runs", "show", &format!("ml/train-{number}"), "--json"]);
+            let run: Value = serde_json::from_slice(&shown.stdout).ok()?;
+            (run["complete"] == true).then(|| run["receipts"].clone())
+        });
+        let receipts = receipts.as_array().unwrap().iter();
+        assert_eq!(receipts.map(|receipt| &receipt["sources"][0]["lines_read"]).collect::<Vec<_>>(), [110]);
     }
     assert!(agent.terminate().status.success());
 }

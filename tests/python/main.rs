@@ -5,6 +5,7 @@
 mod notebooks;
 mod plain;
 mod program;
+mod runs;
 mod trouble;
 
 use std::{collections::BTreeSet, process::Command, thread};

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, ExitStatus, Stdio},
 };
@@ -86,6 +86,16 @@ impl Program {
     pub fn ends_in_silence(self) {
         let (status, complaints) = self.end();
         assert!(status.success() && complaints.is_empty(), "{status}: {complaints}");
+    }
+
+    /// Ends its stdin, waits for its end, which is good, and gives what it has still printed.
+    pub fn prints(mut self) -> String {
+        drop(self.child.stdin.take());
+        let mut said = String::new();
+        self.says.read_to_string(&mut said).unwrap();
+        let (status, complaints) = self.end();
+        assert!(status.success(), "{status}: {complaints}");
+        said
     }
 
     fn complaints(&self) -> String {

@@ -268,6 +268,7 @@ fn plan(settings: &Settings, queue_dir: PathBuf) -> Plan {
         queue_dir,
         queue: settings.queue.clone(),
         parse: settings.parse.clone(),
+        redact: settings.redact.clone(),
         batch: settings.batch.clone(),
         memory_bytes: settings.memory_bytes,
     }

@@ -118,7 +118,19 @@ fn summary(status: &v1::Status, rates: Option<&Rates>, out: &mut Output<'_>, now
         writeln!(out.writer, "queue {} of {}", size(queue.bytes), size(queue.max_bytes))?;
     }
     sources(status, rates, out)?;
+    redactions(status, out)?;
     destinations(status, out)?;
+    Ok(())
+}
+
+fn redactions(status: &v1::Status, out: &mut Output<'_>) -> Result<()> {
+    if status.redactions.is_empty() {
+        return Ok(());
+    }
+    let mut rules: Vec<_> = status.redactions.iter().collect();
+    rules.sort_by_key(|(rule, count)| (std::cmp::Reverse(**count), *rule));
+    let rules: Vec<_> = rules.iter().map(|(rule, count)| format!("{rule} {count}")).collect();
+    writeln!(out.writer, "\nsecrets masked: {}", out.safe(&rules.join(", ")))?;
     Ok(())
 }
 

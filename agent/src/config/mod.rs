@@ -23,7 +23,9 @@ pub use origin::Origin;
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use crate::{
-    batch, export, parse, queue,
+    batch,
+    enrich::redact,
+    export, parse, queue,
     record::Severity,
     run::RunId,
     serve,
@@ -64,6 +66,8 @@ pub struct Settings {
     pub process: process::Config,
     /// How lines are cut.
     pub parse: parse::Config,
+    /// Secrets that are masked.
+    pub redact: redact::Config,
     /// When batches close.
     pub batch: batch::Config,
     /// What may be on disk.

@@ -11,6 +11,7 @@ use hyper::header::{HeaderName, HeaderValue};
 
 use crate::{
     batch,
+    enrich::redact,
     export::{self, Compression, Headers, Protocol},
     parse,
     queue::{self, SyncPolicy},
@@ -95,6 +96,10 @@ pub(super) fn compose(reader: &mut Reader, standard: &Standard) -> Settings {
         max_wait: reader.read("process.max_wait", |v| values::duration(v, &(Duration::ZERO..=HOUR))),
     };
     let parse = parse(reader);
+    let redact = redact::Config {
+        builtin: reader.read("redact.builtin", values::truth),
+        patterns: reader.read("redact.patterns", patterns),
+    };
     let batch = batch::Config {
         max_bytes: bytes(reader, "batch.max_bytes", 16 * KIB, 16 * MIB),
         linger: reader.read("batch.linger", |v| values::duration(v, &(MILLISECOND..=MINUTE))),
@@ -124,6 +129,7 @@ pub(super) fn compose(reader: &mut Reader, standard: &Standard) -> Settings {
         journal,
         process,
         parse,
+        redact,
         batch,
         queue,
         export,
@@ -282,6 +288,11 @@ fn parse(reader: &mut Reader) -> parse::Config {
     };
     let rank_prefix = reader.read("parse.rank_prefix", rank_prefix);
     parse::Config { max_line_bytes, terminal, rank_prefix, join }
+}
+
+fn patterns(value: &Value) -> Result<Vec<redact::Pattern>, Rejected> {
+    let rejected = |error: redact::UnusablePattern| Rejected::new(format!("holds {error}"), redact::Pattern::ACCEPTED);
+    values::list(value)?.iter().map(|text| text.parse().map_err(rejected)).collect()
 }
 
 fn queue(reader: &mut Reader) -> queue::Config {

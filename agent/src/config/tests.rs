@@ -415,3 +415,16 @@ fn pods_are_chosen_by_globs_of_their_names() {
         assert_eq!(found.len(), 1, "{variable}={value}: {found:?}");
     }
 }
+
+#[test]
+fn what_else_is_masked_is_said_by_patterns_with_names() {
+    let loaded = from(&[("RUNLOG_REDACT_PATTERNS", "badge=B-[0-9]+,host=h[a-z]*")]);
+    let redact = loaded.settings.redact;
+    assert!(redact.builtin);
+    assert_eq!(redact.patterns.iter().map(crate::enrich::redact::Pattern::name).collect::<Vec<_>>(), ["badge", "host"]);
+    let faults = faults(&[("RUNLOG_REDACT_PATTERNS", "badge=B-(")]);
+    assert_snapshot!(faults.to_string(), @r"
+    RUNLOG_REDACT_PATTERNS=badge=B-( holds badge, which is not a regular expression: unclosed group (environment)
+    write each as name=EXPRESSION, the name of letters, digits and -, without looking around (?=...) and \1
+    ");
+}

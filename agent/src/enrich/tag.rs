@@ -15,8 +15,9 @@ pub struct Tags {
 }
 
 impl Tags {
-    /// The attributes of that line beside those of its origin. `readable` is given if its bytes were not UTF-8.
-    pub fn of(&mut self, origin: &Origin, line: &Line<'_>, readable: Option<&Readable>) -> &[u8] {
+    /// The attributes of that line beside those of its origin. `readable` is given if its bytes were not UTF-8, and
+    /// `masked` is how many secrets its text has lost.
+    pub fn of(&mut self, origin: &Origin, line: &Line<'_>, readable: Option<&Readable>, masked: usize) -> &[u8] {
         self.encoded.clear();
         self.encoded.extend_from_slice(line.attributes);
         if let Some(part) = line.part {
@@ -31,8 +32,13 @@ impl Tags {
         }
         if let Some(readable) = readable {
             self.add("runlog.invalid_utf8", Value::Int(i64::try_from(readable.replaced).unwrap_or(i64::MAX)));
-            // The text is not what was printed, so what was printed goes along.
-            self.add("log.record.original", Value::Bytes(line.bytes));
+            // The text is not what was printed, so what was printed goes along, unless there are secrets in it.
+            if masked == 0 {
+                self.add("log.record.original", Value::Bytes(line.bytes));
+            }
+        }
+        if masked > 0 {
+            self.add("runlog.redacted", Value::Int(i64::try_from(masked).unwrap_or(i64::MAX)));
         }
         &self.encoded
     }
@@ -89,7 +95,7 @@ mod tests {
     /// The field number of a record's attributes.
     const ATTRIBUTES: u32 = 6;
 
-    fn tags(line: &Line<'_>, readable: Option<&Readable>) -> Vec<(String, String)> {
+    fn tags(line: &Line<'_>, readable: Option<&Readable>, masked: usize) -> Vec<(String, String)> {
         let origin = Origin::new(Stream {
             key: String::new(),
             kind: SourceKind::File,
@@ -100,7 +106,7 @@ mod tests {
             tally: Tally::detached(SourceKind::File, ""),
             bookmark: Arc::new(NoBookmark),
         });
-        told(Tags::default().of(&origin, line, readable))
+        told(Tags::default().of(&origin, line, readable, masked))
     }
 
     fn told(encoded: &[u8]) -> Vec<(String, String)> {
@@ -117,7 +123,7 @@ mod tests {
 
     #[test]
     fn an_ordinary_line_has_no_tags_of_its_own() {
-        assert_eq!(tags(&line(b"x", None), None), []);
+        assert_eq!(tags(&line(b"x", None), None, 0), []);
     }
 
     #[test]
@@ -138,7 +144,7 @@ mod tests {
     #[test]
     fn the_parts_of_a_line_share_an_id_that_is_the_uid_of_the_first() {
         let part = Part { line_at: 0xab, index: 2, is_last: true };
-        let tags = tags(&line(b"x", Some(part)), None);
+        let tags = tags(&line(b"x", Some(part)), None, 0);
         let stream = String::from_utf8(uid_prefix(&[b"stream"])).unwrap();
         let id = format!("{}{:016x}", &stream[stream.len() - 16..], 0xab);
         let expected = [
@@ -152,11 +158,19 @@ mod tests {
     #[test]
     fn a_line_that_is_not_utf8_takes_its_bytes_along() {
         let bytes = b"a\xffb";
-        let tags = tags(&line(bytes, None), Some(&readable(bytes)));
+        let tags = tags(&line(bytes, None), Some(&readable(bytes)), 0);
         let expected = [
             ("runlog.invalid_utf8", "Int(1)".to_owned()),
             ("log.record.original", format!("Bytes({:?})", bytes.as_slice())),
         ];
         assert_eq!(tags, expected.map(|(key, value)| (key.to_owned(), value)));
+    }
+
+    #[test]
+    fn a_line_with_secrets_leaves_its_bytes_behind() {
+        let bytes = b"a\xffb";
+        let tags = tags(&line(bytes, None), Some(&readable(bytes)), 2);
+        let expected = [("runlog.invalid_utf8", "Int(1)"), ("runlog.redacted", "Int(2)")];
+        assert_eq!(tags, expected.map(|(key, value)| (key.to_owned(), value.to_owned())));
     }
 }

@@ -43,6 +43,7 @@ use tracing::{debug, warn};
 
 use crate::{
     batch::{self, Batcher},
+    enrich::redact,
     parse,
     queue::{self, Disk, Queue},
     record::{Ledger, SystemClock},
@@ -58,6 +59,8 @@ pub struct Plan {
     pub queue: queue::Config,
     /// How lines are cut.
     pub parse: parse::Config,
+    /// What is masked.
+    pub redact: redact::Config,
     /// When batches close.
     pub batch: batch::Config,
     /// Bytes that may wait between the sources and the queue.
@@ -150,6 +153,7 @@ impl Pipeline {
         let positions = Arc::new(queue.positions());
         let (counted, may_end) = (Arc::clone(&ledger), Arc::clone(&gave_up));
         let stage = Stage::new(plan.parse, batcher, queue.clone(), &positions, counted, awaited, may_end);
+        let stage = stage.redacting(plan.redact);
         // Joined by `drain`.
         let pulse = stage.pulse().clone();
         let (alive, stage_ended) = oneshot::channel();

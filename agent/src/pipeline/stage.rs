@@ -26,7 +26,7 @@ use lines::{HeldBack, PIECE_PATIENCE, Stream};
 
 use crate::{
     batch::{Batcher, Due, Slot},
-    enrich::Tags,
+    enrich::{Redactor, Tags, redact},
     parse::{self, LocalZone},
     queue::{Queue, Seq},
     record::{
@@ -58,6 +58,7 @@ pub struct Stage {
     next_flush: Instant,
     zone: LocalZone,
     tags: Tags,
+    redactor: Redactor,
     /// Whose task answers the clients.
     awaited: mpsc::Sender<Awaited>,
     held_up: HeldUp,
@@ -83,6 +84,7 @@ impl Stage {
         gave_up: Arc<AtomicBool>,
     ) -> Self {
         let accounts = Accounts::resume(positions);
+        let redactor = Redactor::new(redact::Config::default(), Arc::clone(&ledger));
         Self {
             parse,
             batcher,
@@ -94,6 +96,7 @@ impl Stage {
             next_flush: Instant::now() + PIECE_PATIENCE,
             zone: LocalZone::system(),
             tags: Tags::default(),
+            redactor,
             awaited,
             held_up: HeldUp::default(),
             passing: passing::Passing::default(),
@@ -103,6 +106,13 @@ impl Stage {
             is_abandoned: false,
             pulse: Pulse::default(),
         }
+    }
+
+    /// Masks secrets as these settings say. Without it none are.
+    #[must_use]
+    pub fn redacting(mut self, config: redact::Config) -> Self {
+        self.redactor = Redactor::new(config, Arc::clone(&self.ledger));
+        self
     }
 
     /// Beats as long as the stage makes progress, or waits for something to do or for room.
@@ -166,12 +176,13 @@ impl Stage {
     }
 
     fn push_event(&mut self, slot: Slot, event: &Event) -> Option<Slot> {
+        let masked = self.redactor.mask(event.body.as_bytes());
         let fields = Fields {
             time: event.time,
             observed: event.time,
             severity: event.severity,
             severity_text: Text::EMPTY,
-            body: Text::new(&event.body),
+            body: Text::from_validated(masked.as_ref().map_or(event.body.as_bytes(), |masked| &masked.text)),
             attributes: [&event.origin.attributes, &event.attributes],
             uid: (b"", 0),
             event_name: event.name,

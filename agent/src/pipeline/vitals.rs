@@ -120,6 +120,7 @@ impl Vitals for AgentVitals {
             destinations: self.destinations.iter().map(destination).collect(),
             signals: received(&self.ledger),
             refusals: self.ledger.refusals(),
+            redactions: self.ledger.redactions(),
         }
     }
 }

@@ -1,3 +1,5 @@
+mod mutations;
+
 use std::{
     io::Write as _,
     sync::{

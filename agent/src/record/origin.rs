@@ -28,6 +28,12 @@ pub enum SourceKind {
 }
 
 impl SourceKind {
+    /// Whether such a stream ends with a container, and a run with the last of them.
+    #[must_use]
+    pub const fn is_of_container(self) -> bool {
+        matches!(self, Self::Docker | Self::Kubernetes)
+    }
+
     /// The word used in attributes and metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -177,6 +177,7 @@ pub struct Ledger {
     pub records_refused: AtomicU64,
     passed: [Passed; Signal::PASSED.len()],
     refusals: Mutex<BTreeMap<&'static str, u64>>,
+    redactions: Mutex<BTreeMap<String, u64>>,
 }
 
 /// Streams that their sources are done with.
@@ -244,6 +245,21 @@ impl Ledger {
     #[must_use]
     pub fn refusals(&self) -> BTreeMap<&'static str, u64> {
         self.refusals.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Counts a secret that was masked, by the rule that found it.
+    pub fn redact(&self, rule: &str) {
+        let mut redactions = self.redactions.lock().unwrap_or_else(PoisonError::into_inner);
+        match redactions.get_mut(rule) {
+            Some(count) => *count += 1,
+            None => _ = redactions.insert(rule.to_owned(), 1),
+        }
+    }
+
+    /// How many secrets were masked, by the rule that found them.
+    #[must_use]
+    pub fn redactions(&self) -> BTreeMap<String, u64> {
+        self.redactions.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The streams that are open.

@@ -7,6 +7,7 @@ mod check;
 mod json;
 mod pass;
 mod read;
+mod rewrite;
 mod schema;
 mod split;
 mod write;
@@ -15,6 +16,7 @@ pub use check::{Seen, Unfit, check_metric, check_record, check_span, points_in, 
 pub use json::{NoRequest, from_json};
 pub use pass::{Above, NoOutline, Outline, ResourceOutline, ScopeOutline, resource_without};
 pub use read::{Malformed, RecordView, ResourceView, ScopeView, Value, attributes, requests_resources};
+pub use rewrite::{rewrite, rewrite_resource};
 pub use split::{Part, split, split_records};
 pub use write::{Fields, RequestWriter, Text, hex16, record_attribute, resource_attribute, scope_bytes, uid_prefix};
 

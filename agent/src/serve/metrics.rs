@@ -60,6 +60,10 @@ fn sources(out: &mut Exposition, snapshot: &Snapshot) {
             out.sample(&[("source", kind.as_str()), ("level", level)], lines);
         }
     }
+    out.counter("runlog_redacted_secrets_total", "Secrets that were masked.");
+    for (rule, count) in &snapshot.redactions {
+        out.sample(&[("rule", rule)], count);
+    }
 }
 
 /// What nobody can tell has no sample.
@@ -267,6 +271,7 @@ mod tests {
                 ..Default::default()
             }],
             signals: vec![v1::SignalCounts { signal: "traces".into(), taken: 8, rejected: 1 }],
+            redactions: BTreeMap::from([("jwt".to_owned(), 3)]),
             refusals: BTreeMap::from([("too_large", 5)]),
         }
     }
@@ -309,6 +314,7 @@ mod tests {
             "runlog_rejected_items_total{destination=\"default\",signal=\"metrics\"} 2\n",
             "runlog_received_items_total{signal=\"traces\"} 8\n",
             "runlog_lost_items_total{signal=\"traces\"} 1\n",
+            "runlog_redacted_secrets_total{rule=\"jwt\"} 3\n",
             "runlog_refused_requests_total{reason=\"too_large\"} 5\n",
             "runlog_export_state{destination=\"default\",state=\"ok\"} 0\n",
             "runlog_export_state{destination=\"default\",state=\"retrying\"} 1\n",

@@ -57,6 +57,8 @@ pub struct Snapshot {
     pub signals: Vec<v1::SignalCounts>,
     /// [`crate::record::Ledger::refusals`].
     pub refusals: BTreeMap<&'static str, u64>,
+    /// [`crate::record::Ledger::redactions`].
+    pub redactions: BTreeMap<String, u64>,
 }
 
 /// Metrics and traces that were received.
@@ -133,6 +135,7 @@ impl Snapshot {
             queue: self.queue,
             destinations: self.destinations,
             signals: self.signals,
+            redactions: self.redactions.into_iter().collect(),
             refusals: self.refusals.into_iter().map(|(reason, count)| (reason.to_owned(), count)).collect(),
         }
     }

@@ -26,6 +26,10 @@ class StandIn(socketserver.ThreadingMixIn, http.server.HTTPServer):
         self.files = {}
         self.answers = {}
         self.asked = []
+        self.authorizations = {}
+        #: What requests are answered with, the next one first, and their records.
+        self.statuses = []
+        self.requests = []
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
 
     @property
@@ -37,20 +41,21 @@ class StandIn(socketserver.ThreadingMixIn, http.server.HTTPServer):
         self.server_close()
 
     def take(self, request):
-        for resource in request["resourceLogs"]:
-            about = attributes(resource["resource"])
-            for scope in resource["scopeLogs"]:
-                for record in scope["logRecords"]:
-                    self.records.append(Told(about, record))
-                    self.order.append(record.get("eventName", "line"))
+        for record in records(request):
+            self.records.append(record)
+            self.order.append(record.name or "line")
 
 
 class Answers(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_POST(self):
-        self.server.take(json.loads(self.body()))
-        self.answer(200, b"{}")
+        request = json.loads(self.body())
+        self.server.requests.append(list(records(request)))
+        status = self.server.statuses.pop(0) if self.server.statuses else 200
+        if status == 200:
+            self.server.take(request)
+        self.answer(status, b"{}")
 
     def do_HEAD(self):
         held = self.server.files.get(self.path.split("/")[-1])
@@ -75,6 +80,7 @@ class Answers(http.server.BaseHTTPRequestHandler):
         return self.rfile.read(int(self.headers["content-length"]))
 
     def answer(self, status, body, head=None):
+        self.server.authorizations[self.command] = self.headers["authorization"]
         self.send_response(status)
         for name, value in (head or {}).items():
             self.send_header(name, value)
@@ -99,6 +105,14 @@ class Told:
 
     def __repr__(self):
         return f"{self.name} {self.body} {self.said}"
+
+
+def records(request):
+    for resource in request["resourceLogs"]:
+        about = attributes(resource["resource"])
+        for scope in resource["scopeLogs"]:
+            for record in scope["logRecords"]:
+                yield Told(about, record)
 
 
 def attributes(of):

@@ -185,3 +185,21 @@ class Processes(Case):
         names = [one.said["ml.metric.name"] for one in self.spooled()]
         self.assertEqual(names.count("loss"), 20_000)
         self.assertGreater(names.count("handler"), 0)
+
+
+class Again(Case):
+    def test_what_is_sent_again_has_the_same_uids_and_each_request_a_key_of_its_own(self):
+        agent = self.stand_in()
+        agent.statuses = [503]
+        run = self.run_at(agent)
+        for number in range(3):
+            run.log("loss", number)
+        run.flush()
+        run.log("loss", 3)
+        run.flush()
+        refused, taken, last = [[one.said["log.record.uid"] for one in request] for request in agent.requests[-3:]]
+        self.assertEqual(refused, taken)
+        keys, places = zip(*[uid.split("-") for uid in taken])
+        self.assertEqual((len(set(keys)), [int(place) for place in places]), (1, list(range(len(taken)))))
+        self.assertRegex(keys[0], "^[0-9a-f]{32}$")
+        self.assertNotIn(keys[0], last[0])

@@ -324,6 +324,17 @@ class Configured(Case):
         with self.assertRaises(runlog.UserErrorException):
             runlog.Workspace.from_config(self.path("missing"))
 
+    def test_a_token_goes_with_what_is_said_and_what_is_asked(self):
+        agent = self.stand_in()
+        workspace = runlog.Workspace(address=agent.address, token="secret", spool=self.path("spool"))
+        self.addCleanup(self.forget, workspace)
+        run = runlog.Experiment(workspace, "e").start_logging()
+        agent.answers[f"/api/v1/runs/{run.id}"] = {"status": "running"}
+        self.assertEqual(run.get_status(), "Running")
+        self.assertEqual(agent.authorizations, {"POST": "Bearer secret", "GET": "Bearer secret"})
+        with self.assertRaises(runlog.UserErrorException):
+            runlog.Workspace(address="https://store")
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -153,6 +153,8 @@ fn the_settings_are_shown_with_their_origin() {
     parse.join                 true                 default
     parse.join_wait            500ms                default
     parse.join_max_bytes       256KiB               default
+    redact.builtin             true                 default
+    redact.patterns                                 default
     batch.max_bytes            768KiB               default
     batch.linger               180ms                default
     queue.max_bytes            2GiB                 default

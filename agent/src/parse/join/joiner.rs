@@ -10,7 +10,7 @@ use crate::{
 use super::{
     Config, Family, Grammar, Next,
     held::{Held, Lines},
-    opening::{Certainty, opening},
+    opening::{Certainty, may_begin, opening},
 };
 
 /// How long a line waits that is one like any other unless what follows says otherwise. Who prints an exception behind
@@ -168,6 +168,9 @@ impl Joiner {
 
     /// Takes the next line of the lane, or not. It is whole, not a part of one that is too long.
     pub fn take(&mut self, line: &Line<'_>, seen: Seen, config: &Config) -> Taken {
+        if self.is_idle() && !may_begin(line.bytes) {
+            return Taken::Passes;
+        }
         let length = prefix(line.bytes).bytes.len();
         let (before, text) = line.bytes.split_at(length);
         let key = before.trim_ascii_end();
@@ -221,16 +224,22 @@ impl Joiner {
         if self.is_settled() {
             return Taken::GiveOut;
         }
-        match opening(text).filter(|found| found.certainty != Certainty::Alone) {
-            Some(found) if known.is_none_or(|index| !self.joins[index].is_open) => {
-                let is_certain = found.certainty == Certainty::Certain;
-                self.open(key, found.grammar, is_certain, (line, length), seen)
+        let goes_on = known.is_some_and(|index| self.joins[index].is_open);
+        if let Some(found) = opening(text).filter(|_| !goes_on) {
+            let is_certain = found.certainty != Certainty::IfFollowed;
+            let taken = self.open(key, found.grammar, is_certain, (line, length), seen);
+            if let Some(join) = self.joins.last_mut() {
+                join.is_open = found.certainty != Certainty::Alone;
             }
-            _ => {
-                self.lines.push(line, length, seen, None);
-                Taken::Held
-            }
+            return taken;
         }
+        if let Some(found) = detect(line.bytes).filter(|_| !goes_on)
+            && self.take_head(line, &found, seen) == Taken::Held
+        {
+            return Taken::Held;
+        }
+        self.lines.push(line, length, seen, None);
+        Taken::Held
     }
 
     /// Holds a line that states that level, which passed, if something may follow that it is the head of.

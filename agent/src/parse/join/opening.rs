@@ -55,6 +55,11 @@ const GLIBC: [&[u8]; 11] = [
     b"*** buffer overflow detected ***",
 ];
 
+/// Whether a line may begin something, as far as its first byte says, which may be that of a launcher's prefix.
+pub fn may_begin(line: &[u8]) -> bool {
+    line.first().is_some_and(|first| FIRST[*first as usize] || matches!(first, b'[' | b'(' | 0x1b))
+}
+
 /// What a line begins, the launcher's prefix taken off; `None` for most.
 pub fn opening(line: &[u8]) -> Option<Opening> {
     if !FIRST[*line.first()? as usize] {
@@ -93,7 +98,9 @@ pub fn opening(line: &[u8]) -> Option<Opening> {
         [b't', b'e', ..] if line.starts_with(b"terminate called ") => native(Native::Terminate, Certain),
         [b'*', ..] if line.starts_with(b"*** Error in `") => native(Native::Map, Certain),
         [b'/', ..] | [b'n', b'o', b'd', b'e', b':', ..] | [b'f', b'i', b'l', b'e', b':', ..] => node_place(line),
-        _ if GLIBC.iter().any(|said| line.starts_with(said)) => native(Native::Map, Alone),
+        [b'd' | b'f' | b'm' | b'r' | b'c' | b't' | b'*', ..] if GLIBC.iter().any(|said| line.starts_with(said)) => {
+            native(Native::Map, Alone)
+        }
         _ => name(line),
     }
 }

@@ -249,6 +249,23 @@ fn of_ranks_that_go_on_failing_what_no_open_one_reaches_into_is_given_out() {
 }
 
 #[test]
+fn what_begins_behind_another_ranks_open_traceback_is_joined_as_well() {
+    let text = format!(
+        "[rank1]: {}\nERROR:root:failed\n{TRACEBACK}\nfree(): invalid pointer\nafter",
+        TRACEBACK.lines().next().unwrap()
+    );
+    let records = Lane::all(&text);
+    let told: Vec<_> = records.iter().map(|record| (record.lines, record.family, record.severity)).collect();
+    let expected = [
+        (1, Some(Family::Python), Some(Severity::FATAL)),
+        (4, Some(Family::Python), None),
+        (1, Some(Family::Native), Some(Severity::FATAL)),
+        (1, None, None),
+    ];
+    assert_eq!(told, expected);
+}
+
+#[test]
 fn an_exception_that_pytorch_marks_is_fatal_and_others_may_have_been_caught() {
     let severity = |prefix: &str| {
         let text = TRACEBACK.lines().map(|line| format!("{prefix}{line}\n")).collect::<String>();

@@ -37,6 +37,7 @@ impl Bench {
             queue_dir: folder.path().join("queue"),
             queue: queue::Config::sized(64 << 20, 8 << 20),
             parse: parse::Config::default(),
+            redact: crate::enrich::redact::Config::default(),
             batch: batch::Config { max_bytes: 1 << 20, linger: Duration::from_millis(5) },
             memory_bytes: 16 << 20,
         };

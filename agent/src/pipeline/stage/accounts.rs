@@ -155,7 +155,7 @@ impl Accounts {
 
 impl Run {
     fn know(&mut self, origin: &Origin, run_id: &str) {
-        let is_container = origin.kind == SourceKind::Docker;
+        let is_container = origin.kind.is_of_container();
         self.is_of_containers = is_container && (self.is_of_containers || self.resource.is_none());
         if is_container {
             self.open.insert(origin.id);

@@ -62,7 +62,7 @@ impl Stage {
             account.lines_filtered += u64::from(!is_kept);
             if is_kept && level.severity >= Severity::ERROR {
                 let prefix = self.parse.rank_prefix.of(&entry.bytes);
-                errors.note(&mut account, entry.time, &prefix, prefix.after(&entry.bytes));
+                errors.note(&mut account, entry.time, &prefix, prefix.after(&entry.bytes), &mut self.redactor);
             }
             // Not between the parts of a text, which a position does not tell apart.
             if let Some(full) = full {

@@ -1,6 +1,7 @@
 //! Errors are noted in the account of their source, by rank.
 
 use crate::{
+    enrich::Redactor,
     parse::{Prefix, cause, headline, named_rank},
     record::{Account, FirstError, RankErrors, UnixNanos},
 };
@@ -16,9 +17,22 @@ pub(super) struct Errors {
 
 impl Errors {
     /// Notes a record of level error or above: the launcher's prefix, and what stands behind it.
-    pub(super) fn note(&mut self, account: &mut Account, time: UnixNanos, prefix: &Prefix<'_>, text: &[u8]) {
+    /// It is kept like a record, without secrets.
+    pub(super) fn note(
+        &mut self,
+        account: &mut Account,
+        time: UnixNanos,
+        prefix: &Prefix<'_>,
+        text: &[u8],
+        redactor: &mut Redactor,
+    ) {
+        let mut error = || {
+            let line = headline(text);
+            let masked = redactor.mask_again(line);
+            FirstError::new(time, masked.as_ref().map_or(line, |masked| &masked.text))
+        };
         if account.first_error.is_none() {
-            account.first_error = Some(FirstError::new(time, headline(text)));
+            account.first_error = Some(error());
         }
         let rank = prefix.rank.or_else(|| named_rank(text)).map(i64::from);
         let local_rank = prefix.local_rank.map(i64::from);
@@ -26,7 +40,6 @@ impl Errors {
             return;
         }
         self.noted += 1;
-        let error = FirstError::new(time, headline(text));
-        account.add_errors(RankErrors::new(rank, local_rank, cause(text), error));
+        account.add_errors(RankErrors::new(rank, local_rank, cause(text), error()));
     }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     parse::Lines,
-    record::{Chunk, Ending, Origin, Severity, SourceKind, UnixNanos},
+    record::{Chunk, Ending, Origin, Severity, UnixNanos},
 };
 
 use super::{IDLE, Stage, lanes::Lanes, writing::Writing};
@@ -94,7 +94,7 @@ impl Stage {
         stream.waiting = is_waiting.then(|| Arc::clone(origin));
         (stream.end, stream.since, stream.observed) = (chunk.at + chunk.data.len() as u64, now, chunk.observed);
         self.remember(origin.id, stream, held_before, chunk.ending);
-        if chunk.ending == Ending::Closed && origin.kind == SourceKind::Docker {
+        if chunk.ending == Ending::Closed && origin.kind.is_of_container() {
             // What it gave is counted before it is known whether its run has ended.
             self.close(slot)?;
             if self.accounts.closed(origin) {

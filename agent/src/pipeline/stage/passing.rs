@@ -10,10 +10,12 @@ use tracing::warn;
 
 use crate::{
     batch::{Due, Slot},
-    enrich::{adopt, is_kept},
+    enrich::{adopt, is_kept, redact::Masked},
     record::{
         Account, Origin, Pushed, Severity, Signal,
-        wire::{Above, Malformed, Seen, Unfit, check_metric, check_record, check_span, points_of},
+        wire::{
+            Above, Malformed, Seen, Unfit, Value, check_metric, check_record, check_span, points_of, record_attribute,
+        },
     },
 };
 
@@ -83,7 +85,11 @@ impl Stage {
 
     fn pass_resources(&mut self, pushed: &Pushed, count: &mut Count) -> io::Result<()> {
         for resource in &pushed.outline.resources {
-            let adopted = resource.check().and_then(|()| Ok(adopt(&resource.resource, &pushed.origin.resource)?));
+            let adopted = resource.check().and_then(|()| {
+                let masked = self.redactor.mask_resource(&resource.resource)?;
+                let described = masked.as_ref().map_or(&resource.resource, |masked| &masked.text);
+                Ok(adopt(described, &pushed.origin.resource)?)
+            });
             let head = adopted.as_ref().map_or_else(|_| Vec::new(), |adopted| resource.head(&adopted.encoded));
             let mut slot = None;
             let before = *count;
@@ -162,6 +168,15 @@ impl Stage {
                 return Ok(());
             }
         }
+        let masked = self.redactor.mask_encoded(pushed.signal, record).ok().flatten().map(|masked| {
+            let Masked { mut text, count } = masked;
+            if pushed.signal == Signal::Logs {
+                let count = i64::try_from(count).unwrap_or(i64::MAX);
+                record_attribute(&mut text, "runlog.redacted", Value::Int(count));
+            }
+            text
+        });
+        let record = masked.as_deref().unwrap_or(record);
         let into = *slot
             .get_or_insert_with(|| self.batcher.slot_of_run(run_id, pushed.signal, &pushed.receipt, Instant::now()));
         count.kept += items;

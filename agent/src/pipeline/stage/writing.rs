@@ -15,7 +15,7 @@ use crate::{
         prefix, readable, timestamp,
     },
     record::{
-        Account, Lane, Origin, Severity, SourceKind, UnixNanos,
+        Account, Lane, Origin, Severity, Signal, SourceKind, UnixNanos,
         wire::{Fields, Text},
     },
 };
@@ -58,6 +58,7 @@ impl Stage {
     ) -> Option<Option<Slot>> {
         let Level { severity, text: severity_text, logger, family } = level;
         if !is_kept(severity, origin) {
+            self.redactor.pass_by(origin.id, line.lane, line.bytes);
             return None;
         }
         // Only the first part of a long line has a prefix, and of a joined record the first line.
@@ -66,13 +67,15 @@ impl Stage {
         let line = &Line { bytes: launched.after(line.bytes), ..*line };
         let shown = (!line.is_utf8).then(|| readable(line.bytes));
         let text = shown.as_ref().map_or(line.bytes, |shown| shown.text.as_bytes());
+        let masked = self.redactor.mask_line(origin.id, line.lane, text);
+        let text = masked.as_ref().map_or(text, |masked| &masked.text);
         let time = match origin.kind {
             _ if line.time != 0 => line.time,
             SourceKind::File | SourceKind::Kubernetes => timestamp(line.bytes, &mut self.zone).unwrap_or(0),
             // A pipe is read as it is written.
             SourceKind::Docker | SourceKind::Process | SourceKind::Otlp | SourceKind::Journal => observed,
         };
-        self.tags.of(origin, line, shown.as_ref());
+        self.tags.of(origin, line, shown.as_ref(), masked.as_ref().map_or(0, |masked| masked.count));
         if !launched.bytes.is_empty() {
             // The journal knows the process.
             let is_known = origin.kind == SourceKind::Journal;
@@ -82,13 +85,16 @@ impl Stage {
             self.tags.add_exception(&exception);
         }
         let attributes = if launched.names_a_rank() { origin.attributes_without_ranks() } else { &origin.attributes };
+        // What we have written ourselves is no malformed protobuf.
+        let masked_tags = self.redactor.mask_encoded(Signal::Logs, self.tags.encoded()).ok().flatten();
+        let tags = masked_tags.as_ref().map_or(self.tags.encoded(), |masked| &masked.text);
         let fields = Fields {
             time,
             observed,
             severity,
             severity_text,
             body: Text::from_validated(text),
-            attributes: [attributes, self.tags.encoded()],
+            attributes: [attributes, tags],
             uid: (&origin.uid_prefix, line.at),
             event_name: "",
         };
@@ -268,7 +274,8 @@ impl<'a> Writing<'a> {
         if level.severity >= Severity::ERROR && line.part.is_none_or(|part| part.index == 0) {
             let time = if line.time == 0 { observed } else { line.time };
             let prefix = self.stage.parse.rank_prefix.of(line.bytes);
-            self.errors.note(&mut self.account, time, &prefix, prefix.after(line.bytes));
+            let text = prefix.after(line.bytes);
+            self.errors.note(&mut self.account, time, &prefix, text, &mut self.stage.redactor);
         }
     }
 

@@ -184,7 +184,7 @@ impl ScopeOutline {
 
 /// Gives number, value and bytes of each field of a message that stands `at` there, and where its value stands if it
 /// has a length.
-fn for_each_field<'a>(
+pub(super) fn for_each_field<'a>(
     message: &'a [u8],
     at: usize,
     mut each: impl FnMut(u32, Wire<'a>, &'a [u8], usize) -> Result<(), Malformed>,

@@ -80,7 +80,7 @@ static RESOURCE_LOGS: Message = Message(&[
 ]);
 static SCOPE_LOGS: Message =
     Message(&[one(1, "scope", Nested(&SCOPE)), many(2, "logRecords", Nested(&LOG_RECORD)), one(3, "schemaUrl", Text)]);
-static LOG_RECORD: Message = Message(&[
+pub(super) static LOG_RECORD: Message = Message(&[
     one(1, "timeUnixNano", Fixed64),
     one(11, "observedTimeUnixNano", Fixed64),
     one(2, "severityNumber", Int),
@@ -227,7 +227,7 @@ static SPAN_LINK: Message = Message(&[
 static SPAN_STATUS: Message = Message(&[one(2, "message", Text), one(3, "code", Int)]);
 
 // opentelemetry/proto/{common,resource}/v1/*.proto
-static RESOURCE: Message = Message(&[
+pub(super) static RESOURCE: Message = Message(&[
     many(1, "attributes", Nested(&KEY_VALUE)),
     one(2, "droppedAttributesCount", Int),
     many(3, "entityRefs", Nested(&ENTITY_REF)),
@@ -244,7 +244,7 @@ static SCOPE: Message = Message(&[
     many(3, "attributes", Nested(&KEY_VALUE)),
     one(4, "droppedAttributesCount", Int),
 ]);
-static KEY_VALUE: Message =
+pub(super) static KEY_VALUE: Message =
     Message(&[one(1, "key", Text), one(2, "value", Nested(&ANY_VALUE)), one(3, "keyStrindex", Int)]);
 static ANY_VALUE: Message = Message(&[
     one(1, "stringValue", Text),

@@ -117,12 +117,13 @@ impl FileSource {
         if changes.is_overflowed || changes.is_folder_gone {
             self.next_walk = Instant::now();
         }
-        let changes = moves::follow(&changes.names);
+        let changes = moves::follow(std::mem::take(&mut self.unopened), &changes.names);
+        let mut unopened = Vec::new();
         for change in &changes {
             if change.is_folder {
                 self.see_to_folder(change);
-            } else {
-                self.see_to_file(change);
+            } else if self.see_to_file(change) {
+                unopened.push(change.clone());
             }
         }
         for change in &changes {
@@ -132,16 +133,34 @@ impl FileSource {
             if change.is_folder {
                 self.owners.iter().for_each(|owners| owners.came_and_went(&change.first));
             } else {
-                self.came_and_went(&change.first);
+                self.came_and_went(change);
             }
+        }
+        if !unopened.is_empty() {
+            // With what may be their archives.
+            let may_be_archive = |change: &Move| change.from.is_none() && !self.leads_to(&change.first);
+            let are_kept = |change: &Move| unopened.contains(change) || may_be_archive(change);
+            self.unopened = changes.into_iter().filter(are_kept).collect();
         }
     }
 
     /// A file came to a path and was gone before it was opened. Elsewhere than where a file is followed, or each name is
     /// a container's log, it was no generation of a log.
-    fn came_and_went(&mut self, path: &Path) {
+    ///
+    /// If it was packed meanwhile, it is read from its archive, which nothing else was: what was there before these
+    /// hints has been opened.
+    fn came_and_went(&mut self, change: &Move) {
+        let path = &change.first;
+        if let Some(archive) = &change.packed
+            && self.leads_to(path)
+            && !self.globs.are_against(path)
+            && self.claim(path) == Claim::Wanted
+            && self.read_archive(archive.clone(), path)
+        {
+            return;
+        }
         let tail = self.tails.by_path(PathKey::of(path)).and_then(|slot| self.tails.get(slot));
-        if let Some(tail) = tail.filter(|tail| tail.path().as_ref() == path) {
+        if let Some(tail) = tail.filter(|tail| tail.path().as_ref() == path.as_path()) {
             if tail.is_at_its_path(self.disk.as_ref()) {
                 let now_there = Missing::of_tail(tail);
                 self.tell_unseen(&now_there);
@@ -166,13 +185,14 @@ impl FileSource {
         }
     }
 
-    fn see_to_file(&mut self, change: &Move) {
+    /// True if it should be read and is not where it is said to be any more: what became of it comes with the next hints.
+    fn see_to_file(&mut self, change: &Move) -> bool {
         if let Some(to) = &change.to {
             self.owners.iter_mut().for_each(|owners| owners.written(to));
         }
         match &change.to {
             Some(to) if self.leads_to(to) => {
-                self.find(to, to);
+                return self.find(to, to).is_none() && self.has_gone_on(change, to);
             }
             // It has been rotated out of the globs, perhaps before anybody looked.
             Some(to) => {
@@ -184,6 +204,7 @@ impl FileSource {
                         self.tails.set_present(slot, false);
                     }
                     self.walk_soon();
+                    return found.is_none() && is_wanted && self.has_gone_on(change, to);
                 }
             }
             None => {
@@ -194,6 +215,12 @@ impl FileSource {
                 }
             }
         }
+        false
+    }
+
+    fn has_gone_on(&self, change: &Move, to: &Path) -> bool {
+        let is_there = self.disk.look(to);
+        change.from.is_none() && matches!(is_there, Err(error) if error.kind() == io::ErrorKind::NotFound)
     }
 
     /// Whether files have gone is decided by the next walk, since other names may lead to them.

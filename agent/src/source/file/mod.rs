@@ -54,6 +54,7 @@ use crate::record::{Chunk, Input, Resource, Severity, SourceKind};
 use super::{Closed, Context};
 use copies::Copies;
 use globs::Globs;
+use moves::Move;
 use tail::{Awake, Tail};
 use tails::Tails;
 use unclaimed::AllUnclaimed;
@@ -105,6 +106,8 @@ pub struct FileSource {
     refused: HashSet<PathBuf>,
     /// Paths of logs of which it is not known yet whether they are read, or under which run.
     undecided: HashSet<PathBuf>,
+    /// Files that came and have gone on before they were opened, and those that came with them.
+    unopened: Vec<Move>,
     /// Number of the last walk through the globs.
     walks: u32,
     is_walking: bool,
@@ -149,6 +152,7 @@ impl FileSource {
             outgoing: Vec::new(),
             refused: HashSet::new(),
             undecided: HashSet::new(),
+            unopened: Vec::new(),
             walks: 0,
             is_walking: false,
             roots: Vec::new(),

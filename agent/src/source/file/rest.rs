@@ -321,8 +321,8 @@ impl FileSource {
     }
 
     /// Reads an archive of a file that stood at that path, if nothing of it was read before it was compressed. Otherwise
-    /// its rest is looked for as that of the file that was begun.
-    fn read_archive(&mut self, archive: PathBuf, path: &Path) {
+    /// its rest is looked for as that of the file that was begun. Says whether it is read.
+    pub fn read_archive(&mut self, archive: PathBuf, path: &Path) -> bool {
         // Opened for each question, since it can be read onward only.
         let open = || self.open_unpacked(archive.clone());
         let was_read = |print: &Print| open().is_some_and(|opened| print.is_of(opened.handle.as_ref()));
@@ -330,10 +330,11 @@ impl FileSource {
         let is_of = |tail: &Tail| folder_of(tail.path()) == folder && was_read(&tail.print());
         let is_begun = self.tails.iter().any(|(_, tail)| is_of(tail))
             || self.unclaimed.beside(folder).any(|position| was_read(&Print::Position(position.clone())));
-        let Some(opened) = open().filter(|_| !is_begun) else { return };
+        let Some(opened) = open().filter(|_| !is_begun) else { return false };
         info!(path = %opened.path.display(), "reading a file that was compressed before it was seen");
         let start = FilePosition::start(opened.id, path, self.context.clock.now());
         self.move_to(&Missing::of_position(&start), opened);
+        true
     }
 
     /// The stream that a new file at that path goes on with, if the file system has made another file of the one that

@@ -20,7 +20,7 @@ use super::{
 };
 
 /// Endings of names of compressed files. None of them is text.
-const PACKED: [&str; 4] = ["gz", "zst", "bz2", "xz"];
+pub const PACKED: [&str; 4] = ["gz", "zst", "bz2", "xz"];
 
 /// A file grows to at most so many times its size. It is what gzip can do at most; logs reach 5 to 50.
 const MAX_GROWTH: u64 = 1_100;

@@ -56,8 +56,9 @@ _NO_RECEIVER = (401, 403, 404, 405, 415, 501)
 class Agent:
     """A connection to whichever agent there is."""
 
-    def __init__(self, addresses: list[Address], while_waiting: Callable[[], bool]) -> None:
+    def __init__(self, addresses: list[Address], while_waiting: Callable[[], bool], token: str = "") -> None:
         """Prepare to look there. ``while_waiting`` is called now and then, and says whether to go on waiting."""
+        self._authorization = f"authorization: Bearer {token}\r\n" if token else ""
         self._addresses = addresses
         self._while_waiting = while_waiting
         self._connection: socket.socket | None = None
@@ -122,7 +123,7 @@ class Agent:
         """Send a request and give the status of its answer."""
         head = (
             "POST /v1/logs HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
-            f"content-length: {len(body)}\r\n\r\n"
+            f"content-length: {len(body)}\r\n{self._authorization}\r\n"
         )
         patience = _Patience(self._while_waiting)
         rest = memoryview(head.encode() + body)

@@ -75,7 +75,8 @@ class Delivery:
         """Start in this process."""
         folder = self.places.folder()
         self._events = Events(os.environ)
-        self._outbox = Outbox(Ways(self.places.receivers(), folder, _resource, self._loss, self._tell_trouble))
+        receivers, token = self.places.receivers(), self.places.token
+        self._outbox = Outbox(Ways(receivers, folder, _resource, self._loss, self._tell_trouble, token))
         self._files = Files(self.api, os.path.join(folder, _FILES) if folder else None, self.warn)
 
     def tell(self, resource: str, name: str, body: str, said: Iterable[Said], severity: int = INFO) -> None:
@@ -133,7 +134,7 @@ class Delivery:
     def _loss(self, count: int) -> Entry:
         body = f"{count} events of runs were lost: there was neither an agent nor room for them"
         said = [("runlog.gap.records", f'{{"intValue":"{count}"}}')]
-        return _SCOPE, self._events.event("runlog.gap", body, said, WARN), ""
+        return _SCOPE, self._events.event("runlog.gap", body, said, WARN), _resource()
 
     def _know_multiprocessing(self) -> None:
         """Be told of the end of a process of multiprocessing, which ends without ``atexit``."""

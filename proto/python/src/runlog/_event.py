@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import binascii
-import itertools
 import os
 import time
 from typing import Iterable, Mapping, Tuple
@@ -23,13 +21,14 @@ Said = Tuple[str, str]
 
 
 class Events:
-    """Makes the events of one process. Each has a uid, and a time after that of the one before it."""
+    """Makes the events of one process. Each has a time after that of the one before it.
+
+    They get their uids with the request that they are sent in: :meth:`runlog._outbox._Request.body`.
+    """
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         """Start in this process."""
         self._environment = environment
-        self._uid = binascii.hexlify(os.urandom(8)).decode()
-        self._count = itertools.count()
         self._latest = 0
         self._look_after = 0.0
         self._surroundings = ""
@@ -40,7 +39,6 @@ class Events:
             self._look()
         attributes = [f'{{"key":{quoted(key)},"value":{value}}}' for key, value in said]
         attributes.append(f'{{"key":"event.name","value":{{"stringValue":{quoted(name)}}}}},{self._surroundings}')
-        attributes.append(self._next_uid())
         return utf8(
             f'{{"timeUnixNano":"{self._moment()}","severityNumber":{severity},"eventName":{quoted(name)},'
             f'"body":{{"stringValue":{quoted(body)}}},"attributes":[{",".join(attributes)}]}}'
@@ -48,18 +46,15 @@ class Events:
 
     def line(self, body: str, stream: str) -> bytes:
         """Give the JSON of a line that a script printed."""
-        said = attribute("log.iostream", stream), self._next_uid()
+        said = attribute("log.iostream", stream)
         return utf8(
-            f'{{"timeUnixNano":"{self._moment()}","body":{{"stringValue":{quoted(body)}}},"attributes":[{",".join(said)}]}}'
+            f'{{"timeUnixNano":"{self._moment()}","body":{{"stringValue":{quoted(body)}}},"attributes":[{said}]}}'
         )
 
     def _look(self) -> None:
         self._look_after = time.monotonic() + _LOOK_EVERY
         seen: _surroundings.Attributes = [("process.pid", os.getpid()), *_surroundings.ranks(self._environment)]
         self._surroundings = ",".join([attribute(key, value) for key, value in seen])
-
-    def _next_uid(self) -> str:
-        return f'{{"key":"log.record.uid","value":{{"stringValue":"{self._uid}{next(self._count):016x}"}}}}'
 
     def _moment(self) -> int:
         # Points are read back in the order of their times. There is no lock, since a signal handler may log as well;

@@ -9,8 +9,10 @@ A request that was sent and not answered is sent again as the same bytes: its re
 
 from __future__ import annotations
 
+import binascii
 import collections
 import itertools
+import os
 import queue
 import sys
 import threading
@@ -60,6 +62,8 @@ class Ways(NamedTuple):
     loss: Callable[[int], Entry]
     #: Told what goes wrong.
     say: Callable[[str], None]
+    #: What the receiver wants, if it wants one.
+    token: str = ""
 
 
 class _Mark:
@@ -90,7 +94,7 @@ class Outbox:
         self._hurry = threading.Event()
         self._alone = threading.Lock()
         # Of the thread that delivers.
-        self._agent = Agent(ways.addresses, self._while_waiting)
+        self._agent = Agent(ways.addresses, self._while_waiting, ways.token)
         self._spool = Spool(ways.spool)
         self._backlog: collections.deque[Entry] = collections.deque()
         self._marks: list[_Mark] = []
@@ -349,9 +353,18 @@ class _Request(NamedTuple):
     tells: int
 
     def body(self, resource: str) -> bytes:
-        """Give the JSON of an ``ExportLogsServiceRequest``."""
+        """Give the JSON of an ``ExportLogsServiceRequest``.
+
+        What a run says gets its uids here: a key of the request, and the place in it. The store knows by them what it
+        has had before, and remembers one place for each key. So a key is of what is sent as a whole.
+        """
+        key = binascii.hexlify(os.urandom(16))
+        stamped = [
+            (scope, _stamped(record, key, at) if own else record, own)
+            for at, (scope, record, own) in enumerate(self.entries)
+        ]
         resources = []
-        for own, entries in itertools.groupby(self.entries, key=lambda entry: entry[2] or resource):
+        for own, entries in itertools.groupby(stamped, key=lambda entry: entry[2] or resource):
             scopes = []
             for scope, group in itertools.groupby(entries, key=lambda entry: entry[0]):
                 records = b",".join([record for _, record, _ in group])
@@ -371,6 +384,11 @@ class _Request(NamedTuple):
             _Request(self.entries[:middle], first, self.tells),
             _Request(self.entries[middle:], self.size - first, 0),
         ]
+
+
+def _stamped(event: bytes, key: bytes, place: int) -> bytes:
+    """Give an event with a uid, behind its other attributes."""
+    return b'%s,{"key":"log.record.uid","value":{"stringValue":"%s-%d"}}]}' % (event[:-2], key, place)
 
 
 def _end(outbox: weakref.ref[Outbox]) -> None:

@@ -44,6 +44,9 @@ class Workspace:
         token: str = "",
         **_: object,
     ) -> None:
+        if address.startswith("https:") or "\n" in token or "\r" in token:
+            remedy = "start an agent here that exports to it (RUNLOG_EXPORT_ENDPOINT)"
+            raise UserErrorException(f"{address}: only http is spoken here, and a token is one line; {remedy}")
         self._name = name or workspace_name or ""
         self._subscription_id = subscription_id or ""
         self._resource_group = resource_group or ""

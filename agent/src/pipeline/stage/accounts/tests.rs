@@ -125,16 +125,18 @@ fn a_receipt_names_the_rank_whose_failure_the_others_followed() {
 
 #[test]
 fn a_run_of_containers_ends_with_the_last_of_their_streams() {
-    let (mut accounts, mut held) = (Accounts::default(), Held::default());
-    let [out, err] = ["c/stdout", "c/stderr"].map(|name| origin(SourceKind::Docker, "r", name));
-    count(&mut accounts, &mut held, &out, lines(1));
-    count(&mut accounts, &mut held, &err, lines(1));
-    assert_eq!((accounts.closed(&out), accounts.closed(&out), accounts.closed(&err)), (false, false, true));
+    for kind in [SourceKind::Docker, SourceKind::Kubernetes] {
+        let (mut accounts, mut held) = (Accounts::default(), Held::default());
+        let [out, err] = ["c/stdout", "c/stderr"].map(|name| origin(kind, "r", name));
+        count(&mut accounts, &mut held, &out, lines(1));
+        count(&mut accounts, &mut held, &err, lines(1));
+        assert_eq!((accounts.closed(&out), accounts.closed(&out), accounts.closed(&err)), (false, false, true));
 
-    // A run that has files as well ends with the agent.
-    count(&mut accounts, &mut held, &out, lines(1));
-    count(&mut accounts, &mut held, &origin(SourceKind::File, "r", "f"), lines(1));
-    assert!(!accounts.closed(&out));
+        // A run that has files as well ends with the agent.
+        count(&mut accounts, &mut held, &out, lines(1));
+        count(&mut accounts, &mut held, &origin(SourceKind::File, "r", "f"), lines(1));
+        assert!(!accounts.closed(&out));
+    }
 }
 
 #[test]

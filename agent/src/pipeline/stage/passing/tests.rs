@@ -21,6 +21,7 @@ use tokio::sync::mpsc;
 use super::*;
 use crate::{
     batch::{self, Batcher},
+    enrich::redact,
     parse,
     pipeline::receipts::answer,
     queue::{self, Disk, Queue},
@@ -75,6 +76,7 @@ async fn pass_signals(level: Severity, max_bytes: usize, requests: &[(Signal, Ve
     let (ledger, gave_up) = (Arc::new(Ledger::default()), Arc::new(AtomicBool::new(false)));
     let parse = parse::Config::default();
     let stage = Stage::new(parse, batcher, queue.clone(), &BTreeMap::new(), Arc::clone(&ledger), awaited, gave_up);
+    let stage = stage.redacting(redact::Config { builtin: true, patterns: Vec::new() });
     let (door, outlet) = intake(16 << 20);
     let stage = thread::spawn(move || stage.run(&outlet));
     tokio::spawn(answer(queue.clone(), awaiting));
@@ -327,4 +329,24 @@ async fn h7_what_would_be_repeated_in_each_batch_is_small() {
     let Some(Kept { rejected: 3, reason }) = &passed.answers[0] else { panic!("{:?}", passed.answers) };
     assert!(reason.contains("65536 bytes"), "{reason}");
     assert_eq!(passed.bodies("ours"), ["small"]);
+}
+
+#[tokio::test]
+async fn secrets_of_clients_are_masked_in_records_and_resources() {
+    let pair = |key: &str, value| KeyValue { key: key.into(), value: text(value), ..KeyValue::default() };
+    let mut secret = record(1, 9, "login with password=hunter2");
+    secret.attributes = vec![pair("api_key", "0123456789abcdef0123456789abcdef")];
+    let mut described = resource(Some("ours"), vec![secret, record(2, 9, "tokens=12")]);
+    let command = pair("process.command_line", "train.py --token=0123456789abcdef0123456789abcdef");
+    described.resource.get_or_insert_default().attributes.push(command);
+    let passed = pass(Severity::INFO, 1 << 20, &[request(vec![described])]).await;
+
+    assert_eq!(passed.bodies("ours"), ["login with password=[redacted:password]", "tokens=12"]);
+    let above = &passed.batches[0].1.resource_logs[0];
+    let command = &above.resource.as_ref().unwrap().attributes[1];
+    assert_eq!(command.value, text("train.py --token=[redacted:token]"));
+    let first = &above.scope_logs[0].log_records[0];
+    let counted = Some(AnyValue { value: Some(any_value::Value::IntValue(2)) });
+    let counted = KeyValue { key: "runlog.redacted".into(), value: counted, ..KeyValue::default() };
+    assert_eq!(first.attributes, [pair("api_key", "[redacted:api-key]"), counted]);
 }

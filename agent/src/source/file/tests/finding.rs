@@ -81,6 +81,36 @@ fn f2_a_generation_that_came_and_went_at_once_is_a_gap() {
     assert_eq!(reading.gaps, [format!("a file at {} was removed before it could be opened", path.display())]);
 }
 
+// F2, F4: what was packed before anybody looked was told as a gap, although it stood in its archive.
+#[test]
+fn f2_a_generation_that_came_and_was_packed_at_once_is_read_from_its_archive() {
+    for ending in ["gz", "zst"] {
+        let mut reading = Reading::by_hints();
+        reading.append("a.log", "one\n");
+        reading.until_read(&["one\n"]);
+        // The door lets no more than a third of it through, so that nobody reads hints.
+        let big = "line\n".repeat(600_000);
+        reading.append("a.log", &big);
+        reading.until(|reading| reading.texts()[0].len() > 4);
+        fs::rename(reading.path("a.log"), reading.path("a.log.1")).unwrap();
+        reading.append("a.log", "packed\n");
+        fs::rename(reading.path("a.log.1"), reading.path("a.log.2")).unwrap();
+        fs::rename(reading.path("a.log"), reading.path("a.log.1")).unwrap();
+        // The one that is being read as well; it has been begun.
+        moving::compress(&reading.path("a.log.2"), ending);
+        moving::compress(&reading.path("a.log.1"), ending);
+        reading.append("a.log", "two\n");
+        reading
+            .until(|reading| reading.texts().len() == 3 && reading.texts().iter().any(|text| text.len() > big.len()));
+        reading.stop();
+        let mut texts = reading.texts();
+        texts.sort();
+        assert_eq!(texts[1..], ["packed\n", "two\n"], "{ending}");
+        assert_eq!(texts[0], format!("one\n{big}").as_str());
+        assert_eq!(reading.gaps, [] as [String; 0]);
+    }
+}
+
 #[test]
 fn f28_a_folder_that_is_removed_and_made_again_is_watched_again() {
     let mut reading = Reading::with(|config| config.poll = Duration::from_secs(3600));
