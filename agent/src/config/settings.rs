@@ -216,10 +216,10 @@ fn socket(value: &Value, is_tolerated: bool) -> Result<Option<PathBuf>, Rejected
     Ok(path)
 }
 
-/// auto, off, or the path of a folder. Nothing counts as off.
+/// auto, off, or the path of a folder.
 fn folder(value: &Value) -> Result<docker::Folder, Rejected> {
     match values::word(value)?.as_str() {
-        "" | "off" => Ok(docker::Folder::None),
+        "off" => Ok(docker::Folder::None),
         "auto" => Ok(docker::Folder::OfEngine),
         path if path.starts_with('/') => Ok(docker::Folder::At(path.into())),
         _ => Err(Rejected::new("is no folder", "write auto, off, or a path such as /var/lib/docker/containers")),

@@ -311,8 +311,6 @@ fn the_engines_files_are_read_where_it_says_they_are_or_where_the_settings_say_s
     let at = |text: &str| from(&[("RUNLOG_DOCKER_FILES", text)]).settings.docker.files;
     assert_eq!(from(&[]).settings.docker.files, docker::Folder::OfEngine);
     assert_eq!(["auto", "off"].map(at), [docker::Folder::OfEngine, docker::Folder::None]);
-    let nothing = with_file("[docker]\nfiles = ''", &[]).unwrap();
-    assert_eq!(nothing.settings.docker.files, docker::Folder::None, "as before there was auto");
     let folder = "/var/lib/docker/containers";
     assert_eq!(at(folder), docker::Folder::At(folder.into()));
     assert_snapshot!(faults(&[("RUNLOG_DOCKER_FILES", "on")]), @r"
