@@ -84,7 +84,8 @@ fn f21_tracebacks_of_two_ranks_survive_kills_in_their_midst_each_once_and_whole_
     let lines: Vec<_> = agent.lines("r").into_iter().filter(Line::is_printed).collect();
     let uids: BTreeSet<&str> = lines.iter().map(|line| line.attribute("log.record.uid")).collect();
     assert_eq!((lines.len(), uids.len()), (count, count));
-    let mut found = bodies(&lines);
+    let printed = |line: &Line| line.attribute("runlog.prefix").to_owned() + line.body();
+    let mut found: Vec<_> = lines.iter().map(printed).collect();
     found.sort_unstable();
     expected.sort_unstable();
     assert!(found == expected, "the records are not what was printed");

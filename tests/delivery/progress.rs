@@ -6,7 +6,8 @@ use runlog_tests::{Agent, Found, Line};
 
 #[test]
 fn f19_a_bar_over_which_the_agent_is_killed_is_one_record_and_the_lines_around_it_come_once() {
-    let mut agent = Agent::builder().start();
+    // As long as anything may be wrapped around the lines of a file, a line is looked at when it has ended.
+    let mut agent = Agent::builder().set("RUNLOG_FILE_FORMAT", "plain").start();
     let mut file = OpenOptions::new().create_new(true).append(true).open(agent.path("a.log")).unwrap();
     let mut draw = |text: &str, steps: std::ops::Range<u32>| {
         write!(file, "{text}").unwrap();
