@@ -80,7 +80,7 @@ fn d11_d12_of_containers_that_are_removed_as_soon_as_they_end_each_line_is_there
         for i in 0..CONTAINERS {
             let label = format!("runlog.run-id=gone-{i}");
             // On a busy machine it takes a while until anybody looks, and without an engine nobody tells of it later.
-            let script = format!("echo {i}; sleep {}", if matches!(way, Way::Files) { "0.5" } else { "0" });
+            let script = format!("echo {i}; sleep {}", if matches!(way, Way::Files | Way::Auto) { "0.5" } else { "0" });
             let _gone = containers.run(&["--rm", "--label", &label], &script);
         }
         for i in 0..CONTAINERS {
