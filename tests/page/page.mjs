@@ -41,8 +41,11 @@ seen.errors = await shown();
 
 await page.selectOption("#level", "");
 await page.fill("#text", "hostile");
-await page.waitForFunction(() => !document.getElementById("log").innerText.includes("written later"));
-await until("hostile");
+// Both at once: while the level is taken back, the log is empty and then whole for a moment.
+await page.waitForFunction(() => {
+  const text = document.getElementById("log").innerText;
+  return text.includes("hostile") && !text.includes("written later");
+});
 seen.filtered = await shown();
 await page.fill("#text", "");
 await until("written later");

@@ -11,6 +11,7 @@ use std::{
 use anyhow::{Context, anyhow};
 use tokio::time::sleep;
 use tracing::warn;
+use uuid::Uuid;
 
 use crate::{
     config::{self, Input, Loaded, Settings, Switch},
@@ -32,6 +33,8 @@ const STORE: &str = "store";
 const QUEUE: &str = "queue";
 /// Queues of wrapped processes, a folder each.
 const EXEC: &str = "exec";
+/// How often a new queue is begun that others take for one that was left behind.
+const MOST_TRIES: u32 = 100;
 const DEAD_LETTERS: &str = "dead-letter";
 /// Holds the address of whoever serves from this state directory.
 const ADDRESS: &str = "address";
@@ -258,9 +261,22 @@ pub async fn start_after(
     }
 }
 
-/// Starts a pipeline whose queue is in `queue_dir`. Must be called inside the runtime.
-pub fn start(settings: &Settings, queue_dir: PathBuf, destinations: Destinations) -> Result<Pipeline, Failure> {
-    Pipeline::start(plan(settings, queue_dir), destinations).map_err(failure)
+/// Starts a pipeline whose queue is a new one in `folder`, and gives where it is. Must be called inside the runtime.
+pub fn start_new(
+    settings: &Settings,
+    folder: &Path,
+    destinations: &Destinations,
+) -> Result<(PathBuf, Pipeline), Failure> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let queue_dir = folder.join(Uuid::now_v7().to_string());
+        match Pipeline::start(plan(settings, queue_dir.clone()), destinations.clone()) {
+            // Who looks for queues that were left behind has found it before it was locked.
+            Err(StartError::Queue { source: OpenError::Locked { .. }, .. }) if tries < MOST_TRIES => {}
+            started => return Ok((queue_dir, started.map_err(failure)?)),
+        }
+    }
 }
 
 fn plan(settings: &Settings, queue_dir: PathBuf) -> Plan {

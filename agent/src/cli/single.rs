@@ -58,8 +58,7 @@ impl Single {
         let destinations = state.destinations(settings)?;
         let is_stored = destinations.store.is_some();
         let left_behind = destinations.clone();
-        let queue_dir = state.exec_dir().join(uuid::Uuid::now_v7().to_string());
-        let pipeline = setup::start(settings, queue_dir.clone(), destinations)?;
+        let (queue_dir, pipeline) = setup::start_new(settings, &state.exec_dir(), &destinations)?;
         Ok(Self { run, state, queue_dir, pipeline, left_behind, is_stored })
     }
 
