@@ -101,28 +101,14 @@ impl Redactor {
 
     /// The same as [`Redactor::mask`] for a line of a stream, in which a private key may have begun lines before.
     pub fn mask_line(&mut self, stream: u64, lane: Lane, text: &[u8]) -> Option<Masked> {
-        self.found.clear();
-        let mut from = 0;
-        if self.blocks.are_open()
-            && let Some(at) = self.blocks.go_on(stream, lane, text)
-        {
-            from = at.end;
-            self.found.push(Found { at, rule: Rule::Builtin(pem::RULE) });
-        }
-        if self.search(text, from) {
-            self.blocks.begin(stream, lane);
-        }
+        self.search_line(stream, lane, text);
         self.counted(text)
     }
 
     /// Looks at a line that is left out for its level: a private key that begins in it goes on in lines that may be kept.
     pub fn pass_by(&mut self, stream: u64, lane: Lane, text: &[u8]) {
         if self.builtin.is_some() && (self.blocks.are_open() || pem::may_begin(text)) {
-            self.found.clear();
-            let from = self.blocks.go_on(stream, lane, text).map_or(0, |at| at.end);
-            if self.search(text, from) {
-                self.blocks.begin(stream, lane);
-            }
+            self.search_line(stream, lane, text);
         }
     }
 
@@ -177,6 +163,21 @@ impl Redactor {
         // A pattern may ask where a text begins, which cannot be told here.
         !self.patterns.is_empty()
             || self.builtin.as_ref().is_some_and(|builtin| builtin.anchors.find(bytes, 0).is_some())
+    }
+
+    /// Finds the secrets of a line, and follows the private key that it goes on with or begins.
+    fn search_line(&mut self, stream: u64, lane: Lane, text: &[u8]) {
+        self.found.clear();
+        let mut from = 0;
+        if self.blocks.are_open()
+            && let Some(at) = self.blocks.go_on(stream, lane, text)
+        {
+            from = at.end;
+            self.found.push(Found { at, rule: Rule::Builtin(pem::RULE) });
+        }
+        if self.search(text, from) {
+            self.blocks.begin(stream, lane);
+        }
     }
 
     /// Finds secrets from there on. Whether a private key begins that does not end in this text.

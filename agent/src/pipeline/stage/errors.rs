@@ -26,20 +26,21 @@ impl Errors {
         text: &[u8],
         redactor: &mut Redactor,
     ) {
-        let mut error = || {
-            let line = headline(text);
-            let masked = redactor.mask_again(line);
-            FirstError::new(time, masked.as_ref().map_or(line, |masked| &masked.text))
-        };
-        if account.first_error.is_none() {
-            account.first_error = Some(error());
-        }
         let rank = prefix.rank.or_else(|| named_rank(text)).map(i64::from);
         let local_rank = prefix.local_rank.map(i64::from);
-        if self.noted == ASKED || account.knows_the_cause(rank, local_rank) {
+        let is_asked = self.noted < ASKED && !account.knows_the_cause(rank, local_rank);
+        if !is_asked && account.first_error.is_some() {
             return;
         }
-        self.noted += 1;
-        account.add_errors(RankErrors::new(rank, local_rank, cause(text), error()));
+        let line = headline(text);
+        let masked = redactor.mask_again(line);
+        let error = FirstError::new(time, masked.as_ref().map_or(line, |masked| &masked.text));
+        if account.first_error.is_none() {
+            account.first_error = Some(error.clone());
+        }
+        if is_asked {
+            self.noted += 1;
+            account.add_errors(RankErrors::new(rank, local_rank, cause(text), error));
+        }
     }
 }

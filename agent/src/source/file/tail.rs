@@ -109,7 +109,7 @@ impl Tail {
             path,
             named,
             offset: position.offset,
-            left: (left != Left::from(ReadTo::whole(position.offset))).then(|| Box::new(left)),
+            left: worth_keeping(left, position.offset),
             has_one_name: false,
             walk: 0,
             last_bytes,
@@ -382,13 +382,8 @@ impl Tail {
 
     /// Closes the file. What it had is given back.
     pub fn sleep(&mut self) -> Option<Awake> {
-        self.left = self.worth_keeping(self.left());
+        self.left = worth_keeping(self.left(), self.offset);
         self.awake.take()
-    }
-
-    /// `None` if the offset alone says where the stream was left.
-    fn worth_keeping(&self, left: Left) -> Option<Box<Left>> {
-        (left != Left::from(ReadTo::whole(self.offset))).then(|| Box::new(left))
     }
 
     /// What the file has if it is open.
@@ -481,4 +476,9 @@ impl Tail {
         LastBytes::before(self.offset, handle).is_some_and(|bytes| bytes != self.last_bytes)
             || bookmark.head().is_some_and(|head| !head.is_of(handle))
     }
+}
+
+/// `None` if the offset alone says where the stream was left.
+fn worth_keeping(left: Left, offset: u64) -> Option<Box<Left>> {
+    (left != Left::from(ReadTo::whole(offset))).then(|| Box::new(left))
 }
