@@ -144,9 +144,13 @@ impl Container {
         self.docker(&["rm", "--force"]);
     }
 
-    /// `docker exec` with that shell script.
+    /// `docker exec` with that shell script. Where the script lets the container end, the end may kill the script before it
+    /// has returned: that is no failure.
     pub fn shell(&self, script: &str) {
-        docker(&self.host, &["exec", &self.id, "sh", "-c", script]);
+        const KILLED: i32 = 128 + 9;
+        let output = command(&self.host, &["exec", &self.id, "sh", "-c", script]).output().unwrap();
+        let went = output.status.success() || output.status.code() == Some(KILLED);
+        assert!(went, "docker exec {script:?}: {}: {}", output.status, String::from_utf8_lossy(&output.stderr));
     }
 
     fn docker(&self, arguments: &[&str]) {
@@ -163,7 +167,12 @@ impl Drop for Container {
 
 fn docker(host: &str, arguments: &[&str]) -> Output {
     let output = command(host, arguments).output().unwrap();
-    assert!(output.status.success(), "docker {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "docker {arguments:?}: {}: {}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
     output
 }
 
