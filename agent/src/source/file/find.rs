@@ -118,6 +118,7 @@ impl FileSource {
             self.next_walk = Instant::now();
         }
         let changes = moves::follow(std::mem::take(&mut self.unopened), &changes.names);
+        let stood: Vec<Option<FileId>> = changes.iter().map(|change| self.followed_at(&change.first)).collect();
         let mut unopened = Vec::new();
         for change in &changes {
             if change.is_folder {
@@ -126,14 +127,14 @@ impl FileSource {
                 unopened.push(change.clone());
             }
         }
-        for change in &changes {
+        for (change, stood) in changes.iter().zip(stood) {
             if change.from.is_some() || change.to.is_some() {
                 continue;
             }
             if change.is_folder {
                 self.owners.iter().for_each(|owners| owners.came_and_went(&change.first));
             } else {
-                self.came_and_went(change);
+                self.came_and_went(change, stood);
             }
         }
         if !unopened.is_empty() {
@@ -148,8 +149,9 @@ impl FileSource {
     /// a container's log, it was no generation of a log.
     ///
     /// If it was packed meanwhile, it is read from its archive, which nothing else was: what was there before these
-    /// hints has been opened.
-    fn came_and_went(&mut self, change: &Move) {
+    /// hints has been opened. `stood` is what was followed at its path before they were read, which may be the file itself,
+    /// opened in time by a walk.
+    fn came_and_went(&mut self, change: &Move, stood: Option<FileId>) {
         let path = &change.first;
         if let Some(archive) = &change.packed
             && self.leads_to(path)
@@ -161,7 +163,8 @@ impl FileSource {
         }
         let tail = self.tails.by_path(PathKey::of(path)).and_then(|slot| self.tails.get(slot));
         if let Some(tail) = tail.filter(|tail| tail.path().as_ref() == path.as_path()) {
-            if tail.is_at_its_path(self.disk.as_ref()) {
+            // One that was opened since is another file, also if it has been renamed again by now.
+            if stood != Some(tail.id()) || tail.is_at_its_path(self.disk.as_ref()) {
                 let now_there = Missing::of_tail(tail);
                 self.tell_unseen(&now_there);
             }
@@ -169,6 +172,12 @@ impl FileSource {
             let never_there = FileId { device: 0, inode: 0, birth: 0 };
             self.tell_unseen(&Missing::of_position(&FilePosition::start(never_there, path, 0)));
         }
+    }
+
+    /// The file that is followed at that path.
+    fn followed_at(&self, path: &Path) -> Option<FileId> {
+        let tail = self.tails.by_path(PathKey::of(path)).and_then(|slot| self.tails.get(slot));
+        tail.filter(|tail| tail.path().as_ref() == path).map(Tail::id)
     }
 
     fn leads_to(&self, path: &Path) -> bool {

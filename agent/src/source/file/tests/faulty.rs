@@ -25,6 +25,8 @@ pub struct Faults {
     /// Just before a read from that offset, the file is emptied and written anew. At the start of a file comparing is
     /// no read.
     pub rewritten: Option<(u64, PathBuf, &'static str)>,
+    /// Just after the file of this path was opened for this many times, it is renamed to that path.
+    pub renamed: Option<(u32, PathBuf, PathBuf)>,
     /// All open files are said to be of this size.
     pub shown_size: Option<u64>,
     /// Files of this name never end.
@@ -99,7 +101,14 @@ impl Disk for FaultyDisk {
         let (number, disk) = (faults.opened, self.clone());
         let is_endless = faults.endless.is_some_and(|name| path.file_name() == Some(OsStr::new(name)));
         let faulty = |inner| Box::new(FaultyHandle { inner, disk, number, is_endless }) as Box<dyn Handle>;
-        Ok(RealDisk.open(path)?.map(|(inner, id)| (faulty(inner), id)))
+        let opened = RealDisk.open(path)?.map(|(inner, id)| (faulty(inner), id));
+        if let Some((left, ..)) = faults.renamed.as_mut().filter(|(_, from, _)| from == path) {
+            *left -= 1;
+        }
+        if let Some((_, from, to)) = faults.renamed.take_if(|(left, ..)| *left == 0) {
+            std::fs::rename(from, to)?;
+        }
+        Ok(opened)
     }
 }
 
