@@ -137,6 +137,17 @@ pub fn try_measure(
     if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
 }
 
+/// Runs a program of Go that logs, measures and traces so many steps, all of which is acknowledged.
+pub fn run_go(agent: &Agent, protocol: &str, steps: usize) {
+    let address = address(agent);
+    let output = Command::new(tool("RUNLOG_TEST_OTEL_GO", "otel-go"))
+        .args([protocol, address.trim_start_matches("http://"), &steps.to_string()])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{protocol}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
 /// Where the agent receives OTLP, which it says once it does.
 pub fn address(agent: &Agent) -> String {
     eventually("the agent receives OTLP", || {

@@ -34,13 +34,18 @@ impl Found {
     }
 
     fn in_sink(sink: &Sink) -> Self {
+        Self::of("python", sink)
+    }
+
+    /// Of a program in that language.
+    fn of(language: &str, sink: &Sink) -> Self {
         let mut found = Self { steps: 0, times: 0, spans: Vec::new() };
         for request in sink.requests() {
             match &request.path[..] {
-                "/v1/metrics" => found.measure(&request),
+                "/v1/metrics" => found.measure(&request, language),
                 "/v1/traces" => {
                     for resource in request.spans().resource_spans {
-                        check(resource.resource.as_ref());
+                        check(resource.resource.as_ref(), language);
                         let spans = resource.scope_spans.into_iter().flat_map(|scope| scope.spans);
                         found.spans.extend(spans.map(|span| span.name));
                     }
@@ -51,9 +56,9 @@ impl Found {
         found
     }
 
-    fn measure(&mut self, request: &SinkRequest) {
+    fn measure(&mut self, request: &SinkRequest, language: &str) {
         for resource in request.metrics().resource_metrics {
-            check(resource.resource.as_ref());
+            check(resource.resource.as_ref(), language);
             for metric in resource.scope_metrics.into_iter().flat_map(|scope| scope.metrics) {
                 match (&metric.name[..], metric.data) {
                     ("steps", Some(Data::Sum(sum))) => match sum.data_points[0].value {
@@ -70,9 +75,9 @@ impl Found {
 }
 
 /// Every resource has what the program said and the run's tags.
-fn check(resource: Option<&Resource>) {
+fn check(resource: Option<&Resource>, language: &str) {
     let attributes: BTreeMap<String, String> = attributes(resource);
-    for (key, value) in [("service.name", "trainer"), ("telemetry.sdk.language", "python"), ("ml.run.id", "r")] {
+    for (key, value) in [("service.name", "trainer"), ("telemetry.sdk.language", language), ("ml.run.id", "r")] {
         assert_eq!(attributes[key], value, "{attributes:?}");
     }
     assert!(attributes.contains_key("host.name"), "{attributes:?}");
@@ -87,6 +92,21 @@ fn metrics_and_traces_of_the_sdk_arrive_with_the_runs_tags_over_both_protocols_w
         assert_eq!(agent.metric("runlog_received_items_total{signal=\"traces\"}"), STEPS as f64);
         assert_eq!(agent.terminate().status.code(), Some(0));
         assert_eq!(Found::in_sink(&sink), Found::all(STEPS), "{protocol} {compression}");
+    }
+}
+
+#[test]
+fn all_signals_of_gos_sdk_arrive_with_the_runs_tags_over_both_protocols() {
+    for protocol in ["grpc", "http"] {
+        let sink = Sink::start();
+        let mut agent = receiving(&sink).start();
+        client::run_go(&agent, protocol, STEPS);
+        assert_eq!(agent.terminate().status.code(), Some(0));
+        assert_eq!(Found::of("go", &sink), Found::all(STEPS), "{protocol}");
+        assert_eq!(numbers(&sink), (0..STEPS as u64).collect::<Vec<_>>(), "{protocol}");
+        let record = &sink.records()[0].record;
+        assert_eq!((record.severity_number, &record.severity_text[..]), (13, "WARN"));
+        assert_eq!((record.trace_id.len(), record.span_id.len()), (16, 8), "it is known in which step it was logged");
     }
 }
 
