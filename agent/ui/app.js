@@ -18,8 +18,17 @@ function element(tag, className, text) {
   return made;
 }
 
+let token = sessionStorage.getItem("token") || "";
+
+async function request(path, signal) {
+  const headers = token ? { Authorization: "Bearer " + token } : {};
+  const response = await fetch("/api/v1/" + path, { signal, headers });
+  if (response.status === 401) askForToken();
+  return response;
+}
+
 async function ask(path, signal) {
-  const response = await fetch("/api/v1/" + path, { signal });
+  const response = await request(path, signal);
   const answer = await response.json();
   if (!response.ok) throw new Error(answer.error);
   return answer;
@@ -30,13 +39,34 @@ function notice(text) {
   $("notice").hidden = !text;
 }
 
+// --- The token ------------------------------------------------------------------------------------------------
+
+function askForToken() {
+  if (!$("door").hidden) return;
+  $("door").hidden = false;
+  $("wrong").hidden = !token;
+  $("token").focus();
+}
+
+function enter() {
+  token = $("token").value.trim().replace(/[^\x21-\x7e]/g, "");
+  // For as long as this tab is open.
+  sessionStorage.setItem("token", token);
+  $("token").value = "";
+  $("door").hidden = true;
+  begin();
+}
+
+$("enter").addEventListener("click", enter);
+$("token").addEventListener("keydown", (event) => event.key === "Enter" && enter());
+
 // --- The runs -------------------------------------------------------------------------------------------------
 
 let runs = [];
 const entries = new Map();
 
 async function refreshRuns() {
-  if (document.hidden) return;
+  if (document.hidden || !$("door").hidden) return;
   try {
     runs = (await ask("runs")).runs;
     if (isLost) lost(false);
@@ -261,28 +291,49 @@ function trimNewest(of) {
 
 // --- New lines ------------------------------------------------------------------------------------------------
 
-function follow(of) {
+// An EventSource cannot show a token.
+async function follow(of) {
   if (of.stream) return;
-  const stream = new EventSource("/api/v1/" + logsPath(of, "follow=1&limit=" + PAGE_LINES + "&after=" + of.next));
+  const stream = new AbortController();
   of.stream = stream;
-  stream.onmessage = (event) => {
-    if (of.stream !== stream) return;
-    append(of, JSON.parse(event.data));
-    toBottom();
-  };
-  stream.onopen = () => notice("");
-  stream.onerror = () => {
-    if (of.stream !== stream) return;
-    notice("The connection is lost; trying again …");
-    // The browser tries again by itself unless it was refused.
-    if (stream.readyState !== EventSource.CLOSED) return;
-    unfollow(of);
-    setTimeout(() => of === view && isFollowing() && follow(of), RETRY_MS);
-  };
+  try {
+    const path = logsPath(of, "follow=1&limit=" + PAGE_LINES + "&after=" + of.next);
+    const response = await request(path, stream.signal);
+    if (!response.ok) throw new Error((await response.json()).error);
+    if (of.stream === stream) notice("");
+    for await (const said of events(response.body)) {
+      if (of.stream !== stream) return;
+      append(of, JSON.parse(said));
+      toBottom();
+    }
+  } catch {
+    // Whatever it was, it is tried again.
+  }
+  if (of.stream !== stream) return;
+  notice("The connection is lost; trying again …");
+  unfollow(of);
+  setTimeout(() => of === view && isFollowing() && follow(of), RETRY_MS);
+}
+
+// What server-sent events say.
+async function* events(body) {
+  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+  let text = "";
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    text += value;
+    const whole = text.split("\n\n");
+    text = whole.pop();
+    for (const event of whole) {
+      const lines = event.split("\n").filter((line) => line.startsWith("data:"));
+      if (lines.length) yield lines.map((line) => line.slice(5)).join("\n");
+    }
+  }
 }
 
 function unfollow(of) {
-  if (of.stream) of.stream.close();
+  if (of.stream) of.stream.abort();
   of.stream = null;
 }
 
@@ -419,13 +470,14 @@ function step(by) {
   if (next) location.hash = encodeURIComponent(next.run_id);
 }
 
-async function start() {
+async function begin() {
   await refreshRuns();
+  if (!$("door").hidden) return;
   // The newest run is what most come for; a phone has no room for it beside the list.
   const isWide = window.matchMedia("(min-width: 46rem)").matches;
   if (!chosen() && runs.length && isWide) history.replaceState(null, "", "#" + encodeURIComponent(runs[0].run_id));
   open(chosen());
-  setInterval(refreshRuns, REFRESH_MS);
 }
 
-start();
+begin();
+setInterval(refreshRuns, REFRESH_MS);

@@ -14,7 +14,7 @@ const LINES: &str = "\
 ";
 
 /// What the browser saw, after `page.mjs` has clicked through.
-fn visit(agent: &Agent) -> Value {
+fn visit(agent: &Agent, token: &str) -> Value {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("page/page.mjs");
     let output = Command::new("node")
         .arg(script)
@@ -22,6 +22,7 @@ fn visit(agent: &Agent) -> Value {
         .args([&agent.address(), "r"])
         .arg(agent.path("train.log"))
         .arg(env::var("RUNLOG_TEST_SCREENSHOT").unwrap_or_default())
+        .env("RUNLOG_SERVE_TOKEN", token)
         .env("NODE_PATH", tool("RUNLOG_TEST_PLAYWRIGHT", "playwright"))
         .output()
         .unwrap();
@@ -35,7 +36,7 @@ fn a_run_is_read_live_filtered_and_shown_as_text() {
     fs::write(agent.path("train.log"), LINES).unwrap();
     assert_eq!(agent.eventually_lines("r", 3).len(), 3);
 
-    let seen = visit(&agent);
+    let seen = visit(&agent, "");
     let text = |field: &str| seen[field].as_str().unwrap().to_owned();
 
     assert_eq!(text("title"), "r");
@@ -49,4 +50,16 @@ fn a_run_is_read_live_filtered_and_shown_as_text() {
     assert_eq!(seen["executed"], false);
     assert_eq!(seen["complaints"], Value::Array(Vec::new()));
     assert_eq!(seen["overflow"], 0, "a phone need not scroll sideways");
+}
+
+#[test]
+fn h19_a_page_that_is_behind_a_token_asks_for_it_and_is_live_then() {
+    let token = "the-token-of-this-test";
+    let agent = Agent::builder().set("RUNLOG_SERVE_TOKEN", token).start();
+    fs::write(agent.path("train.log"), LINES).unwrap();
+    assert_eq!(agent.eventually_lines("r", 3).len(), 3);
+    let seen = visit(&agent, token);
+    assert_eq!(seen["closed"], 0, "nothing is shown before");
+    assert!(seen["after"].as_str().unwrap().contains("written later"), "{seen}");
+    assert_eq!(seen["complaints"], Value::Array(Vec::new()));
 }

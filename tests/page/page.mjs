@@ -23,6 +23,19 @@ const until = (text) => page.waitForFunction((text) => document.getElementById("
 const seen = {};
 
 await page.goto(address);
+const token = process.env.RUNLOG_SERVE_TOKEN;
+if (token) {
+  await page.waitForSelector("#token:visible");
+  seen.closed = await page.locator("#runs a").count();
+  await page.fill("#token", "some other token");
+  await page.click("#enter");
+  await page.waitForSelector("#wrong:visible");
+  await page.fill("#token", token);
+  await page.press("#token", "Enter");
+  // The browser tells of each refusal.
+  await page.waitForSelector("#runs a");
+  complaints.splice(0, complaints.length, ...complaints.filter((text) => !text.includes("401")));
+}
 await page.locator("#runs a", { hasText: run }).click();
 await until("first line");
 seen.before = await shown();

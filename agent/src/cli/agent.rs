@@ -219,7 +219,7 @@ impl Serving {
 /// Serves, if the settings say where.
 pub async fn serve(settings: &Settings, state: &State, parts: Parts) -> Result<Option<Serving>, Failure> {
     let Some(listen) = settings.serve.listen else { return Ok(None) };
-    let server = Server::bind(listen, parts).await.map_err(|error| {
+    let server = Server::bind(listen, settings.serve.access.clone(), parts).await.map_err(|error| {
         let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
         let remedy = "stop what uses it, or set RUNLOG_SERVE_LISTEN to another address (127.0.0.1:0 takes a free port)";
         Failure::new(Exit::Settings, anyhow!("serve.listen={listen} cannot be used: {cause}\n{remedy}"))

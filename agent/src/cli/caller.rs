@@ -10,7 +10,12 @@ use anyhow::{Context, Result, anyhow, bail};
 use axum::{Router, body::Body};
 use bytes::Bytes;
 use http_body_util::BodyExt;
-use hyper::{Method, Request, Response, StatusCode, header::HOST, server::conn::http1, service::Service};
+use hyper::{
+    Method, Request, Response, StatusCode,
+    header::{AUTHORIZATION, HOST, HeaderValue},
+    server::conn::http1,
+    service::Service,
+};
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, de::DeserializeOwned};
@@ -44,6 +49,8 @@ const SOCKET: &str = "otlp.sock";
 pub struct Caller {
     way: Way,
     name: String,
+    /// What is shown at a port.
+    authorization: Option<HeaderValue>,
 }
 
 enum Way {
@@ -95,6 +102,11 @@ impl Caller {
     /// # Errors
     /// If who is named does not answer, or there is nobody and no store either.
     pub async fn find(server: Option<&Url>, socket: Option<&str>, settings: &Settings) -> Result<Self> {
+        let found = Self::way(server, socket, settings).await?;
+        Ok(Self { authorization: settings.serve.access.to_show(), ..found })
+    }
+
+    async fn way(server: Option<&Url>, socket: Option<&str>, settings: &Settings) -> Result<Self> {
         if let Some(server) = server {
             return Self::at(server);
         }
@@ -125,7 +137,11 @@ impl Caller {
         let api = receiver.run_api();
         let vitals = Arc::new(Alone(SystemClock.now()));
         let (router, stop) = on_socket(Parts { store: Some(store.reader()), vitals, receiver: Some(receiver), api });
-        Ok(Self { way: Way::Store { router, _stop: stop }, name: state.store_dir().display().to_string() })
+        Ok(Self {
+            way: Way::Store { router, _stop: stop },
+            name: state.store_dir().display().to_string(),
+            authorization: None,
+        })
     }
 
     fn at(base: &Url) -> Result<Self> {
@@ -133,14 +149,14 @@ impl Caller {
         match (base.scheme(), base.host_str(), base.port_or_known_default()) {
             ("http", Some(host), Some(port)) => {
                 let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-                Ok(Self { way: Way::Port { host, port }, name })
+                Ok(Self { way: Way::Port { host, port }, name, authorization: None })
             }
             _ => bail!("{base} is not a runlog server's address; use one such as http://127.0.0.1:4319"),
         }
     }
 
     fn on_socket(path: &Path) -> Self {
-        Self { way: Way::Socket(path.to_owned()), name: path.display().to_string() }
+        Self { way: Way::Socket(path.to_owned()), name: path.display().to_string(), authorization: None }
     }
 
     /// Serves on a socket what is asked here, if there is nobody else to ask: programs find it in `RUNLOG_SOCKET`.
@@ -226,6 +242,9 @@ impl Caller {
         if let Way::Port { host, port } = &self.way {
             let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
             request = request.header(HOST, format!("{host}:{port}"));
+            if let Some(shown) = &self.authorization {
+                request = request.header(AUTHORIZATION, shown.clone());
+            }
         } else {
             request = request.header(HOST, "localhost");
         }

@@ -197,10 +197,10 @@ fn print(answer: &[u8]) -> anyhow::Result<()> {
 
 /// Where the reading commands read.
 fn reader(before: &SettingsArgs, place: &PlaceArgs) -> Result<Reader, Failure> {
-    if let Some(server) = &place.server {
-        return Ok(Reader::Server(Box::new(Server::new(&url(server)?)?)));
-    }
     let settings = setup::load(&setup::input(&[before, &place.settings()])?)?.settings;
+    if let Some(server) = &place.server {
+        return Ok(Reader::Server(Box::new(Server::new(&url(server)?, &settings.serve.access)?)));
+    }
     let dir = State::of(&settings).store_dir();
     let is_there = dir.try_exists().with_context(|| {
         let remedy = "read as the user that runs runlog, or ask it with --server";
@@ -211,7 +211,7 @@ fn reader(before: &SettingsArgs, place: &PlaceArgs) -> Result<Reader, Failure> {
             "is nothing stored yet; `runlog exec -- COMMAND` stores a run, --state-dir or --server reads elsewhere";
         return Err(anyhow!("in {} {text}", settings.state_dir.display()).into());
     }
-    Ok(Reader::open(None, &dir)?)
+    Ok(Reader::open(&dir)?)
 }
 
 /// Who answers calls of the Run API.
@@ -224,17 +224,17 @@ async fn caller(input: &Input, place: &PlaceArgs) -> Result<Caller, Failure> {
 
 /// The server that is asked how it is.
 fn server(before: &SettingsArgs, place: &PlaceArgs) -> Result<Server, Failure> {
-    if let Some(server) = &place.server {
-        return Ok(Server::new(&url(server)?)?);
-    }
     let settings = setup::load(&setup::input(&[before, &place.settings()])?)?.settings;
+    if let Some(server) = &place.server {
+        return Ok(Server::new(&url(server)?, &settings.serve.access)?);
+    }
     let Some(address) = State::of(&settings).address() else {
         let dir = settings.state_dir.display();
         return Err(
             anyhow!("no runlog serves from {dir}; start one, or name another with --state-dir or --server").into()
         );
     };
-    Ok(Server::new(&url(&address)?)?)
+    Ok(Server::new(&url(&address)?, &settings.serve.access)?)
 }
 
 fn url(text: &str) -> Result<Url, Failure> {

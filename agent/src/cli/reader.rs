@@ -5,6 +5,10 @@ use std::{path::Path, time::Duration};
 use anyhow::{Context, Result, anyhow, bail};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};
+use hyper::{
+    Request,
+    header::{AUTHORIZATION, HeaderValue},
+};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
@@ -15,7 +19,7 @@ use tokio::time::timeout;
 use url::Url;
 
 use crate::{
-    serve::params,
+    serve::{Access, params},
     store::{self, Query},
 };
 
@@ -37,18 +41,17 @@ pub enum Reader {
 pub struct Server {
     base: Url,
     client: Client<HttpConnector, Empty<Bytes>>,
+    /// What is shown to it.
+    authorization: Option<HeaderValue>,
 }
 
 impl Reader {
-    /// Reads from the server, if one is given, else from the store in that directory.
+    /// Reads from the store in that directory.
     ///
     /// # Errors
-    /// If the address cannot be used, or there is no store.
-    pub fn open(server: Option<&Url>, store_dir: &Path) -> Result<Self> {
-        match server {
-            Some(base) => Ok(Self::Server(Box::new(Server::new(base)?))),
-            None => Ok(Self::Disk(store::Reader::open(store_dir)?)),
-        }
+    /// If there is none.
+    pub fn open(store_dir: &Path) -> Result<Self> {
+        Ok(Self::Disk(store::Reader::open(store_dir)?))
     }
 
     /// The runs, the newest first.
@@ -109,15 +112,16 @@ struct Refusal {
 }
 
 impl Server {
-    /// A server at that address, such as `http://127.0.0.1:4319`.
+    /// A server at that address, such as `http://127.0.0.1:4319`, that answers those.
     ///
     /// # Errors
     /// If the scheme is not `http`.
-    pub fn new(base: &Url) -> Result<Self> {
+    pub fn new(base: &Url, access: &Access) -> Result<Self> {
         if base.scheme() != "http" {
             bail!("{base} is not a runlog server's address; use one such as http://127.0.0.1:4319");
         }
-        Ok(Self { base: base.clone(), client: Client::builder(TokioExecutor::new()).build_http() })
+        let client = Client::builder(TokioExecutor::new()).build_http();
+        Ok(Self { base: base.clone(), client, authorization: access.to_show() })
     }
 
     /// What it says about itself: of all its streams, or of those furthest behind.
@@ -150,10 +154,14 @@ impl Server {
     }
 
     async fn fetch(&self, url: &Url) -> Result<(hyper::StatusCode, Bytes)> {
-        let uri = url.as_str().parse().with_context(|| format!("{url} cannot be asked for"))?;
+        let mut request =
+            Request::get(url.as_str()).body(Empty::new()).with_context(|| format!("{url} cannot be asked for"))?;
+        if let Some(shown) = &self.authorization {
+            request.headers_mut().insert(AUTHORIZATION, shown.clone());
+        }
         let response = self
             .client
-            .get(uri)
+            .request(request)
             .await
             .with_context(|| format!("no runlog answers at {}; start one, or give its --server", self.base))?;
         let status = response.status();

@@ -1,6 +1,5 @@
 use std::{
     io::{self, Write},
-    path::Path,
     sync::{Arc, Mutex},
 };
 
@@ -17,7 +16,7 @@ use super::{
 };
 use crate::{
     record::{Severity, UnixNanos},
-    serve,
+    serve::{self, Access},
     store::{
         MAX_LINES, Store,
         samples::{Sample, append, end, line, start},
@@ -73,13 +72,13 @@ async fn site() -> Site {
 
     let api = serve::Receiver::new(Arc::clone(&store)).run_api();
     let parts = serve::Parts { store: Some(store.reader()), vitals: Arc::new(Vitals), receiver: None, api };
-    let server = serve::Server::bind("127.0.0.1:0".parse().unwrap(), parts).await.unwrap();
+    let server = serve::Server::bind("127.0.0.1:0".parse().unwrap(), Access::Open, parts).await.unwrap();
     let base: Url = format!("http://{}", server.address()).parse().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
     tokio::spawn(server.run(async { _ = stopped.await }));
     let readers =
-        vec![Reader::open(None, dir.path()).unwrap(), Reader::open(Some(&base), Path::new("/nowhere")).unwrap()];
-    Site { store, readers, server: Server::new(&base).unwrap(), _dir: dir, _stop: stop }
+        vec![Reader::open(dir.path()).unwrap(), Reader::Server(Box::new(Server::new(&base, &Access::Open).unwrap()))];
+    Site { store, readers, server: Server::new(&base, &Access::Open).unwrap(), _dir: dir, _stop: stop }
 }
 
 #[derive(Clone, Default)]
@@ -180,7 +179,7 @@ async fn what_cannot_be_found_or_read_is_said() {
         assert!(message.starts_with("--since cannot be used: \"soon\" is not a moment"), "{message}");
     }
     let dir = tempfile::tempdir().unwrap();
-    let error = Reader::open(None, dir.path()).err().unwrap().to_string();
+    let error = Reader::open(dir.path()).err().unwrap().to_string();
     assert_eq!(error, format!("nothing is stored in {} yet", dir.path().display()));
 }
 
@@ -247,9 +246,9 @@ async fn a_server_that_is_not_there_is_named() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let base: Url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
     drop(listener);
-    let error = Server::new(&base).unwrap().status(false).await.unwrap_err();
+    let error = Server::new(&base, &Access::Open).unwrap().status(false).await.unwrap_err();
     assert_eq!(error.to_string(), format!("no runlog answers at {base}; start one, or give its --server"));
-    assert!(Server::new(&"https://localhost".parse().unwrap()).is_err());
+    assert!(Server::new(&"https://localhost".parse().unwrap(), &Access::Open).is_err());
 }
 
 /// Stores a line of run `beta` once it is written to.

@@ -36,6 +36,9 @@ use crate::{
 /// Where the configuration file of the system is.
 pub const SYSTEM_FILE: &str = "/etc/runlog/runlog.toml";
 
+/// What is written in place of a token where none is meant to be asked for.
+const NO_TOKEN: &str = "none";
+
 /// Something that can be left to runlog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Switch {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use config::Value;
 
 use super::{
-    Effective, Origin,
+    Effective, NO_TOKEN, Origin,
     fault::{Fault, Rejected},
     layers, options, values,
 };
@@ -62,7 +62,7 @@ impl Reader {
 // A header without `=` may be a token that was pasted alone, so a faulty list of headers is not shown at all, nor is a
 // faulty token.
 fn shown(key: &str, value: &Value) -> Option<String> {
-    let is_secret = matches!(key, "export.headers" | "otlp.token");
+    let is_secret = matches!(key, "export.headers" | "otlp.token" | "serve.token");
     Some(masked(key, value)).filter(|text| !is_secret && !text.is_empty())
 }
 
@@ -77,6 +77,7 @@ fn masked(key: &str, value: &Value) -> String {
         }
         "export.endpoint" => masked_url(&text),
         "otlp.token" if !text.is_empty() => "***".to_owned(),
+        "serve.token" if !text.is_empty() && text != NO_TOKEN => "***".to_owned(),
         _ => text,
     }
 }

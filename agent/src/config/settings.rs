@@ -27,7 +27,7 @@ use crate::{
 };
 
 use super::{
-    Origin, Settings, Switch,
+    NO_TOKEN, Origin, Settings, Switch,
     endpoint::{Meaning, endpoint, mistaken_port},
     fault::Rejected,
     reader::Reader,
@@ -116,7 +116,7 @@ pub(super) fn compose(reader: &mut Reader, standard: &Standard) -> Settings {
         let remedy = "set export.endpoint, or leave store.keep at auto";
         reader.reject("store.keep", Rejected::new("leaves no place for the logs: nothing is exported either", remedy));
     }
-    let serve = serve::Config { listen: reader.read("serve.listen", listen) };
+    let serve = serve(reader);
     let grace = reader.read("stop.grace", |v| values::duration(v, &(Duration::ZERO..=HOUR)));
     let log = telemetry(reader, export.is_some());
 
@@ -420,6 +420,25 @@ fn listen(value: &Value) -> Result<Option<SocketAddr>, Rejected> {
     }
     let accepted = "use an IP address and a port such as 127.0.0.1:4319, or off";
     text.trim().parse().map(Some).map_err(|_| Rejected::new("is not an address to listen on", accepted))
+}
+
+/// What others can reach needs a token, or a word that it is meant so.
+fn serve(reader: &mut Reader) -> serve::Config {
+    let listen = reader.read("serve.listen", listen);
+    let access = reader.read("serve.token", access);
+    if access.is_none() && listen.is_some_and(|address: SocketAddr| !address.ip().is_loopback()) {
+        let problem = "is reached from other machines, which could read and change all runs";
+        let remedy = "set serve.token, or listen on 127.0.0.1; serve.token=none if something else keeps others away";
+        reader.reject("serve.listen", Rejected::new(problem, remedy));
+    }
+    serve::Config { listen, access: access.unwrap_or(serve::Access::Open) }
+}
+
+fn access(value: &Value) -> Result<Option<serve::Access>, Rejected> {
+    if values::text(value).trim().eq_ignore_ascii_case(NO_TOKEN) {
+        return Ok(Some(serve::Access::Open));
+    }
+    Ok(token(value)?.map(serve::Access::Token))
 }
 
 fn token(value: &Value) -> Result<Option<otlp::Token>, Rejected> {

@@ -6,6 +6,7 @@ use super::*;
 use crate::{
     queue::SyncPolicy,
     record::Format,
+    serve,
     source::{
         kubernetes::{PodLog, Scope},
         otlp::Address,
@@ -218,6 +219,23 @@ fn h19_who_may_send_otlp_is_said_by_a_token_that_is_not_shown() {
         let text = faults(&[("RUNLOG_OTLP_TOKEN", token)]).to_string();
         assert!(text.starts_with(&format!("RUNLOG_OTLP_TOKEN {problem}")) && !text.contains(token), "{text}");
     }
+}
+
+#[test]
+fn h19_what_other_machines_reach_is_served_with_a_token_or_by_a_word_that_it_is_meant_so() {
+    let everywhere = ("RUNLOG_SERVE_LISTEN", "0.0.0.0:4319");
+    assert_snapshot!(faults(&[everywhere]), @r"
+    RUNLOG_SERVE_LISTEN=0.0.0.0:4319 is reached from other machines, which could read and change all runs (environment)
+    set serve.token, or listen on 127.0.0.1; serve.token=none if something else keeps others away
+    ");
+    let access = |token| from(&[everywhere, ("RUNLOG_SERVE_TOKEN", token)]).settings.serve.access;
+    assert_eq!(access("none"), serve::Access::Open);
+    assert_eq!(access("0123456789abcdef"), serve::Access::Token(otlp::Token::new("0123456789abcdef".to_owned())));
+    assert_eq!(from(&[("RUNLOG_SERVE_LISTEN", "[::1]:4319")]).settings.serve.access, serve::Access::Open);
+    let token = |text| shown(&from(&[("RUNLOG_SERVE_TOKEN", text)]), "serve.token").0.to_owned();
+    assert_eq!(["", "none", "0123456789abcdef"].map(token), ["", "none", "***"]);
+    let text = faults(&[("RUNLOG_SERVE_TOKEN", "tiny")]).to_string();
+    assert!(text.starts_with("RUNLOG_SERVE_TOKEN is too short to be a secret") && !text.contains("tiny"), "{text}");
 }
 
 #[test]

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use hyper::{HeaderMap, header::AUTHORIZATION};
+use hyper::{
+    HeaderMap,
+    header::{AUTHORIZATION, HeaderValue},
+};
 
 /// A bearer token. `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
@@ -15,8 +18,17 @@ impl Token {
         Self(text)
     }
 
+    /// What a request shows in `Authorization`. `None` if the text cannot stand in a header.
+    #[must_use]
+    pub fn to_show(&self) -> Option<HeaderValue> {
+        let mut value = HeaderValue::try_from(format!("Bearer {}", self.0)).ok()?;
+        value.set_sensitive(true);
+        Some(value)
+    }
+
     /// Whether a request shows it: `Authorization: Bearer <token>`.
-    pub(super) fn is_shown(&self, headers: &HeaderMap) -> bool {
+    #[must_use]
+    pub fn is_shown(&self, headers: &HeaderMap) -> bool {
         let value = headers.get(AUTHORIZATION).map_or(&b""[..], |value| value.as_bytes());
         let Some((scheme, shown)) = value.split_at_checked("Bearer ".len()) else { return false };
         scheme.eq_ignore_ascii_case(b"Bearer ") && is_same(shown, self.0.as_bytes())
@@ -57,6 +69,7 @@ mod tests {
             assert_eq!(token.is_shown(&headers), opens, "{value:?}");
         }
         assert!(!token.is_shown(&HeaderMap::new()));
+        assert!(token.is_shown(&[(AUTHORIZATION, token.to_show().unwrap())].into_iter().collect()));
         assert!(!format!("{token:?}").contains("secret"));
     }
 }

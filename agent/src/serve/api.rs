@@ -20,7 +20,7 @@ use crate::{
 };
 
 use super::{
-    Parts, Snapshot, Vitals,
+    Access, Parts, Snapshot, Vitals,
     fault::Fault,
     follow::{MAX_FOLLOWERS, follow},
     guard, metrics, otlp, page,
@@ -85,12 +85,10 @@ impl Shared {
     }
 }
 
-pub(super) fn router(parts: Parts, address: SocketAddr, stopping: watch::Receiver<bool>) -> Router {
+pub(super) fn router(parts: Parts, address: SocketAddr, access: &Access, stopping: watch::Receiver<bool>) -> Router {
     let Parts { store, vitals, receiver, api } = parts;
     let shared = Shared::of(store, vitals, format!("http://{address}"), stopping);
-    Router::new()
-        .route("/livez", get(livez))
-        .route("/readyz", get(readyz))
+    let asked = Router::new()
         .route(
             "/metrics",
             get(async |State(shared): State<Shared>| {
@@ -98,12 +96,17 @@ pub(super) fn router(parts: Parts, address: SocketAddr, stopping: watch::Receive
             }),
         )
         .merge(questions())
+        .with_state(shared.clone())
+        .merge(run_api::reads(api.clone()));
+    let taken = receiver.map(otlp::router).unwrap_or_default().merge(run_api::writes(api));
+    Router::new()
+        .route("/livez", get(livez))
+        .route("/readyz", get(readyz))
         .with_state(shared)
-        .merge(run_api::reads(api.clone()))
         .merge(page::router())
+        .merge(access.guard(asked))
         .layer(from_fn_with_state(address, guard::check_host))
-        .merge(receiver.map(otlp::router).unwrap_or_default())
-        .merge(run_api::writes(api))
+        .merge(access.guard(taken))
         .fallback(nothing_there)
         .method_not_allowed_fallback(wrong_method)
         .layer(map_response(guard::add_headers))

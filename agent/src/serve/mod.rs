@@ -10,9 +10,11 @@
 //! | `/` | the page |
 //! | `POST /v1/logs` | OTLP/HTTP, where a [`Receiver`] is given; metrics and traces are refused |
 //!
-//! Whoever can reach the address can read everything, so it is a loopback one unless the operator says otherwise,
-//! and [`guard`] keeps web pages of others out.
+//! Who may ask can read and change everything: whoever can reach the address, which is a loopback one, or who shows a
+//! token ([`Access`]). `/livez`, `/readyz` and the page's own files are for all, and [`guard`] keeps web pages of others
+//! out.
 
+mod access;
 mod api;
 mod fault;
 mod follow;
@@ -27,6 +29,7 @@ mod run_api;
 mod tests;
 mod vitals;
 
+pub use access::Access;
 pub use listen::BindError;
 pub use otlp::Receiver;
 pub use vitals::{Snapshot, Vitals, received};
@@ -38,11 +41,13 @@ use tokio::{net::TcpListener, sync::watch};
 
 use crate::{api::Api, store::Reader};
 
-/// Where to listen.
+/// Where to listen, and whom to answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// The address; `None` to serve nothing.
     pub listen: Option<SocketAddr>,
+    /// Who is answered there.
+    pub access: Access,
 }
 
 /// What is served.
@@ -68,6 +73,7 @@ pub fn on_socket(parts: Parts) -> (Router, watch::Sender<bool>) {
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
+    access: Access,
     parts: Parts,
 }
 
@@ -76,9 +82,9 @@ impl Server {
     ///
     /// # Errors
     /// If the address is taken or not this machine's.
-    pub async fn bind(listen: SocketAddr, parts: Parts) -> Result<Self, BindError> {
+    pub async fn bind(listen: SocketAddr, access: Access, parts: Parts) -> Result<Self, BindError> {
         let (listener, address) = listen::bind(listen).await?;
-        Ok(Self { listener, address, parts })
+        Ok(Self { listener, address, access, parts })
     }
 
     /// The address that it has.
@@ -91,7 +97,7 @@ impl Server {
     /// answers that are under way a few seconds.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {
         let (stop, stopping) = watch::channel(false);
-        let app = api::router(self.parts, self.address, stopping);
+        let app = api::router(self.parts, self.address, &self.access, stopping);
         listen::serve(self.listener, app, shutdown, stop).await;
     }
 }

@@ -21,7 +21,7 @@ use tokio::{sync::oneshot, task::JoinHandle};
 
 use super::*;
 use crate::{
-    receive::{Refusal, Sink},
+    receive::{Refusal, Sink, Token},
     record::{Kept, Severity, Signal, SystemClock},
     store::{
         Query, Store,
@@ -95,12 +95,16 @@ impl Site {
     }
 
     async fn with(vitals: Arc<dyn Vitals>) -> Self {
+        Self::for_whom(Access::Open, vitals).await
+    }
+
+    async fn for_whom(access: Access, vitals: Arc<dyn Vitals>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = Arc::new(Store::open(dir.path()).unwrap());
         let receiver = Receiver::new(Arc::clone(&store));
         let api = receiver.run_api();
         let parts = Parts { store: Some(store.reader()), vitals, receiver: Some(receiver), api };
-        let server = Server::bind("127.0.0.1:0".parse().unwrap(), parts).await.unwrap();
+        let server = Server::bind("127.0.0.1:0".parse().unwrap(), access, parts).await.unwrap();
         let address = server.address();
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(server.run(async { _ = stopped.await }));
@@ -257,10 +261,44 @@ async fn readiness_is_told_with_its_reasons() {
 }
 
 #[tokio::test]
+async fn h19_who_does_not_show_the_token_gets_health_and_the_empty_page_and_nothing_else() {
+    let token = Token::new("0123456789abcdef".to_owned());
+    let site = Site::for_whom(Access::Token(token), Arc::new(Well)).await;
+    let asked = [
+        (Method::GET, "/livez", true),
+        (Method::GET, "/readyz", true),
+        (Method::GET, "/", true),
+        (Method::GET, "/app.js", true),
+        (Method::GET, "/metrics", false),
+        (Method::GET, "/api/v1/status", false),
+        (Method::GET, "/api/v1/runs", false),
+        (Method::GET, "/api/v1/runs/r/logs", false),
+        (Method::POST, "/api/v1/runs", false),
+        (Method::DELETE, "/api/v1/runs/r", false),
+        (Method::POST, "/v1/logs", false),
+    ];
+    for (method, path, is_open) in asked {
+        for shown in [None, Some("Bearer 0123456789abcdee"), Some("Bearer 0123456789abcdef")] {
+            let mut request = Request::builder().method(&method).uri(site.url(path));
+            if let Some(shown) = shown {
+                request = request.header(header::AUTHORIZATION, shown);
+            }
+            let response = site.send(request.body(Body::empty()).unwrap()).await;
+            let is_right = shown.is_some_and(|shown| shown.ends_with('f'));
+            assert_eq!(
+                response.status() == StatusCode::UNAUTHORIZED,
+                !is_open && !is_right,
+                "{method} {path} {shown:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_taken_address_is_named() {
     let site = Site::open().await;
     let parts = Parts { store: None, vitals: Arc::new(Well), receiver: None, api: api_without_store() };
-    let error = Server::bind(site.address, parts).await.err().unwrap();
+    let error = Server::bind(site.address, Access::Open, parts).await.err().unwrap();
     assert_eq!(error.to_string(), format!("cannot listen on {}", site.address));
 }
 
@@ -308,7 +346,7 @@ async fn a_stop_ends_streams_and_then_the_server() {
 #[tokio::test]
 async fn without_a_store_the_reader_is_sent_elsewhere() {
     let parts = Parts { store: None, vitals: Arc::new(Well), receiver: None, api: api_without_store() };
-    let server = Server::bind("127.0.0.1:0".parse().unwrap(), parts).await.unwrap();
+    let server = Server::bind("127.0.0.1:0".parse().unwrap(), Access::Open, parts).await.unwrap();
     let url = format!("http://{}", server.address());
     let (_stop, stopped) = oneshot::channel::<()>();
     let _task = tokio::spawn(server.run(async { _ = stopped.await }));

@@ -178,6 +178,7 @@ fn the_settings_are_shown_with_their_origin() {
     export.client_key                               default
     store.keep                 auto                 default
     serve.listen               127.0.0.1:4319       default
+    serve.token                                     default
     stop.grace                 25s                  default
     log.level                  info                 default
     log.format                 auto                 default
