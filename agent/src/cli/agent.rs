@@ -23,7 +23,7 @@ use crate::{
 use super::{
     exit::{Exit, Failure},
     notify::Notify,
-    run_api,
+    retain, run_api,
     setup::{self, Run, State},
     signals::{Signals, Told},
     sources::{self, Shown},
@@ -77,6 +77,7 @@ pub async fn run(settings: &Settings, input: &Input) -> Result<Exit, Failure> {
     let reader = store.as_ref().map(|store| store.reader());
     let parts = Parts { store: reader, vitals, receiver: None, api: api.clone() };
     let server = serve(settings, &state, parts).await?;
+    let retaining = store.as_ref().and_then(|store| retain::keep_within(&settings.retention, store));
     let taking_left = store.map(|store| run_api::keep_taking_left(settings.otlp.spool.clone(), store));
     let page = server.as_ref().map(|server| server.address.clone());
     // What systemd calls this start of its unit, if it has started us.
@@ -113,8 +114,8 @@ pub async fn run(settings: &Settings, input: &Input) -> Result<Exit, Failure> {
     state.say_stopping();
     api.close();
     socket_stop.send_replace(true);
-    if let Some(taking) = taking_left {
-        taking.abort();
+    for task in [taking_left, retaining].into_iter().flatten() {
+        task.abort();
     }
     let drained = pipeline.drain(grace, signals.stop()).await;
     adopting.abort();

@@ -11,6 +11,7 @@ pub mod logs;
 mod metrics;
 mod notify;
 mod reader;
+mod retain;
 mod run;
 mod run_api;
 pub mod runs;
@@ -155,6 +156,16 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
             in_runtime(async {
                 let caller = caller(&input, &runs.place).await?;
                 Ok(runs::manage::runs(&runs.what, &caller, &mut Output::stdout()).await.map(|()| Exit::Ok)?)
+            })
+        }
+        Command::Runs(runs) if runs.what.is_import() => {
+            if runs.place.server.is_some() {
+                return Err(anyhow!("a run is imported where the store is: run this there, without --server").into());
+            }
+            let settings = setup::load(&setup::input(&[&before, &runs.place.settings()])?)?.settings;
+            let store = State::open(&settings)?.open_store()?;
+            in_runtime(async {
+                Ok(runs::import(&runs.what, store, &mut Output::stdout()).await.map(|()| Exit::Ok)?)
             })
         }
         Command::Runs(runs) => {

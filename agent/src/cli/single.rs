@@ -21,6 +21,7 @@ use crate::{
 
 use super::{
     exit::Failure,
+    retain,
     setup::{self, Run, State},
     signals::Signals,
 };
@@ -120,6 +121,9 @@ impl Single {
             tokio::select! {
                 () = adopt_left_behind(&dir, spool, queue, &self.left_behind, linger, Some(deadline)) => {}
                 () = signals.stop() => {}
+            }
+            if let Some(store) = &self.left_behind.store {
+                retain::once(&settings.retention, store).await;
             }
         }
         // The last lines are counted on their way into the queue, so not before the drain.

@@ -30,7 +30,7 @@ use crate::{
     run::RunId,
     serve,
     source::{docker, file, journal, kubernetes, otlp, process},
-    telemetry,
+    store, telemetry,
 };
 
 /// Where the configuration file of the system is.
@@ -88,6 +88,8 @@ pub struct Settings {
     pub memory_bytes: usize,
     /// Whether the embedded store is kept; `Auto` means when there is no export.
     pub store_kept: Switch,
+    /// What may stay in the embedded store.
+    pub retention: store::Retention,
     /// How long stopping may take.
     pub grace: Duration,
     /// Resource attributes from `OTEL_RESOURCE_ATTRIBUTES`.

@@ -23,7 +23,7 @@ use crate::{
         otlp::{self, Address},
         process,
     },
-    telemetry,
+    store, telemetry,
 };
 
 use super::{
@@ -48,6 +48,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
+const YEAR: Duration = Duration::from_hours(365 * 24);
 const GIB: u64 = 1 << 30;
 /// Where Kubernetes mounts the credentials of a pod.
 const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
@@ -116,6 +117,14 @@ pub(super) fn compose(reader: &mut Reader, standard: &Standard) -> Settings {
         let remedy = "set export.endpoint, or leave store.keep at auto";
         reader.reject("store.keep", Rejected::new("leaves no place for the logs: nothing is exported either", remedy));
     }
+    let retention = store::Retention {
+        max_age: reader.read("store.max_age", |value| {
+            values::unless_empty(value, |value| values::duration(value, &(HOUR..=100 * YEAR)))
+        }),
+        max_bytes: reader.read("store.max_bytes", |value| {
+            values::unless_empty(value, |value| values::size(value, &(MIB..=1024 * 1024 * GIB)))
+        }),
+    };
     let serve = serve::Config { listen: reader.read("serve.listen", listen) };
     let grace = reader.read("stop.grace", |v| values::duration(v, &(Duration::ZERO..=HOUR)));
     let log = telemetry(reader, export.is_some());
@@ -140,6 +149,7 @@ pub(super) fn compose(reader: &mut Reader, standard: &Standard) -> Settings {
         state_dir,
         memory_bytes,
         store_kept,
+        retention,
         grace,
         resource_attributes: standard.resource_attributes.clone(),
         service_name: standard.service_name.clone(),

@@ -177,6 +177,8 @@ fn the_settings_are_shown_with_their_origin() {
     export.client_certificate                       default
     export.client_key                               default
     store.keep                 auto                 default
+    store.max_age                                   default
+    store.max_bytes                                 default
     serve.listen               127.0.0.1:4319       default
     stop.grace                 25s                  default
     log.level                  info                 default
