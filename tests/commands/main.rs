@@ -4,8 +4,10 @@
 
 mod follow;
 mod help;
+mod level;
 mod logs;
 mod pipe;
+mod replay;
 mod serve;
 mod status;
 

@@ -12,7 +12,7 @@ use tracing::{error, info, warn};
 
 use crate::{
     config::{Input, Settings},
-    pipeline::{AgentVitals, DrainError, Pipeline, adopt_left_behind},
+    pipeline::{AgentControl, AgentVitals, DrainError, Pipeline, adopt_left_behind},
     record::{Clock, SystemClock},
     run,
     serve::{Parts, Server, Vitals},
@@ -64,6 +64,7 @@ pub async fn run(settings: &Settings, input: &Input) -> Result<Exit, Failure> {
     let (health_sender, health) = docker::health();
     let (trouble_sender, trouble) = watch::channel(otlp::Trouble::new());
     let metadata = sources::metadata(settings);
+    let control = Arc::new(AgentControl::new(&pipeline, settings.level, run.id.as_str()));
     let vitals: Arc<dyn Vitals> = Arc::new(AgentVitals::new(
         started,
         &pipeline,
@@ -71,11 +72,13 @@ pub async fn run(settings: &Settings, input: &Input) -> Result<Exit, Failure> {
         Some(trouble),
         metadata.clone(),
         watchdog.verdict().clone(),
+        Arc::clone(&control),
     ));
     let api = run_api::on_pipeline(settings, &run, &pipeline, store.as_ref());
-    let (beside, socket_stop) = run_api::beside(&api, store.as_ref(), Arc::clone(&vitals));
+    let (beside, socket_stop) = run_api::beside(&api, store.as_ref(), Arc::clone(&vitals), control.clone());
+    let ending = Arc::clone(&control);
     let reader = store.as_ref().map(|store| store.reader());
-    let parts = Parts { store: reader, vitals, receiver: None, api: api.clone() };
+    let parts = Parts { store: reader, vitals, receiver: None, api: api.clone(), control: Some(control) };
     let server = serve(settings, &state, parts).await?;
     let taking_left = store.map(|store| run_api::keep_taking_left(settings.otlp.spool.clone(), store));
     let page = server.as_ref().map(|server| server.address.clone());
@@ -112,6 +115,7 @@ pub async fn run(settings: &Settings, input: &Input) -> Result<Exit, Failure> {
     notify.stopping();
     state.say_stopping();
     api.close();
+    ending.close();
     socket_stop.send_replace(true);
     if let Some(taking) = taking_left {
         taking.abort();

@@ -7,10 +7,12 @@ pub mod check;
 mod exec;
 mod exit;
 mod files;
+mod level;
 pub mod logs;
 mod metrics;
 mod notify;
 mod reader;
+mod replay;
 mod run;
 mod run_api;
 pub mod runs;
@@ -43,7 +45,7 @@ use tokio::runtime;
 use url::Url;
 
 use crate::{
-    config::Input,
+    config::{Input, Settings},
     record::{Clock, SystemClock},
 };
 
@@ -179,6 +181,20 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
                     .map(|()| Exit::Ok)?)
             })
         }
+        Command::Level(level) => {
+            let input = setup::input(&[&before, &level.place.settings()])?;
+            in_runtime(async {
+                let callers = callers(&input, &level.place).await?;
+                Ok(level::level(&level.what, &callers, &mut Output::stdout(), &SystemClock).await.map(|()| Exit::Ok)?)
+            })
+        }
+        Command::Replay(replay) => {
+            let input = setup::input(&[&before, &replay.place.settings()])?;
+            in_runtime(async {
+                let callers = callers(&input, &replay.place).await?;
+                Ok(replay::replay(&replay.what, &callers, &mut Output::stdout()).await.map(|()| Exit::Ok)?)
+            })
+        }
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "runlog", &mut script);
@@ -222,6 +238,15 @@ async fn caller(input: &Input, place: &PlaceArgs) -> Result<Caller, Failure> {
     Ok(Caller::find(server.as_ref(), socket, &settings).await?)
 }
 
+/// All that collect, and can be asked to do so in another way.
+async fn callers(input: &Input, place: &PlaceArgs) -> Result<Vec<Caller>, Failure> {
+    let server = place.server.as_deref().map(url).transpose()?;
+    let settings = setup::load(input)?.settings;
+    let socket = input.environment.get("RUNLOG_SOCKET").map(String::as_str);
+    let callers = Caller::all(server.as_ref(), socket, &settings).await?;
+    if callers.is_empty() { Err(nobody(&settings).into()) } else { Ok(callers) }
+}
+
 /// The server that is asked how it is.
 fn server(before: &SettingsArgs, place: &PlaceArgs) -> Result<Server, Failure> {
     if let Some(server) = &place.server {
@@ -229,12 +254,14 @@ fn server(before: &SettingsArgs, place: &PlaceArgs) -> Result<Server, Failure> {
     }
     let settings = setup::load(&setup::input(&[before, &place.settings()])?)?.settings;
     let Some(address) = State::of(&settings).address() else {
-        let dir = settings.state_dir.display();
-        return Err(
-            anyhow!("no runlog serves from {dir}; start one, or name another with --state-dir or --server").into()
-        );
+        return Err(nobody(&settings).into());
     };
     Ok(Server::new(&url(&address)?)?)
+}
+
+fn nobody(settings: &Settings) -> anyhow::Error {
+    let dir = settings.state_dir.display();
+    anyhow!("no runlog serves from {dir}; start one, or name another with --state-dir or --server")
 }
 
 fn url(text: &str) -> Result<Url, Failure> {

@@ -11,6 +11,7 @@ use runlog_proto::v1;
 use crate::record::{Clock, UnixNanos};
 
 use super::{
+    level,
     reader::Server,
     table::{Cell, Table, duration, size},
     terminal::{Color, Output, unless_closed},
@@ -118,8 +119,22 @@ fn summary(status: &v1::Status, rates: Option<&Rates>, out: &mut Output<'_>, now
         writeln!(out.writer, "queue {} of {}", size(queue.bytes), size(queue.max_bytes))?;
     }
     sources(status, rates, out)?;
+    levels(status, out, now)?;
     redactions(status, out)?;
     destinations(status, out)?;
+    Ok(())
+}
+
+/// What was asked for; what the settings say is no news.
+fn levels(status: &v1::Status, out: &mut Output<'_>, now: UnixNanos) -> Result<()> {
+    if let Some(levels) = status.levels.as_ref().filter(|levels| !levels.asked.is_empty()) {
+        writeln!(out.writer)?;
+        level::table(levels, now).print(out)?;
+    }
+    if let Some(v1::Recording { max_bytes, bytes, lines, lines_forgotten }) = &status.recording {
+        let (bytes, most) = (size(*bytes), size(*max_bytes));
+        writeln!(out.writer, "\nflight recorder: {lines} lines in {bytes} of {most}, {lines_forgotten} forgotten")?;
+    }
     Ok(())
 }
 
@@ -148,6 +163,7 @@ fn sources(status: &v1::Status, rates: Option<&Rates>, out: &mut Output<'_>) -> 
             + filtered.warn
             + filtered.error
             + filtered.fatal;
+        let filtered = filtered.saturating_sub(source.lines_replayed);
         let lost = match source.bytes_lost {
             0 => source.lines_lost.to_string(),
             bytes => format!("{} + {}", source.lines_lost, size(bytes)),

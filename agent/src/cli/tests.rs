@@ -72,7 +72,8 @@ async fn site() -> Site {
     append(&store, 3, "beta", &[line(3_600 * SECOND, Severity::INFO, "hello")]);
 
     let api = serve::Receiver::new(Arc::clone(&store)).run_api();
-    let parts = serve::Parts { store: Some(store.reader()), vitals: Arc::new(Vitals), receiver: None, api };
+    let parts =
+        serve::Parts { store: Some(store.reader()), vitals: Arc::new(Vitals), receiver: None, api, control: None };
     let server = serve::Server::bind("127.0.0.1:0".parse().unwrap(), parts).await.unwrap();
     let base: Url = format!("http://{}", server.address()).parse().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();

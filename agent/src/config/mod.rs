@@ -24,7 +24,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use crate::{
     batch,
-    enrich::redact,
+    enrich::{LoggerLevel, recorder, redact},
     export, parse, queue,
     record::Severity,
     run::RunId,
@@ -66,6 +66,8 @@ pub struct Settings {
     pub process: process::Config,
     /// How lines are cut.
     pub parse: parse::Config,
+    /// What is recorded of what the level leaves out; `None` is nothing.
+    pub recorder: Option<recorder::Config>,
     /// Secrets that are masked.
     pub redact: redact::Config,
     /// When batches close.
@@ -78,6 +80,8 @@ pub struct Settings {
     pub serve: serve::Config,
     /// Lines below are counted and left out.
     pub level: Severity,
+    /// The levels of loggers, which come before it.
+    pub logger_levels: Vec<LoggerLevel>,
     /// The run of sources that do not say otherwise; `None` to look for it in the environment.
     pub run_id: Option<RunId>,
     /// The experiment; `None` to look for it in the environment.

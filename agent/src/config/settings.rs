@@ -11,7 +11,7 @@ use hyper::header::{HeaderName, HeaderValue};
 
 use crate::{
     batch,
-    enrich::redact,
+    enrich::{LoggerLevel, UnusableLevel, recorder, redact},
     export::{self, Compression, Headers, Protocol},
     parse,
     queue::{self, SyncPolicy},
@@ -55,6 +55,7 @@ const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// Reads every option. What cannot be used is in the reader's faults afterwards; then the settings are not valid.
 pub(super) fn compose(reader: &mut Reader, standard: &Standard) -> Settings {
     let level = reader.read("level", level);
+    let logger_levels = reader.read("logger_levels", logger_levels);
     let run_id = reader.read("run_id", run_id);
     let experiment = reader.read("experiment", values::optional);
     let paths = reader.read("files", values::globs);
@@ -96,6 +97,7 @@ pub(super) fn compose(reader: &mut Reader, standard: &Standard) -> Settings {
         max_wait: reader.read("process.max_wait", |v| values::duration(v, &(Duration::ZERO..=HOUR))),
     };
     let parse = parse(reader);
+    let recorder = recorder(reader);
     let redact = redact::Config {
         builtin: reader.read("redact.builtin", values::truth),
         patterns: reader.read("redact.patterns", patterns),
@@ -129,12 +131,14 @@ pub(super) fn compose(reader: &mut Reader, standard: &Standard) -> Settings {
         journal,
         process,
         parse,
+        recorder,
         redact,
         batch,
         queue,
         export,
         serve,
         level,
+        logger_levels,
         run_id,
         experiment,
         state_dir,
@@ -160,6 +164,12 @@ fn rank_prefix(value: &Value) -> Result<parse::Prefixes, Rejected> {
 fn level(value: &Value) -> Result<Severity, Rejected> {
     let accepted = "use one of: trace, debug, info, warn, error, fatal";
     values::text(value).trim().parse().map_err(|_| Rejected::new("is not a level", accepted))
+}
+
+fn logger_levels(value: &Value) -> Result<Vec<LoggerLevel>, Rejected> {
+    let accepted = "write each as LOGGER=LEVEL, such as nccl=warn; levels are trace, debug, info, warn, error, fatal";
+    let rejected = |error: UnusableLevel| Rejected::new(error.to_string(), accepted);
+    values::list(value)?.iter().map(|text| text.parse().map_err(rejected)).collect()
 }
 
 fn run_id(value: &Value) -> Result<Option<RunId>, Rejected> {
@@ -288,6 +298,13 @@ fn parse(reader: &mut Reader) -> parse::Config {
         max_bytes: bytes(reader, "parse.join_max_bytes", KIB, MIB),
     };
     parse::Config { max_line_bytes, rank_prefix, terminal, join }
+}
+
+fn recorder(reader: &mut Reader) -> Option<recorder::Config> {
+    let is_on = reader.read("recorder.on", values::truth);
+    let bytes = bytes(reader, "recorder.bytes", 256 * KIB, GIB);
+    let span = reader.read("recorder.span", |v| values::duration(v, &(SECOND..=24 * HOUR)));
+    is_on.then_some(recorder::Config { bytes, span })
 }
 
 fn patterns(value: &Value) -> Result<Vec<redact::Pattern>, Rejected> {

@@ -114,6 +114,7 @@ fn the_settings_are_shown_with_their_origin() {
     let (code, text) = ask(&folder, Asked { what: What::Show, form: Form::Text }, &variables);
     assert_snapshot!(text, @r#"
     level                      debug                environment variable RUNLOG_LEVEL
+    logger_levels                                   default
     run_id                                          default
     experiment                                      default
     files                                           default
@@ -153,6 +154,9 @@ fn the_settings_are_shown_with_their_origin() {
     parse.join                 true                 default
     parse.join_wait            500ms                default
     parse.join_max_bytes       256KiB               default
+    recorder.on                false                default
+    recorder.bytes             8MiB                 default
+    recorder.span              10m                  default
     redact.builtin             true                 default
     redact.patterns                                 default
     batch.max_bytes            768KiB               default
