@@ -7,6 +7,7 @@ pub mod check;
 mod exec;
 mod exit;
 mod files;
+mod inject;
 pub mod logs;
 mod metrics;
 mod notify;
@@ -117,6 +118,15 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
             let code = check::check(&input, asked, &mut answer).context("cannot write the answer")?;
             print(&answer)?;
             Ok(if code == 0 { Exit::Ok } else { Exit::Settings })
+        }
+        Command::Inject(inject) => {
+            let text = inject::inject(&inject).map_err(|error| Failure::new(Exit::Settings, error))?;
+            print(text.as_bytes())?;
+            Ok(Exit::Ok)
+        }
+        Command::Furnish { folder } => {
+            inject::furnish(&folder)?;
+            Ok(Exit::Ok)
         }
         Command::Submit(submit) => {
             let place = PlaceArgs { state_dir: submit.state_dir, ..PlaceArgs::default() };
