@@ -6,8 +6,10 @@ mod caller;
 pub mod check;
 mod exec;
 mod exit;
+mod exit_with;
 mod files;
 pub mod logs;
+mod manual;
 mod metrics;
 mod notify;
 mod reader;
@@ -178,6 +180,10 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
                     .await
                     .map(|()| Exit::Ok)?)
             })
+        }
+        Command::Man { folder } => {
+            manual::write(&folder)?;
+            Ok(Exit::Ok)
         }
         Command::Completions { shell } => {
             let mut script = Vec::new();
