@@ -1,7 +1,7 @@
-.PHONY: help demo build test check bench soak tools package image
+.PHONY: help demo build test test-k8s check bench soak tools package image
 
 help: ## list these targets
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
 
 demo: ## run a real training script and read its logs back
 	@deploy/demo/run
@@ -11,6 +11,9 @@ build: ## the release binary, target/release/runlog
 
 test: ## every test, with a real Docker engine, Collector and browser
 	@.ci/test
+
+test-k8s: ## the sidecar and the chart on a real one-node Kubernetes, which is built the first time
+	@tests/cluster/run
 
 check: ## formatting, lints, dependencies, shape of the tree
 	@.ci/check

@@ -8,6 +8,7 @@ mod exec;
 mod exit;
 mod exit_with;
 mod files;
+mod inject;
 pub mod logs;
 mod manual;
 mod metrics;
@@ -119,6 +120,15 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
             let code = check::check(&input, asked, &mut answer).context("cannot write the answer")?;
             print(&answer)?;
             Ok(if code == 0 { Exit::Ok } else { Exit::Settings })
+        }
+        Command::Inject(inject) => {
+            let text = inject::inject(&inject).map_err(|error| Failure::new(Exit::Settings, error))?;
+            print(text.as_bytes())?;
+            Ok(Exit::Ok)
+        }
+        Command::Furnish { folder } => {
+            inject::furnish(&folder)?;
+            Ok(Exit::Ok)
         }
         Command::Submit(submit) => {
             let place = PlaceArgs { state_dir: submit.state_dir, ..PlaceArgs::default() };

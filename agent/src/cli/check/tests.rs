@@ -130,7 +130,7 @@ fn the_settings_are_shown_with_their_origin() {
     docker.include                                  default
     docker.exclude                                  default
     docker.read_exited         true                 default
-    docker.files               off                  default
+    docker.files               auto                 default
     kubernetes.logs                                 default
     kubernetes.scope           node                 default
     kubernetes.include                              default
