@@ -1,4 +1,4 @@
-.PHONY: help demo build test test-k8s check bench soak tools
+.PHONY: help demo build test test-k8s check bench soak tools package image
 
 help: ## list these targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -23,6 +23,12 @@ bench: ## throughput and memory, beside the Collector on the same input
 
 soak: ## 10 minutes of kills, rotations and outages, drawn from a seed; tests/soak/run --help
 	@tests/soak/run
+
+package: ## Debian's package of a static program, target/debian/runlog_*.deb
+	@deploy/debian/package "$$(deploy/docker/static | tail -n 1)"
+
+image: ## an image of a static program for the Docker engine, runlog:latest
+	@deploy/docker/image
 
 tools: ## what the tests need besides Rust: make it, and print where it is
 	@tests/tools/all

@@ -181,6 +181,12 @@ pub enum Command {
     Files(Read<FilesArgs>),
     /// Show how a running agent is doing
     Status(Read<StatusArgs>),
+    /// Write the manual's pages into a folder, for packages
+    #[command(hide = true)]
+    Man {
+        /// The folder, which has to exist
+        folder: PathBuf,
+    },
     /// Add the sidecar to the manifests of Kubernetes, or take it out
     Inject(InjectArgs),
     /// Put this program into a folder that the containers of a pod share, for `inject`

@@ -6,9 +6,11 @@ mod caller;
 pub mod check;
 mod exec;
 mod exit;
+mod exit_with;
 mod files;
 mod inject;
 pub mod logs;
+mod manual;
 mod metrics;
 mod notify;
 mod reader;
@@ -188,6 +190,10 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
                     .await
                     .map(|()| Exit::Ok)?)
             })
+        }
+        Command::Man { folder } => {
+            manual::write(&folder)?;
+            Ok(Exit::Ok)
         }
         Command::Completions { shell } => {
             let mut script = Vec::new();
