@@ -7,8 +7,8 @@ use clap::{Args, Parser, Subcommand};
 use crate::{config::Flag, source::process::SESSION};
 
 use super::{
-    files::FilesArgs, level::LevelArgs, logs::LogsArgs, metrics::MetricsArgs, replay::ReplayArgs, run::RunArgs,
-    runs::RunsArgs, status::StatusArgs, submit::SubmitArgs,
+    files::FilesArgs, inject::InjectArgs, level::LevelArgs, logs::LogsArgs, metrics::MetricsArgs, replay::ReplayArgs,
+    run::RunArgs, runs::RunsArgs, status::StatusArgs, submit::SubmitArgs,
 };
 
 const EXAMPLES: &str = "\
@@ -197,6 +197,20 @@ pub enum Command {
     Level(Read<LevelArgs>),
     /// Send what the flight recorder has kept of lines below the level (recorder.on)
     Replay(Read<ReplayArgs>),
+    /// Write the manual's pages into a folder, for packages
+    #[command(hide = true)]
+    Man {
+        /// The folder, which has to exist
+        folder: PathBuf,
+    },
+    /// Add the sidecar to the manifests of Kubernetes, or take it out
+    Inject(InjectArgs),
+    /// Put this program into a folder that the containers of a pod share, for `inject`
+    #[command(hide = true)]
+    Furnish {
+        /// The folder
+        folder: PathBuf,
+    },
     /// Print a completion script for a shell
     Completions {
         /// The shell

@@ -119,6 +119,7 @@ fn the_settings_are_shown_with_their_origin() {
     experiment                                      default
     files                                           default
     state_dir                  /state               environment variable RUNLOG_STATE_DIR
+    exit_with                                       default
     file.exclude                                    default
     file.poll                  500ms                default
     file.scan                  2s                   default
