@@ -4,10 +4,7 @@ pub mod archive;
 pub mod manage;
 mod show;
 
-use std::{
-    path::PathBuf,
-    sync::Arc,
-};
+use std::{path::PathBuf, sync::Arc};
 
 use anyhow::{Result, bail};
 use jiff::{Timestamp, tz::TimeZone};

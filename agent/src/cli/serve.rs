@@ -27,7 +27,7 @@ pub async fn run(settings: &Settings) -> Result<Exit, Failure> {
     let vitals = Arc::new(StoreVitals { started: SystemClock.now() });
     let receiver = Receiver::new(Arc::clone(&store));
     let api = receiver.run_api();
-    let parts = Parts { store: Some(store.reader()), vitals, receiver: Some(receiver), api };
+    let parts = Parts { store: Some(store.reader()), vitals, receiver: Some(receiver), api, control: None };
     let Some(serving) = agent::serve(settings, &state, parts).await? else {
         let text =
             "serve.listen is empty, so there is nothing to serve\nset RUNLOG_SERVE_LISTEN, such as 127.0.0.1:4319";

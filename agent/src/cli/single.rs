@@ -143,7 +143,7 @@ impl Summary {
         let mut summary = Self { kept: 0, filtered: 0, lost: ledger.records_refused.load(Ordering::Relaxed) };
         for counts in ledger.sums().values() {
             summary.kept += counts.records_kept;
-            summary.filtered += counts.filtered();
+            summary.filtered += counts.left_out();
             summary.lost += counts.lines_lost;
         }
         summary

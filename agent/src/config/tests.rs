@@ -309,7 +309,7 @@ fn the_journal_is_collected_of_the_units_that_are_named() {
 #[test]
 fn the_engines_files_are_read_where_it_says_they_are_or_where_the_settings_say_so() {
     let at = |text: &str| from(&[("RUNLOG_DOCKER_FILES", text)]).settings.docker.files;
-    assert_eq!(from(&[]).settings.docker.files, docker::Folder::None);
+    assert_eq!(from(&[]).settings.docker.files, docker::Folder::OfEngine);
     assert_eq!(["auto", "off"].map(at), [docker::Folder::OfEngine, docker::Folder::None]);
     let folder = "/var/lib/docker/containers";
     assert_eq!(at(folder), docker::Folder::At(folder.into()));
@@ -424,5 +424,17 @@ fn what_else_is_masked_is_said_by_patterns_with_names() {
     assert_snapshot!(faults.to_string(), @r"
     RUNLOG_REDACT_PATTERNS=badge=B-( holds badge, which is not a regular expression: unclosed group (environment)
     write each as name=EXPRESSION, the name of letters, digits and -, without looking around (?=...) and \1
+    ");
+}
+
+#[test]
+fn levels_of_loggers_are_names_with_levels() {
+    let loaded = from(&[("RUNLOG_LOGGER_LEVELS", "nccl=WARN, PIL.Image = debug")]);
+    let told: Vec<_> = loaded.settings.logger_levels.iter().map(|of| (&of.logger[..], of.level)).collect();
+    assert_eq!(told, [("nccl", Severity::WARN), ("PIL.Image", Severity::DEBUG)]);
+    let faults = faults(&[("RUNLOG_LOGGER_LEVELS", "nccl=loud")]);
+    assert_snapshot!(faults.to_string(), @r"
+    RUNLOG_LOGGER_LEVELS=nccl=loud holds nccl=loud, whose level is none (environment)
+    write each as LOGGER=LEVEL, such as nccl=warn; levels are trace, debug, info, warn, error, fatal
     ");
 }

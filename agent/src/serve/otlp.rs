@@ -17,7 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::{
     api::{self, Api},
     receive::{End, Refusal, answer, path_of},
-    record::{Kept, Signal, SystemClock, batch},
+    record::{Counted, Kept, Signal, SystemClock, batch},
     store::{Store, StoreError, Writer, by_run},
 };
 
@@ -98,7 +98,13 @@ impl End for Receiver {
         signal == Signal::Logs
     }
 
-    async fn take(&self, _signal: Signal, request: Vec<u8>, room: Self::Room) -> Result<Kept, Refusal> {
+    async fn take(
+        &self,
+        _signal: Signal,
+        request: Vec<u8>,
+        _counted: Counted,
+        room: Self::Room,
+    ) -> Result<Kept, Refusal> {
         let receiver = self.clone();
         let stored = tokio::task::spawn_blocking(move || {
             let stored = receiver.store(&request);
