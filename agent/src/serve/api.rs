@@ -20,7 +20,7 @@ use crate::{
 };
 
 use super::{
-    Access, Parts, Snapshot, Vitals,
+    Access, Parts, Snapshot, Vitals, control,
     fault::Fault,
     follow::{MAX_FOLLOWERS, follow},
     guard, metrics, otlp, page,
@@ -86,7 +86,7 @@ impl Shared {
 }
 
 pub(super) fn router(parts: Parts, address: SocketAddr, access: &Access, stopping: watch::Receiver<bool>) -> Router {
-    let Parts { store, vitals, receiver, api } = parts;
+    let Parts { store, vitals, receiver, api, control } = parts;
     let shared = Shared::of(store, vitals, format!("http://{address}"), stopping);
     let asked = Router::new()
         .route(
@@ -97,8 +97,10 @@ pub(super) fn router(parts: Parts, address: SocketAddr, access: &Access, stoppin
         )
         .merge(questions())
         .with_state(shared.clone())
-        .merge(run_api::reads(api.clone()));
-    let taken = receiver.map(otlp::router).unwrap_or_default().merge(run_api::writes(api));
+        .merge(run_api::reads(api.clone()))
+        .merge(control::reads(control.clone()));
+    let taken = receiver.map(otlp::router).unwrap_or_default();
+    let taken = taken.merge(run_api::writes(api)).merge(control::writes(control));
     Router::new()
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
@@ -113,11 +115,13 @@ pub(super) fn router(parts: Parts, address: SocketAddr, access: &Access, stoppin
 }
 
 pub(super) fn on_socket(parts: Parts, stopping: watch::Receiver<bool>) -> Router {
-    let Parts { store, vitals, receiver, api } = parts;
+    let Parts { store, vitals, receiver, api, control } = parts;
     questions()
         .with_state(Shared::of(store, vitals, String::new(), stopping))
         .merge(run_api::reads(api.clone()))
         .merge(run_api::writes(api))
+        .merge(control::reads(control.clone()))
+        .merge(control::writes(control))
         .merge(receiver.map(otlp::router).unwrap_or_default())
         .fallback(nothing_there)
         .method_not_allowed_fallback(wrong_method)
