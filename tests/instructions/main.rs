@@ -28,9 +28,10 @@ const ROUNDS: [u64; 2] = [2, 10];
 const LINES: f64 = 1700.0;
 
 /// In `line` and what follows are the stages before it, and what holds them together.
-const STAGES: [&str; 12] = [
+const STAGES: [&str; 13] = [
     "frame",
     "level",
+    "cause",
     "time",
     "redact",
     "encode",

@@ -52,7 +52,7 @@ use std::{collections::BTreeMap, env, hint::black_box, ops::Range, process::Exit
 use crate::{
     batch::Batcher,
     enrich::{Redactor, redact},
-    parse::{Framer, LocalZone, Prefixes, TerminalConfig, detect, join, timestamp},
+    parse::{Framer, LocalZone, Prefixes, TerminalConfig, cause, detect, join, timestamp},
     pipeline::Stage,
     queue::{Config, Disk, Entry, Queue},
     record::{
@@ -71,7 +71,7 @@ const MOST_ROUNDS: u64 = 10;
 const BATCH_BYTES: usize = 768 << 10;
 const MAX_LINE_BYTES: usize = 1 << 20;
 const USAGE: &str =
-    "stages frame|level|time|redact|encode|compress|append|line[-bare|-join|-terminal|-redact] ROUNDS";
+    "stages frame|level|cause|time|redact|encode|compress|append|line[-bare|-join|-terminal|-redact] ROUNDS";
 /// No batch and no group commit waits for the clock, which counts nothing.
 const NEVER: Duration = Duration::from_secs(3600);
 
@@ -90,6 +90,7 @@ fn main() -> ExitCode {
             rounds.for_each(|_| Framer::new(MAX_LINE_BYTES, 0).feed(&chunk, |line| _ = black_box(line)));
         }
         "level" => rounds.for_each(|_| lines.iter().for_each(|line| _ = black_box(detect(black_box(line))))),
+        "cause" => rounds.for_each(|_| lines.iter().for_each(|line| _ = black_box(cause(black_box(line))))),
         "time" => {
             let mut zone = LocalZone::system();
             rounds.for_each(|_| lines.iter().for_each(|line| _ = black_box(timestamp(line, &mut zone))));
