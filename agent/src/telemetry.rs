@@ -162,11 +162,12 @@ pub fn start_metrics(
     let provider = SdkMeterProvider::builder().with_reader(reader).with_resource(resource.build()).build();
     let meter = provider.meter("runlog");
     type Get = fn(&Counts) -> u64;
-    let counters: [(&str, &str, Get); 6] = [
+    let counters: [(&str, &str, Get); 7] = [
         ("runlog.lines.read", "lines that came in", |counts| counts.lines_read),
         ("runlog.records.kept", "records that went into the queue", |counts| counts.records_kept),
         ("runlog.states.folded", "states of progress bars that were drawn over", |counts| counts.states_folded),
         ("runlog.lines.filtered", "lines left out for their level", Counts::filtered),
+        ("runlog.lines.replayed", "of those left out, lines that were sent after all", |counts| counts.lines_replayed),
         ("runlog.lines.lost", "lines that are gone although they should have been kept", |counts| counts.lines_lost),
         ("runlog.bytes.read", "bytes that came in", |counts| counts.bytes_read),
     ];

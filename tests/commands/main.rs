@@ -2,10 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests speak by panicking")]
 
+mod exit_with;
 mod follow;
 mod help;
+mod level;
 mod logs;
 mod pipe;
+mod replay;
 mod serve;
 mod status;
 

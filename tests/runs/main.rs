@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests speak by panicking")]
 
+mod archive;
+
 use std::{collections::BTreeMap, fs, path::Path, process::Output};
 
 use opentelemetry_proto::tonic::metrics::v1::{metric, number_data_point};

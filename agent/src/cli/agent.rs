@@ -12,7 +12,7 @@ use tracing::{error, info, warn};
 
 use crate::{
     config::{Input, Settings},
-    pipeline::{AgentVitals, DrainError, Pipeline, adopt_left_behind},
+    pipeline::{AgentControl, AgentVitals, DrainError, Pipeline, adopt_left_behind},
     record::{Clock, SystemClock},
     run,
     serve::{Parts, Server, Vitals},
@@ -22,8 +22,9 @@ use crate::{
 
 use super::{
     exit::{Exit, Failure},
+    exit_with,
     notify::Notify,
-    run_api,
+    retain, run_api,
     setup::{self, Run, State},
     signals::{Signals, Told},
     sources::{self, Shown},
@@ -64,6 +65,7 @@ pub async fn run(settings: &Settings, input: &Input) -> Result<Exit, Failure> {
     let (health_sender, health) = docker::health();
     let (trouble_sender, trouble) = watch::channel(otlp::Trouble::new());
     let metadata = sources::metadata(settings);
+    let control = Arc::new(AgentControl::new(&pipeline, settings.level, run.id.as_str()));
     let vitals: Arc<dyn Vitals> = Arc::new(AgentVitals::new(
         started,
         &pipeline,
@@ -71,12 +73,15 @@ pub async fn run(settings: &Settings, input: &Input) -> Result<Exit, Failure> {
         Some(trouble),
         metadata.clone(),
         watchdog.verdict().clone(),
+        Arc::clone(&control),
     ));
     let api = run_api::on_pipeline(settings, &run, &pipeline, store.as_ref());
-    let (beside, socket_stop) = run_api::beside(&api, store.as_ref(), Arc::clone(&vitals));
+    let (beside, socket_stop) = run_api::beside(&api, store.as_ref(), Arc::clone(&vitals), control.clone());
+    let ending = Arc::clone(&control);
     let reader = store.as_ref().map(|store| store.reader());
-    let parts = Parts { store: reader, vitals, receiver: None, api: api.clone() };
+    let parts = Parts { store: reader, vitals, receiver: None, api: api.clone(), control: Some(control) };
     let server = serve(settings, &state, parts).await?;
+    let retaining = store.as_ref().and_then(|store| retain::keep_within(&settings.retention, store));
     let taking_left = store.map(|store| run_api::keep_taking_left(settings.otlp.spool.clone(), store));
     let page = server.as_ref().map(|server| server.address.clone());
     // What systemd calls this start of its unit, if it has started us.
@@ -98,23 +103,27 @@ pub async fn run(settings: &Settings, input: &Input) -> Result<Exit, Failure> {
         "collecting"
     );
     notify.ready();
-    let end = until_end(&mut signals, &mut pipeline, input, &notify).await;
+    let end = tokio::select! {
+        end = until_end(&mut signals, &mut pipeline, input, &notify) => Ok(end),
+        ended = exit_with::ended(settings) => ended.map(|()| End::Stop),
+    };
     // Whoever ends does not move as one who works.
     drop(watchdog);
     let grace = match end {
-        End::Stop => {
+        Ok(End::Stop) => {
             info!("stopping: reading to the end and delivering what is left");
             settings.grace
         }
-        End::Reload => return Err(again(&pipeline, &run)),
-        End::Failure => Duration::ZERO,
+        Ok(End::Reload) => return Err(again(&pipeline, &run)),
+        Ok(End::Failure) | Err(_) => Duration::ZERO,
     };
     notify.stopping();
     state.say_stopping();
     api.close();
+    ending.close();
     socket_stop.send_replace(true);
-    if let Some(taking) = taking_left {
-        taking.abort();
+    for task in [taking_left, retaining].into_iter().flatten() {
+        task.abort();
     }
     let drained = pipeline.drain(grace, signals.stop()).await;
     adopting.abort();
@@ -129,7 +138,7 @@ pub async fn run(settings: &Settings, input: &Input) -> Result<Exit, Failure> {
         DrainError::NotDurable(_) => Failure::new(Exit::State, error),
         DrainError::Panicked => Failure::new(Exit::Bug, error),
     })?;
-    if matches!(end, End::Failure) {
+    if matches!(end?, End::Failure) {
         return Err(Failure::new(Exit::Bug, anyhow!("a part of runlog has failed, which is a bug")));
     }
     if !drained.is_complete() {

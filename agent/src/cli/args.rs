@@ -7,8 +7,8 @@ use clap::{Args, Parser, Subcommand};
 use crate::{config::Flag, source::process::SESSION};
 
 use super::{
-    files::FilesArgs, logs::LogsArgs, metrics::MetricsArgs, run::RunArgs, runs::RunsArgs, status::StatusArgs,
-    submit::SubmitArgs,
+    files::FilesArgs, inject::InjectArgs, level::LevelArgs, logs::LogsArgs, metrics::MetricsArgs, replay::ReplayArgs,
+    run::RunArgs, runs::RunsArgs, status::StatusArgs, submit::SubmitArgs,
 };
 
 const EXAMPLES: &str = "\
@@ -52,6 +52,17 @@ Examples:
   runlog logs latest -f
   runlog logs ridge-1 --level warn --tail 50
   runlog logs ridge-1 --grep 'loss=nan' --json";
+
+const LEVEL_EXAMPLES: &str = "\
+Examples:
+  runlog level                             what holds now
+  runlog level debug --for 10m             everything, for ten minutes
+  runlog level debug --run ridge-1 --logger train
+  runlog level warn --source noisy-proxy   of one container
+  runlog level --reset                     what the settings say
+
+It is asked of the agent of the state directory and of all `runlog exec` there, and holds within a second. Nothing of it
+is kept: a restart, and a reload by SIGHUP, return to the settings.";
 
 /// What a training run printed, found under its run.
 #[derive(Debug, Parser)]
@@ -181,6 +192,25 @@ pub enum Command {
     Files(Read<FilesArgs>),
     /// Show how a running agent is doing
     Status(Read<StatusArgs>),
+    /// Show which level holds, or set another one for a time, without a restart
+    #[command(after_help = LEVEL_EXAMPLES)]
+    Level(Read<LevelArgs>),
+    /// Send what the flight recorder has kept of lines below the level (recorder.on)
+    Replay(Read<ReplayArgs>),
+    /// Write the manual's pages into a folder, for packages
+    #[command(hide = true)]
+    Man {
+        /// The folder, which has to exist
+        folder: PathBuf,
+    },
+    /// Add the sidecar to the manifests of Kubernetes, or take it out
+    Inject(InjectArgs),
+    /// Put this program into a folder that the containers of a pod share, for `inject`
+    #[command(hide = true)]
+    Furnish {
+        /// The folder
+        folder: PathBuf,
+    },
     /// Print a completion script for a shell
     Completions {
         /// The shell

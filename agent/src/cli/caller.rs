@@ -29,7 +29,7 @@ use crate::{
     serve::{Parts, Receiver, Snapshot, Vitals, on_socket},
 };
 
-use super::setup::State;
+use super::{setup::State, socket};
 
 /// What stands in a path as it is.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
@@ -124,8 +124,46 @@ impl Caller {
         let receiver = Receiver::new(Arc::clone(&store));
         let api = receiver.run_api();
         let vitals = Arc::new(Alone(SystemClock.now()));
-        let (router, stop) = on_socket(Parts { store: Some(store.reader()), vitals, receiver: Some(receiver), api });
+        let parts = Parts { store: Some(store.reader()), vitals, receiver: Some(receiver), api, control: None };
+        let (router, stop) = on_socket(parts);
         Ok(Self { way: Way::Store { router, _stop: stop }, name: state.store_dir().display().to_string() })
+    }
+
+    /// All that may collect with these settings: the server that is named, or what the environment's socket belongs to,
+    /// or else who serves from the state directory and the wrapped programs there.
+    ///
+    /// # Errors
+    /// If the server's address cannot be used.
+    pub async fn all(server: Option<&Url>, socket: Option<&str>, settings: &Settings) -> Result<Vec<Self>> {
+        let is_named = server.is_some() || socket.is_some_and(|path| !path.is_empty());
+        if is_named {
+            return Ok(vec![Self::find(server, socket, settings).await?]);
+        }
+        let state = State::of(settings);
+        let announced = state.address().and_then(|address| Self::at(&Url::parse(&address).ok()?).ok());
+        let own = Self::on_socket(&state.dir().join(SOCKET));
+        let mut found = Vec::new();
+        for caller in announced.into_iter().chain([own]) {
+            // Both are the agent's.
+            if found.is_empty() && caller.is_there().await.is_ok() {
+                found.push(caller);
+            }
+        }
+        // None are there if there is no folder.
+        let queues = std::fs::read_dir(state.exec_dir()).into_iter().flatten().flatten().map(|entry| entry.path());
+        let mut sockets: Vec<PathBuf> = queues.map(|queue| socket::path_of(&queue)).collect();
+        sockets.sort();
+        for caller in sockets.iter().map(|path| Self::on_socket(path)) {
+            if caller.is_there().await.is_ok() {
+                found.push(caller);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Where it is.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     fn at(base: &Url) -> Result<Self> {
@@ -191,7 +229,20 @@ impl Caller {
     /// # Errors
     /// If it is refused, or nobody answers.
     pub async fn post<T: DeserializeOwned>(&self, path: &str, message: &impl serde::Serialize) -> Result<T> {
-        self.json(Method::POST, path, serde_json::to_vec(message)?.into()).await
+        self.send(Method::POST, path, message).await
+    }
+
+    /// The same with another method.
+    ///
+    /// # Errors
+    /// If it is refused, or nobody answers.
+    pub async fn send<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        message: &impl serde::Serialize,
+    ) -> Result<T> {
+        self.json(method, path, serde_json::to_vec(message)?.into()).await
     }
 
     async fn json<T: DeserializeOwned>(&self, method: Method, path: &str, body: Body) -> Result<T> {

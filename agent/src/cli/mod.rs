@@ -6,11 +6,17 @@ mod caller;
 pub mod check;
 mod exec;
 mod exit;
+mod exit_with;
 mod files;
+mod inject;
+mod level;
 pub mod logs;
+mod manual;
 mod metrics;
 mod notify;
 mod reader;
+mod replay;
+mod retain;
 mod run;
 mod run_api;
 pub mod runs;
@@ -43,7 +49,7 @@ use tokio::runtime;
 use url::Url;
 
 use crate::{
-    config::Input,
+    config::{Input, Settings},
     record::{Clock, SystemClock},
 };
 
@@ -118,6 +124,15 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
             print(&answer)?;
             Ok(if code == 0 { Exit::Ok } else { Exit::Settings })
         }
+        Command::Inject(inject) => {
+            let text = inject::inject(&inject).map_err(|error| Failure::new(Exit::Settings, error))?;
+            print(text.as_bytes())?;
+            Ok(Exit::Ok)
+        }
+        Command::Furnish { folder } => {
+            inject::furnish(&folder)?;
+            Ok(Exit::Ok)
+        }
         Command::Submit(submit) => {
             let place = PlaceArgs { state_dir: submit.state_dir, ..PlaceArgs::default() };
             let input = setup::input(&[&before, &place.settings()])?;
@@ -157,6 +172,14 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
                 Ok(runs::manage::runs(&runs.what, &caller, &mut Output::stdout()).await.map(|()| Exit::Ok)?)
             })
         }
+        Command::Runs(runs) if runs.what.is_import() => {
+            if runs.place.server.is_some() {
+                return Err(anyhow!("a run is imported where the store is: run this there, without --server").into());
+            }
+            let settings = setup::load(&setup::input(&[&before, &runs.place.settings()])?)?.settings;
+            let store = State::open(&settings)?.open_store()?;
+            in_runtime(async { Ok(runs::import(&runs.what, store, &mut Output::stdout()).await.map(|()| Exit::Ok)?) })
+        }
         Command::Runs(runs) => {
             let reader = reader(&before, &runs.place)?;
             let zone = TimeZone::system();
@@ -178,6 +201,24 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
                     .await
                     .map(|()| Exit::Ok)?)
             })
+        }
+        Command::Level(level) => {
+            let input = setup::input(&[&before, &level.place.settings()])?;
+            in_runtime(async {
+                let callers = callers(&input, &level.place).await?;
+                Ok(level::level(&level.what, &callers, &mut Output::stdout(), &SystemClock).await.map(|()| Exit::Ok)?)
+            })
+        }
+        Command::Replay(replay) => {
+            let input = setup::input(&[&before, &replay.place.settings()])?;
+            in_runtime(async {
+                let callers = callers(&input, &replay.place).await?;
+                Ok(replay::replay(&replay.what, &callers, &mut Output::stdout()).await.map(|()| Exit::Ok)?)
+            })
+        }
+        Command::Man { folder } => {
+            manual::write(&folder)?;
+            Ok(Exit::Ok)
         }
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -222,6 +263,15 @@ async fn caller(input: &Input, place: &PlaceArgs) -> Result<Caller, Failure> {
     Ok(Caller::find(server.as_ref(), socket, &settings).await?)
 }
 
+/// All that collect, and can be asked to do so in another way.
+async fn callers(input: &Input, place: &PlaceArgs) -> Result<Vec<Caller>, Failure> {
+    let server = place.server.as_deref().map(url).transpose()?;
+    let settings = setup::load(input)?.settings;
+    let socket = input.environment.get("RUNLOG_SOCKET").map(String::as_str);
+    let callers = Caller::all(server.as_ref(), socket, &settings).await?;
+    if callers.is_empty() { Err(nobody(&settings).into()) } else { Ok(callers) }
+}
+
 /// The server that is asked how it is.
 fn server(before: &SettingsArgs, place: &PlaceArgs) -> Result<Server, Failure> {
     if let Some(server) = &place.server {
@@ -229,12 +279,14 @@ fn server(before: &SettingsArgs, place: &PlaceArgs) -> Result<Server, Failure> {
     }
     let settings = setup::load(&setup::input(&[before, &place.settings()])?)?.settings;
     let Some(address) = State::of(&settings).address() else {
-        let dir = settings.state_dir.display();
-        return Err(
-            anyhow!("no runlog serves from {dir}; start one, or name another with --state-dir or --server").into()
-        );
+        return Err(nobody(&settings).into());
     };
     Ok(Server::new(&url(&address)?)?)
+}
+
+fn nobody(settings: &Settings) -> anyhow::Error {
+    let dir = settings.state_dir.display();
+    anyhow!("no runlog serves from {dir}; start one, or name another with --state-dir or --server")
 }
 
 fn url(text: &str) -> Result<Url, Failure> {

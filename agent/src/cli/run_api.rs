@@ -16,7 +16,7 @@ use crate::{
     pipeline::{Pipeline, STORE},
     record::{Severity, SystemClock},
     run,
-    serve::{Parts, Vitals, on_socket},
+    serve::{Control, Parts, Vitals, on_socket},
     source::otlp::{self, Tagging},
     store::Store,
 };
@@ -66,8 +66,14 @@ fn settle(pipeline: &Pipeline) -> Settle {
 }
 
 /// What answers on unix sockets.
-pub fn beside(api: &Api, store: Option<&Arc<Store>>, vitals: Arc<dyn Vitals>) -> (Router, watch::Sender<bool>) {
-    on_socket(Parts { store: store.map(|store| store.reader()), vitals, receiver: None, api: api.clone() })
+pub fn beside(
+    api: &Api,
+    store: Option<&Arc<Store>>,
+    vitals: Arc<dyn Vitals>,
+    control: Arc<dyn Control>,
+) -> (Router, watch::Sender<bool>) {
+    let store = store.map(|store| store.reader());
+    on_socket(Parts { store, vitals, receiver: None, api: api.clone(), control: Some(control) })
 }
 
 /// Takes the files that programs leave in the spool into the store, until it is aborted.

@@ -1,11 +1,17 @@
 //! `runlog runs`: which runs there are, and what came of one.
 
+pub mod archive;
 pub mod manage;
 mod show;
 
-use anyhow::Result;
+use std::{path::PathBuf, sync::Arc};
+
+use anyhow::{Result, bail};
 use jiff::{Timestamp, tz::TimeZone};
 use runlog_proto::v1;
+use tokio::task::spawn_blocking;
+
+use crate::store::Store;
 
 use super::{
     reader::Reader,
@@ -68,6 +74,20 @@ pub enum RunsCommand {
         #[arg(long, value_name = "METRIC")]
         sort: Option<String>,
     },
+    /// Write a run to a file that `import` and other programs read: its logs, metrics and files.
+    #[command(after_help = EXPORT_EXAMPLES)]
+    Export {
+        /// The run: its id, the beginning of its id, or `latest`.
+        run: String,
+        /// Where to; RUN.runlog.tar.gz in this folder if it is not said.
+        #[arg(long, short, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Take a run from a file that `export` has written into the store of this machine.
+    Import {
+        /// The file.
+        file: PathBuf,
+    },
     /// Remove runs that have ended, with all that they logged.
     Delete {
         /// Their ids, whole.
@@ -77,10 +97,19 @@ pub enum RunsCommand {
 }
 
 impl RunsArgs {
+    /// Whether a run is to be taken into the store.
+    #[must_use]
+    pub const fn is_import(&self) -> bool {
+        matches!(self.command, Some(RunsCommand::Import { .. }))
+    }
+
     /// Whether more is wanted than to read what is there.
     #[must_use]
     pub const fn needs_caller(&self) -> bool {
-        !matches!(self.command, None | Some(RunsCommand::Show { .. }))
+        !matches!(
+            self.command,
+            None | Some(RunsCommand::Show { .. } | RunsCommand::Export { .. } | RunsCommand::Import { .. })
+        )
     }
 }
 
@@ -88,6 +117,12 @@ const COMPARE_EXAMPLES: &str = "\
 Examples:
   runlog runs compare ridge-1 ridge-2
   runlog runs compare --parent sweep-1 --sort mse";
+
+const EXPORT_EXAMPLES: &str = "\
+Examples:
+  runlog runs export latest
+  runlog runs export ridge-1 --output /backup/ridge-1.runlog.tar.gz
+  tar -xzf ridge-1.runlog.tar.gz metrics.csv logs.jsonl files";
 
 const SHOW_EXAMPLES: &str = "\
 Examples:
@@ -103,8 +138,38 @@ pub async fn runs(args: &RunsArgs, reader: &Reader, out: &mut Output<'_>, zone: 
         let run = reader.find(run).await?;
         return unless_closed(show::print(args.json, &run, out, zone));
     }
+    if let Some(RunsCommand::Export { run, output }) = &args.command {
+        let Reader::Disk(store) = reader else {
+            bail!("a run is exported where its store is: run this there, without --server");
+        };
+        let (store, run, output) = (store.clone(), run.clone(), output.clone());
+        let carried = spawn_blocking(move || archive::export(&store, &run, output.as_deref())).await??;
+        return unless_closed(tell(args.json, &carried, "exported to", out));
+    }
     let runs = reader.runs().await?;
     unless_closed(print(args, &runs, out, zone))
+}
+
+/// Takes the run of an archive into the store.
+///
+/// # Errors
+/// If it is no archive, or its run cannot be stored.
+pub async fn import(args: &RunsArgs, store: Arc<Store>, out: &mut Output<'_>) -> Result<()> {
+    let Some(RunsCommand::Import { file }) = args.command.clone() else { return Ok(()) };
+    let carried = spawn_blocking(move || archive::import(&store, &file)).await??;
+    unless_closed(tell(args.json, &carried, "imported from", out))
+}
+
+fn tell(json: bool, carried: &archive::Carried, what: &str, out: &mut Output<'_>) -> Result<()> {
+    if json {
+        serde_json::to_writer(&mut out.writer, carried).map_err(std::io::Error::from)?;
+        writeln!(out.writer)?;
+    } else {
+        let archive::Carried { run_id, archive, files, .. } = carried;
+        let line = format!("{run_id} {what} {}, with {files} files", archive.display());
+        writeln!(out.writer, "{}", out.safe(&line).into_owned())?;
+    }
+    Ok(out.writer.flush()?)
 }
 
 fn print(args: &RunsArgs, runs: &[v1::Run], out: &mut Output<'_>, zone: &TimeZone) -> Result<()> {

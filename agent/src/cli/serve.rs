@@ -14,6 +14,7 @@ use crate::{
 use super::{
     agent,
     exit::{Exit, Failure},
+    retain,
     setup::State,
     signals::Signals,
 };
@@ -26,14 +27,18 @@ pub async fn run(settings: &Settings) -> Result<Exit, Failure> {
     let vitals = Arc::new(StoreVitals { started: SystemClock.now() });
     let receiver = Receiver::new(Arc::clone(&store));
     let api = receiver.run_api();
-    let parts = Parts { store: Some(store.reader()), vitals, receiver: Some(receiver), api };
+    let parts = Parts { store: Some(store.reader()), vitals, receiver: Some(receiver), api, control: None };
     let Some(serving) = agent::serve(settings, &state, parts).await? else {
         let text =
             "serve.listen is empty, so there is nothing to serve\nset RUNLOG_SERVE_LISTEN, such as 127.0.0.1:4319";
         return Err(Failure::new(Exit::Settings, anyhow!(text)));
     };
+    let retaining = retain::keep_within(&settings.retention, &store);
     info!(page = serving.address, otlp = format!("{}/v1/logs", serving.address), "serving");
     signals.stop().await;
+    if let Some(retaining) = retaining {
+        retaining.abort();
+    }
     serving.stop(&state).await;
     Ok(Exit::Ok)
 }

@@ -285,6 +285,8 @@ fn plan(settings: &Settings, queue_dir: PathBuf) -> Plan {
         queue: settings.queue.clone(),
         parse: settings.parse.clone(),
         redact: settings.redact.clone(),
+        loggers: settings.logger_levels.clone(),
+        recorder: settings.recorder,
         batch: settings.batch.clone(),
         memory_bytes: settings.memory_bytes,
     }

@@ -21,6 +21,7 @@ use crate::{
 
 use super::{
     exit::Failure,
+    retain,
     setup::{self, Run, State},
     signals::Signals,
 };
@@ -121,6 +122,9 @@ impl Single {
                 () = adopt_left_behind(&dir, spool, queue, &self.left_behind, linger, Some(deadline)) => {}
                 () = signals.stop() => {}
             }
+            if let Some(store) = &self.left_behind.store {
+                retain::once(&settings.retention, store).await;
+            }
         }
         // The last lines are counted on their way into the queue, so not before the drain.
         let text = Summary::of(&ledger).tell(&self.run, settings, is_delivered, self.is_stored);
@@ -139,7 +143,7 @@ impl Summary {
         let mut summary = Self { kept: 0, filtered: 0, lost: ledger.records_refused.load(Ordering::Relaxed) };
         for counts in ledger.sums().values() {
             summary.kept += counts.records_kept;
-            summary.filtered += counts.filtered();
+            summary.filtered += counts.left_out();
             summary.lost += counts.lines_lost;
         }
         summary

@@ -22,7 +22,7 @@ use tracing::{error, warn};
 use crate::{
     api::{self, Api},
     config::{Input, Settings},
-    pipeline::SPOOL,
+    pipeline::{AgentControl, SPOOL},
     record::{Clock, SystemClock},
     run,
     source::otlp::{self, Address, Announced},
@@ -53,6 +53,7 @@ pub struct Socket {
     folder: Option<PathBuf>,
     store: Option<Arc<Store>>,
     api: Api,
+    control: Arc<AgentControl>,
     /// Ends what answers for it.
     over: watch::Sender<bool>,
     receiving: JoinHandle<()>,
@@ -85,7 +86,8 @@ impl Socket {
         let store = single.store().cloned();
         let api = run_api::on_pipeline(settings, &single.run, single.pipeline(), store.as_ref());
         let vitals = Arc::new(StoreVitals { started: SystemClock.now() });
-        let (beside, over) = run_api::beside(&api, store.as_ref(), vitals);
+        let control = Arc::new(AgentControl::new(single.pipeline(), settings.level, single.run.id.as_str()));
+        let (beside, over) = run_api::beside(&api, store.as_ref(), vitals, control.clone());
         // Ended by the pipeline's stop, and awaited in `close`.
         let receiving = tokio::spawn(otlp::collect(
             config,
@@ -97,7 +99,7 @@ impl Socket {
         ));
         // It says so when it listens, and why if it cannot.
         let _ = timeout(PATIENCE, told.changed()).await;
-        Some(Self { path, spool, folder, store, api, over, receiving })
+        Some(Self { path, spool, folder, store, api, control, over, receiving })
     }
 
     /// What the program's environment says of it.
@@ -113,6 +115,7 @@ impl Socket {
     /// into the store, if there is one.
     pub async fn stop(&self) {
         self.api.close();
+        self.control.close();
         self.over.send_replace(true);
         let Some(store) = self.store.clone() else { return };
         let files = self.spool.join(FILES);
@@ -134,15 +137,25 @@ impl Socket {
     }
 }
 
+/// Where the socket of the program is whose queue is in that folder.
+pub fn path_of(queue: &Path) -> PathBuf {
+    let inside = queue.join(NAME);
+    if Address::fits(&inside) { inside } else { elsewhere(queue).join(NAME) }
+}
+
+/// A folder for the socket if the queue's path is too long.
+fn elsewhere(queue: &Path) -> PathBuf {
+    // Named by the queue's id, which nobody can know before.
+    env::temp_dir().join(format!("runlog-{}", queue.file_name().unwrap_or_default().to_string_lossy()))
+}
+
 /// Where the socket is, and the folder that was made for it if the queue's is too far away.
 fn place(queue: &Path) -> io::Result<(PathBuf, Option<PathBuf>)> {
     let inside = queue.join(NAME);
     if Address::fits(&inside) {
         return Ok((inside, None));
     }
-    // Named by the queue's id, which nobody can know before.
-    let name = format!("runlog-{}", queue.file_name().unwrap_or_default().to_string_lossy());
-    let folder = env::temp_dir().join(name);
+    let folder = elsewhere(queue);
     fs::DirBuilder::new().mode(0o700).create(&folder)?;
     Ok((folder.join(NAME), Some(folder)))
 }

@@ -5,12 +5,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use runlog_proto::v1;
 
 use crate::record::{Clock, UnixNanos};
 
 use super::{
+    level,
     reader::Server,
     table::{Cell, Table, duration, size},
     terminal::{Color, Output, unless_closed},
@@ -28,6 +29,9 @@ pub struct StatusArgs {
     /// All files, containers and other streams, not only those furthest behind and those heard of last
     #[arg(long, short)]
     pub all: bool,
+    /// Print nothing, and fail unless it is ready: for the health checks of containers
+    #[arg(long, conflicts_with_all = ["json", "all", "watch"])]
+    pub ready: bool,
     /// Again every so many seconds, with the lines that came in each
     #[arg(long, short, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "1",
         value_parser = clap::value_parser!(u16).range(1..=3600))]
@@ -37,8 +41,13 @@ pub struct StatusArgs {
 /// Asks a daemon how it is and prints the answer. With `watch` it returns only when nobody reads the output any more.
 ///
 /// # Errors
-/// If it does not answer.
+/// If it does not answer, or if it has to be ready and is not.
 pub async fn status(args: &StatusArgs, server: &Server, out: &mut Output<'_>, clock: &dyn Clock) -> Result<()> {
+    if args.ready {
+        let status = server.status(false).await?;
+        ensure!(status.ready, "{} is not ready: {}", status.address, status.reasons.join("; "));
+        return Ok(());
+    }
     let mut before = None;
     loop {
         let status = server.status(args.all).await?;
@@ -118,8 +127,22 @@ fn summary(status: &v1::Status, rates: Option<&Rates>, out: &mut Output<'_>, now
         writeln!(out.writer, "queue {} of {}", size(queue.bytes), size(queue.max_bytes))?;
     }
     sources(status, rates, out)?;
+    levels(status, out, now)?;
     redactions(status, out)?;
     destinations(status, out)?;
+    Ok(())
+}
+
+/// What was asked for; what the settings say is no news.
+fn levels(status: &v1::Status, out: &mut Output<'_>, now: UnixNanos) -> Result<()> {
+    if let Some(levels) = status.levels.as_ref().filter(|levels| !levels.asked.is_empty()) {
+        writeln!(out.writer)?;
+        level::table(levels, now).print(out)?;
+    }
+    if let Some(v1::Recording { max_bytes, bytes, lines, lines_forgotten }) = &status.recording {
+        let (bytes, most) = (size(*bytes), size(*max_bytes));
+        writeln!(out.writer, "\nflight recorder: {lines} lines in {bytes} of {most}, {lines_forgotten} forgotten")?;
+    }
     Ok(())
 }
 
@@ -148,6 +171,7 @@ fn sources(status: &v1::Status, rates: Option<&Rates>, out: &mut Output<'_>) -> 
             + filtered.warn
             + filtered.error
             + filtered.fatal;
+        let filtered = filtered.saturating_sub(source.lines_replayed);
         let lost = match source.bytes_lost {
             0 => source.lines_lost.to_string(),
             bytes => format!("{} + {}", source.lines_lost, size(bytes)),

@@ -72,7 +72,8 @@ async fn site() -> Site {
     append(&store, 3, "beta", &[line(3_600 * SECOND, Severity::INFO, "hello")]);
 
     let api = serve::Receiver::new(Arc::clone(&store)).run_api();
-    let parts = serve::Parts { store: Some(store.reader()), vitals: Arc::new(Vitals), receiver: None, api };
+    let parts =
+        serve::Parts { store: Some(store.reader()), vitals: Arc::new(Vitals), receiver: None, api, control: None };
     let server = serve::Server::bind("127.0.0.1:0".parse().unwrap(), parts).await.unwrap();
     let base: Url = format!("http://{}", server.address()).parse().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
@@ -216,6 +217,16 @@ impl Clock for At {
     fn now(&self) -> UnixNanos {
         self.0
     }
+}
+
+#[tokio::test]
+async fn status_of_one_that_has_to_be_ready_and_is_not_fails_with_the_reason() {
+    let site = site().await;
+    let paper = Paper::default();
+    let args = StatusArgs { ready: true, ..StatusArgs::default() };
+    let failed = status(&args, &site.server, &mut paper.output(Kind::Stream), &At(0)).await.unwrap_err();
+    assert!(failed.to_string().ends_with("is not ready: export.endpoint cannot be reached"), "{failed}");
+    assert_eq!(paper.text(), "");
 }
 
 #[tokio::test]

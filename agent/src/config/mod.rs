@@ -18,19 +18,20 @@ mod values;
 
 pub use document::configuration_markdown;
 pub use fault::{Fault, Faults};
+pub use options::documented;
 pub use origin::Origin;
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use crate::{
     batch,
-    enrich::redact,
+    enrich::{LoggerLevel, recorder, redact},
     export, parse, queue,
     record::Severity,
-    run::RunId,
+    run::{ExitWith, RunId},
     serve,
     source::{docker, file, journal, kubernetes, otlp, process},
-    telemetry,
+    store, telemetry,
 };
 
 /// Where the configuration file of the system is.
@@ -66,6 +67,8 @@ pub struct Settings {
     pub process: process::Config,
     /// How lines are cut.
     pub parse: parse::Config,
+    /// What is recorded of what the level leaves out; `None` is nothing.
+    pub recorder: Option<recorder::Config>,
     /// Secrets that are masked.
     pub redact: redact::Config,
     /// When batches close.
@@ -78,6 +81,8 @@ pub struct Settings {
     pub serve: serve::Config,
     /// Lines below are counted and left out.
     pub level: Severity,
+    /// The levels of loggers, which come before it.
+    pub logger_levels: Vec<LoggerLevel>,
     /// The run of sources that do not say otherwise; `None` to look for it in the environment.
     pub run_id: Option<RunId>,
     /// The experiment; `None` to look for it in the environment.
@@ -88,8 +93,12 @@ pub struct Settings {
     pub memory_bytes: usize,
     /// Whether the embedded store is kept; `Auto` means when there is no export.
     pub store_kept: Switch,
+    /// What may stay in the embedded store.
+    pub retention: store::Retention,
     /// How long stopping may take.
     pub grace: Duration,
+    /// What the agent ends after; `None` if it is stopped.
+    pub exit_with: Option<ExitWith>,
     /// Resource attributes from `OTEL_RESOURCE_ATTRIBUTES`.
     pub resource_attributes: Vec<(String, String)>,
     /// The service's name from `OTEL_SERVICE_NAME`.

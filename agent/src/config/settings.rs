@@ -11,19 +11,19 @@ use hyper::header::{HeaderName, HeaderValue};
 
 use crate::{
     batch,
-    enrich::redact,
+    enrich::{LoggerLevel, UnusableLevel, recorder, redact},
     export::{self, Compression, Headers, Protocol},
     parse,
     queue::{self, SyncPolicy},
     record::{Format, Severity},
-    run::RunId,
+    run::{ExitWith, RunId, UnusableExitWith},
     serve,
     source::{
         docker, file, journal, kubernetes,
         otlp::{self, Address},
         process,
     },
-    telemetry,
+    store, telemetry,
 };
 
 use super::{
@@ -48,6 +48,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
+const YEAR: Duration = Duration::from_hours(365 * 24);
 const GIB: u64 = 1 << 30;
 /// Where Kubernetes mounts the credentials of a pod.
 const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
@@ -55,6 +56,7 @@ const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// Reads every option. What cannot be used is in the reader's faults afterwards; then the settings are not valid.
 pub(super) fn compose(reader: &mut Reader, standard: &Standard) -> Settings {
     let level = reader.read("level", level);
+    let logger_levels = reader.read("logger_levels", logger_levels);
     let run_id = reader.read("run_id", run_id);
     let experiment = reader.read("experiment", values::optional);
     let paths = reader.read("files", values::globs);
@@ -96,6 +98,7 @@ pub(super) fn compose(reader: &mut Reader, standard: &Standard) -> Settings {
         max_wait: reader.read("process.max_wait", |v| values::duration(v, &(Duration::ZERO..=HOUR))),
     };
     let parse = parse(reader);
+    let recorder = recorder(reader);
     let redact = redact::Config {
         builtin: reader.read("redact.builtin", values::truth),
         patterns: reader.read("redact.patterns", patterns),
@@ -116,9 +119,22 @@ pub(super) fn compose(reader: &mut Reader, standard: &Standard) -> Settings {
         let remedy = "set export.endpoint, or leave store.keep at auto";
         reader.reject("store.keep", Rejected::new("leaves no place for the logs: nothing is exported either", remedy));
     }
+    let retention = store::Retention {
+        max_age: reader.read("store.max_age", |value| {
+            values::unless_empty(value, |value| values::duration(value, &(HOUR..=100 * YEAR)))
+        }),
+        max_bytes: reader.read("store.max_bytes", |value| {
+            values::unless_empty(value, |value| values::size(value, &(MIB..=1024 * 1024 * GIB)))
+        }),
+    };
     let serve = serve::Config { listen: reader.read("serve.listen", listen) };
     let grace = reader.read("stop.grace", |v| values::duration(v, &(Duration::ZERO..=HOUR)));
     let log = telemetry(reader, export.is_some());
+    let exit_with = reader.read("exit_with", exit_with);
+    if matches!(exit_with, Some(ExitWith::Container(_))) && docker.collect == Switch::Off {
+        let remedy = "leave docker.collect at auto, or name a file or a process";
+        reader.reject("exit_with", Rejected::new("cannot be asked for: docker.collect is off", remedy));
+    }
 
     Settings {
         log,
@@ -129,18 +145,22 @@ pub(super) fn compose(reader: &mut Reader, standard: &Standard) -> Settings {
         journal,
         process,
         parse,
+        recorder,
         redact,
         batch,
         queue,
         export,
         serve,
         level,
+        logger_levels,
         run_id,
         experiment,
         state_dir,
         memory_bytes,
         store_kept,
+        retention,
         grace,
+        exit_with,
         resource_attributes: standard.resource_attributes.clone(),
         service_name: standard.service_name.clone(),
     }
@@ -162,6 +182,12 @@ fn level(value: &Value) -> Result<Severity, Rejected> {
     values::text(value).trim().parse().map_err(|_| Rejected::new("is not a level", accepted))
 }
 
+fn logger_levels(value: &Value) -> Result<Vec<LoggerLevel>, Rejected> {
+    let accepted = "write each as LOGGER=LEVEL, such as nccl=warn; levels are trace, debug, info, warn, error, fatal";
+    let rejected = |error: UnusableLevel| Rejected::new(error.to_string(), accepted);
+    values::list(value)?.iter().map(|text| text.parse().map_err(rejected)).collect()
+}
+
 fn run_id(value: &Value) -> Result<Option<RunId>, Rejected> {
     let text = values::text(value);
     if text.trim().is_empty() {
@@ -169,6 +195,12 @@ fn run_id(value: &Value) -> Result<Option<RunId>, Rejected> {
     }
     let rejected = |_| Rejected::new("cannot be a run id", "use 1 to 256 characters without control characters");
     RunId::new(&text).map(Some).map_err(rejected)
+}
+
+fn exit_with(value: &Value) -> Result<Option<ExitWith>, Rejected> {
+    let remedy = "write path:/FILE, pid:NUMBER or container:NAME";
+    let rejected = |error: UnusableExitWith| Rejected::new(error.to_string(), remedy);
+    values::optional(value)?.map(|text| text.parse().map_err(rejected)).transpose()
 }
 
 fn format(value: &Value) -> Result<Format, Rejected> {
@@ -288,6 +320,13 @@ fn parse(reader: &mut Reader) -> parse::Config {
         max_bytes: bytes(reader, "parse.join_max_bytes", KIB, MIB),
     };
     parse::Config { max_line_bytes, rank_prefix, terminal, join }
+}
+
+fn recorder(reader: &mut Reader) -> Option<recorder::Config> {
+    let is_on = reader.read("recorder.on", values::truth);
+    let bytes = bytes(reader, "recorder.bytes", 256 * KIB, GIB);
+    let span = reader.read("recorder.span", |v| values::duration(v, &(SECOND..=24 * HOUR)));
+    is_on.then_some(recorder::Config { bytes, span })
 }
 
 fn patterns(value: &Value) -> Result<Vec<redact::Pattern>, Rejected> {

@@ -426,3 +426,15 @@ fn what_else_is_masked_is_said_by_patterns_with_names() {
     write each as name=EXPRESSION, the name of letters, digits and -, without looking around (?=...) and \1
     ");
 }
+
+#[test]
+fn levels_of_loggers_are_names_with_levels() {
+    let loaded = from(&[("RUNLOG_LOGGER_LEVELS", "nccl=WARN, PIL.Image = debug")]);
+    let told: Vec<_> = loaded.settings.logger_levels.iter().map(|of| (&of.logger[..], of.level)).collect();
+    assert_eq!(told, [("nccl", Severity::WARN), ("PIL.Image", Severity::DEBUG)]);
+    let faults = faults(&[("RUNLOG_LOGGER_LEVELS", "nccl=loud")]);
+    assert_snapshot!(faults.to_string(), @r"
+    RUNLOG_LOGGER_LEVELS=nccl=loud holds nccl=loud, whose level is none (environment)
+    write each as LOGGER=LEVEL, such as nccl=warn; levels are trace, debug, info, warn, error, fatal
+    ");
+}

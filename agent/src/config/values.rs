@@ -29,6 +29,14 @@ pub(super) fn optional(value: &Value) -> Result<Option<String>, Rejected> {
     word(value).map(|text| Some(text).filter(|text| !text.is_empty()))
 }
 
+/// What is written, read by `read`, or `None` if nothing is.
+pub(super) fn unless_empty<T>(
+    value: &Value,
+    read: impl FnOnce(&Value) -> Result<T, Rejected>,
+) -> Result<Option<T>, Rejected> {
+    if text(value).trim().is_empty() { Ok(None) } else { read(value).map(Some) }
+}
+
 /// A path, or `None` if there is none.
 pub(super) fn path(value: &Value) -> Result<Option<PathBuf>, Rejected> {
     Ok(optional(value)?.map(PathBuf::from))

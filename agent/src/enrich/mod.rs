@@ -2,10 +2,14 @@
 
 mod adopt;
 mod filter;
+mod levels;
+pub mod recorder;
 pub mod redact;
 mod tag;
 
 pub use adopt::{Adopted, adopt};
-pub use filter::is_kept;
+pub use filter::Filter;
+pub use levels::{Asked, Levels, LoggerLevel, Scope, Thresholds, TooMany, Until, UnusableLevel, is_source};
+pub use recorder::{Recorded, Recorder, Replays};
 pub use redact::Redactor;
 pub use tag::Tags;

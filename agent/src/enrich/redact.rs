@@ -106,10 +106,13 @@ impl Redactor {
     }
 
     /// Looks at a line that is left out for its level: a private key that begins in it goes on in lines that may be kept.
-    pub fn pass_by(&mut self, stream: u64, lane: Lane, text: &[u8]) {
-        if self.builtin.is_some() && (self.blocks.are_open() || pem::may_begin(text)) {
-            self.search_line(stream, lane, text);
+    /// If it has a part of one, the line is given without its secrets; they are not counted, since it is left out.
+    pub fn pass_by(&mut self, stream: u64, lane: Lane, text: &[u8]) -> Option<Masked> {
+        if self.builtin.is_none() || !(self.blocks.are_open() || pem::may_begin(text)) {
+            return None;
         }
+        self.search_line(stream, lane, text);
+        self.finish(text)
     }
 
     /// Masks the texts of an encoded log record, metric or span, or of encoded attributes of a record. What an attribute

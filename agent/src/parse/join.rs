@@ -69,6 +69,12 @@ pub enum Family {
     Native,
 }
 
+impl Family {
+    /// All, in the order of their numbers.
+    pub const ALL: [Self; 8] =
+        [Self::Python, Self::Warning, Self::Dump, Self::Java, Self::Node, Self::Go, Self::Rust, Self::Native];
+}
+
 /// What a line is to that which is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next {

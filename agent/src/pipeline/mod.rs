@@ -9,6 +9,7 @@
 
 mod adopt;
 mod backlog;
+mod control;
 mod deliver;
 mod receipts;
 mod restart;
@@ -17,6 +18,7 @@ mod vitals;
 mod watchdog;
 
 pub use adopt::{SPOOL, adopt_left_behind, remove};
+pub use control::AgentControl;
 pub use deliver::{Destinations, STORE, Told};
 pub use restart::{Keeper, Restarts};
 pub use stage::Stage;
@@ -43,7 +45,7 @@ use tracing::{debug, warn};
 
 use crate::{
     batch::{self, Batcher},
-    enrich::redact,
+    enrich::{Levels, LoggerLevel, Replays, recorder, redact},
     parse,
     queue::{self, Disk, Queue},
     record::{Ledger, SystemClock},
@@ -61,6 +63,10 @@ pub struct Plan {
     pub parse: parse::Config,
     /// What is masked.
     pub redact: redact::Config,
+    /// The levels of loggers.
+    pub loggers: Vec<LoggerLevel>,
+    /// What is recorded of what they leave out; `None` is nothing.
+    pub recorder: Option<recorder::Config>,
     /// When batches close.
     pub batch: batch::Config,
     /// Bytes that may wait between the sources and the queue.
@@ -96,6 +102,8 @@ const FAILURE_LOOK: Duration = Duration::from_secs(1);
 pub struct Pipeline {
     queue: Queue,
     ledger: Arc<Ledger>,
+    levels: Levels,
+    replays: Replays,
     context: Context,
     switch: StopSwitch,
     stage: JoinHandle<io::Result<()>>,
@@ -153,7 +161,10 @@ impl Pipeline {
         let positions = Arc::new(queue.positions());
         let (counted, may_end) = (Arc::clone(&ledger), Arc::clone(&gave_up));
         let stage = Stage::new(plan.parse, batcher, queue.clone(), &positions, counted, awaited, may_end);
-        let stage = stage.redacting(plan.redact);
+        let levels = Levels::new(plan.loggers);
+        let stage = stage.redacting(plan.redact).at(levels.clone());
+        let replays = Replays::default();
+        let stage = stage.recording(plan.recorder, replays.clone());
         // Joined by `drain`.
         let pulse = stage.pulse().clone();
         let (alive, stage_ended) = oneshot::channel();
@@ -166,7 +177,21 @@ impl Pipeline {
         let restarts = Arc::<Restarts>::default();
         let destinations = destinations.start(&queue, &restarts)?;
         let context = Context { intake, stop, ledger: Arc::clone(&ledger), positions, clock: Arc::new(SystemClock) };
-        Ok(Self { queue, ledger, context, switch, stage, stage_ended, pulse, gave_up, answers, destinations, restarts })
+        Ok(Self {
+            queue,
+            ledger,
+            levels,
+            replays,
+            context,
+            switch,
+            stage,
+            stage_ended,
+            pulse,
+            gave_up,
+            answers,
+            destinations,
+            restarts,
+        })
     }
 
     /// What a source needs to start. Each clone of its intake has to be dropped before a drain can end.
@@ -206,6 +231,18 @@ impl Pipeline {
     #[must_use]
     pub const fn ledger(&self) -> &Arc<Ledger> {
         &self.ledger
+    }
+
+    /// The levels, to ask for others.
+    #[must_use]
+    pub const fn levels(&self) -> &Levels {
+        &self.levels
+    }
+
+    /// The flight recorder, to ask it to send what it has.
+    #[must_use]
+    pub const fn replays(&self) -> &Replays {
+        &self.replays
     }
 
     /// What can be told about each destination.

@@ -7,6 +7,7 @@ mod errors;
 mod lanes;
 mod lines;
 mod passing;
+mod replay;
 mod writing;
 
 use std::{
@@ -26,7 +27,7 @@ use lines::{HeldBack, PIECE_PATIENCE, Stream};
 
 use crate::{
     batch::{Batcher, Due, Slot},
-    enrich::{Redactor, Tags, redact},
+    enrich::{Filter, Levels, Recorder, Redactor, Replays, Tags, recorder, redact},
     parse::{self, LocalZone},
     queue::{Queue, Seq},
     record::{
@@ -57,7 +58,11 @@ pub struct Stage {
     /// When pieces that wait are looked for.
     next_flush: Instant,
     zone: LocalZone,
+    filter: Filter,
     tags: Tags,
+    recorder: Recorder,
+    /// Runs whose errors are a reason to send what is recorded of them.
+    troubled: Vec<String>,
     redactor: Redactor,
     /// Whose task answers the clients.
     awaited: mpsc::Sender<Awaited>,
@@ -95,7 +100,10 @@ impl Stage {
             moved: HashSet::new(),
             next_flush: Instant::now() + PIECE_PATIENCE,
             zone: LocalZone::system(),
+            filter: Filter::new(Levels::default()),
             tags: Tags::default(),
+            recorder: Recorder::new(None, Replays::default()),
+            troubled: Vec::new(),
             redactor,
             awaited,
             held_up: HeldUp::default(),
@@ -112,6 +120,20 @@ impl Stage {
     #[must_use]
     pub fn redacting(mut self, config: redact::Config) -> Self {
         self.redactor = Redactor::new(config, Arc::clone(&self.ledger));
+        self
+    }
+
+    /// Leaves out what is below those levels. Without it, what is below its stream's.
+    #[must_use]
+    pub fn at(mut self, levels: Levels) -> Self {
+        self.filter = Filter::new(levels);
+        self
+    }
+
+    /// Records what is left out, as these settings say. Without it nothing is.
+    #[must_use]
+    pub fn recording(mut self, config: Option<recorder::Config>, replays: Replays) -> Self {
+        self.recorder = Recorder::new(config, replays);
         self
     }
 
@@ -152,11 +174,14 @@ impl Stage {
             let now = Instant::now();
             if self.next_flush <= now {
                 self.flush_silent(now)?;
+                self.recorder.forget_old(SystemClock.now());
             }
             self.release_silent(now, has_input)?;
+            self.replay_due()?;
             self.close_batches(Due::At(now))?;
         }
         self.release_all()?;
+        self.replay_due()?;
         self.close_batches(Due::All)?;
         // If there was no time to read all, the accounts go on with the next start.
         if !self.gave_up.load(Ordering::Relaxed) {
@@ -168,6 +193,7 @@ impl Stage {
     }
 
     fn event(&mut self, event: &Event) -> io::Result<()> {
+        self.heed(&event.origin.resource.run_id, event.severity);
         let slot = self.batcher.slot(&event.origin, Instant::now());
         let full = self.push_event(slot, event);
         let gaps = u64::from(event.name == "runlog.gap");
@@ -219,6 +245,7 @@ fn note(origin: &Origin, account: Account) -> Account {
     origin.tally.lines_read.fetch_add(account.lines_read, Ordering::Relaxed);
     origin.tally.records_kept.fetch_add(account.records_kept, Ordering::Relaxed);
     origin.tally.states_folded.fetch_add(account.states_folded, Ordering::Relaxed);
+    origin.tally.lines_replayed.fetch_add(account.lines_replayed, Ordering::Relaxed);
     let (lines_lost, bytes_lost) = origin.tally.newly_lost();
     Account { lines_lost, bytes_lost, ..account }
 }

@@ -8,11 +8,11 @@ use tokio::sync::watch;
 use crate::{
     queue::Queue,
     record::{Ledger, Signal, UnixNanos},
-    serve::{Snapshot, Vitals, received},
+    serve::{Control, Snapshot, Vitals, received},
     source::{docker, kubernetes, otlp},
 };
 
-use super::{Restarts, Told, Verdict};
+use super::{AgentControl, Restarts, Told, Verdict};
 
 /// Read-only handles to everything that runs.
 pub struct AgentVitals {
@@ -25,6 +25,7 @@ pub struct AgentVitals {
     kubernetes: Option<kubernetes::Metadata>,
     restarts: Arc<Restarts>,
     verdict: Verdict,
+    control: Arc<AgentControl>,
 }
 
 impl AgentVitals {
@@ -37,6 +38,7 @@ impl AgentVitals {
         otlp: Option<watch::Receiver<otlp::Trouble>>,
         kubernetes: Option<kubernetes::Metadata>,
         verdict: Verdict,
+        control: Arc<AgentControl>,
     ) -> Self {
         Self {
             started,
@@ -48,6 +50,7 @@ impl AgentVitals {
             kubernetes,
             restarts: Arc::clone(pipeline.restarts()),
             verdict,
+            control,
         }
     }
 }
@@ -121,6 +124,8 @@ impl Vitals for AgentVitals {
             signals: received(&self.ledger),
             refusals: self.ledger.refusals(),
             redactions: self.ledger.redactions(),
+            levels: Some(self.control.levels()),
+            recording: self.control.recording(),
         }
     }
 }

@@ -54,6 +54,10 @@ pub struct Account {
     #[prost(uint64, tag = "12")]
     #[serde(skip_serializing_if = "is_zero")]
     pub states_folded: u64,
+    /// Of `lines_filtered`, those that the flight recorder sent after all. They count as kept as well.
+    #[prost(uint64, tag = "13")]
+    #[serde(skip_serializing_if = "is_zero")]
+    pub lines_replayed: u64,
 }
 
 const fn is_zero(count: &u64) -> bool {
@@ -92,6 +96,7 @@ impl Account {
         self.bytes_lost += later.bytes_lost;
         self.gaps += later.gaps;
         self.states_folded += later.states_folded;
+        self.lines_replayed += later.lines_replayed;
         if self.first_error.is_none() {
             self.first_error.clone_from(&later.first_error);
         }
@@ -137,13 +142,19 @@ impl Account {
         *self == Self::default()
     }
 
+    /// The lines left out for their level that were not sent after all. A receipt before may have counted them.
+    #[must_use]
+    pub const fn left_out(&self) -> u64 {
+        self.lines_filtered.saturating_sub(self.lines_replayed)
+    }
+
     /// Whether each line that was read is kept or was to be left out, and nothing is known to be missing.
     #[must_use]
     pub const fn is_complete(&self) -> bool {
         self.lines_lost == 0
             && self.bytes_lost == 0
             && self.gaps == 0
-            && self.lines_read == self.lines_kept + self.lines_filtered
+            && self.lines_read + self.lines_replayed == self.lines_kept + self.lines_filtered
     }
 }
 

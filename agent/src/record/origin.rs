@@ -117,6 +117,8 @@ pub struct Origin {
     pub left: Left,
     /// Whether lines of it that are one thing, such as a traceback, become one record.
     pub is_joined: bool,
+    /// Whether it stands in for a stream whose lines were left out and are sent after all.
+    pub is_stand_in: bool,
 }
 
 /// Where a stream was left, to be read on.
@@ -207,7 +209,32 @@ impl Origin {
             format,
             left,
             is_joined: true,
+            is_stand_in: false,
         }
+    }
+
+    /// What lines of this stream are sent under that were recorded before. It moves no position, and whoever waits for
+    /// the end of the stream does not wait for it.
+    #[must_use]
+    pub fn stand_in(&self) -> Arc<Self> {
+        let mut attributes = self.attributes.clone();
+        wire::record_attribute(&mut attributes, "runlog.replayed", wire::Value::Bool(true));
+        Arc::new(Self {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            key: String::new(),
+            kind: self.kind,
+            resource: Arc::clone(&self.resource),
+            unranked: without_ranks(&attributes),
+            attributes,
+            uid_prefix: self.uid_prefix.clone(),
+            level: self.level,
+            tally: Arc::clone(&self.tally),
+            bookmark: Arc::new(NoBookmark),
+            format: self.format,
+            left: Left::default(),
+            is_joined: self.is_joined,
+            is_stand_in: true,
+        })
     }
 
     /// The attributes of lines that name a rank: of a launcher's lines its own ranks are not those of the line.

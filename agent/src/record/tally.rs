@@ -27,6 +27,8 @@ pub struct Tally {
     pub states_folded: AtomicU64,
     /// Lines left out for their level, by [`Severity::range`].
     pub lines_filtered: [AtomicU64; Severity::RANGES],
+    /// Of the lines left out, those that the flight recorder sent after all. They are among the records kept as well.
+    pub lines_replayed: AtomicU64,
     /// Lines that are gone although they should have been kept.
     pub lines_lost: AtomicU64,
     /// Bytes that are gone although they should have been kept, where no lines can be told.
@@ -45,6 +47,7 @@ pub struct Counts {
     pub records_kept: u64,
     pub states_folded: u64,
     pub lines_filtered: [u64; Severity::RANGES],
+    pub lines_replayed: u64,
     pub lines_lost: u64,
     pub bytes_lost: u64,
 }
@@ -56,6 +59,12 @@ impl Counts {
         self.lines_filtered.iter().sum()
     }
 
+    /// Those that were not sent after all.
+    #[must_use]
+    pub fn left_out(&self) -> u64 {
+        self.filtered().saturating_sub(self.lines_replayed)
+    }
+
     fn add(&mut self, other: &Self) {
         self.bytes_read += other.bytes_read;
         self.lines_read += other.lines_read;
@@ -64,6 +73,7 @@ impl Counts {
         for (sum, one) in self.lines_filtered.iter_mut().zip(other.lines_filtered) {
             *sum += one;
         }
+        self.lines_replayed += other.lines_replayed;
         self.lines_lost += other.lines_lost;
         self.bytes_lost += other.bytes_lost;
     }
@@ -81,6 +91,7 @@ impl Tally {
             records_kept: AtomicU64::new(0),
             states_folded: AtomicU64::new(0),
             lines_filtered: Default::default(),
+            lines_replayed: AtomicU64::new(0),
             lines_lost: AtomicU64::new(0),
             bytes_lost: AtomicU64::new(0),
             progress: Mutex::default(),
@@ -153,6 +164,7 @@ impl Tally {
             records_kept: get(&self.records_kept),
             states_folded: get(&self.states_folded),
             lines_filtered: std::array::from_fn(|range| get(&self.lines_filtered[range])),
+            lines_replayed: get(&self.lines_replayed),
             lines_lost: get(&self.lines_lost),
             bytes_lost: get(&self.bytes_lost),
         }

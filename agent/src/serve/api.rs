@@ -20,7 +20,7 @@ use crate::{
 };
 
 use super::{
-    Parts, Snapshot, Vitals,
+    Parts, Snapshot, Vitals, control,
     fault::Fault,
     follow::{MAX_FOLLOWERS, follow},
     guard, metrics, otlp, page,
@@ -86,7 +86,7 @@ impl Shared {
 }
 
 pub(super) fn router(parts: Parts, address: SocketAddr, stopping: watch::Receiver<bool>) -> Router {
-    let Parts { store, vitals, receiver, api } = parts;
+    let Parts { store, vitals, receiver, api, control } = parts;
     let shared = Shared::of(store, vitals, format!("http://{address}"), stopping);
     Router::new()
         .route("/livez", get(livez))
@@ -100,21 +100,25 @@ pub(super) fn router(parts: Parts, address: SocketAddr, stopping: watch::Receive
         .merge(questions())
         .with_state(shared)
         .merge(run_api::reads(api.clone()))
+        .merge(control::reads(control.clone()))
         .merge(page::router())
         .layer(from_fn_with_state(address, guard::check_host))
         .merge(receiver.map(otlp::router).unwrap_or_default())
         .merge(run_api::writes(api))
+        .merge(control::writes(control))
         .fallback(nothing_there)
         .method_not_allowed_fallback(wrong_method)
         .layer(map_response(guard::add_headers))
 }
 
 pub(super) fn on_socket(parts: Parts, stopping: watch::Receiver<bool>) -> Router {
-    let Parts { store, vitals, receiver, api } = parts;
+    let Parts { store, vitals, receiver, api, control } = parts;
     questions()
         .with_state(Shared::of(store, vitals, String::new(), stopping))
         .merge(run_api::reads(api.clone()))
         .merge(run_api::writes(api))
+        .merge(control::reads(control.clone()))
+        .merge(control::writes(control))
         .merge(receiver.map(otlp::router).unwrap_or_default())
         .fallback(nothing_there)
         .method_not_allowed_fallback(wrong_method)

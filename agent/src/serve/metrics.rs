@@ -36,12 +36,15 @@ pub(super) fn render(snapshot: &Snapshot, now: UnixNanos) -> String {
 
 fn sources(out: &mut Exposition, snapshot: &Snapshot) {
     type Get = fn(&Counts) -> u64;
-    let counters: [(&str, &str, Get); 6] = [
+    let counters: [(&str, &str, Get); 7] = [
         ("runlog_read_bytes_total", "Bytes that came in.", |counts| counts.bytes_read),
         ("runlog_read_lines_total", "Lines that came in.", |counts| counts.lines_read),
         ("runlog_kept_records_total", "Records that went into a batch.", |counts| counts.records_kept),
         ("runlog_folded_states_total", "States of progress bars that were drawn over by later ones.", |counts| {
             counts.states_folded
+        }),
+        ("runlog_replayed_lines_total", "Of the lines left out, those that were sent after all.", |counts| {
+            counts.lines_replayed
         }),
         ("runlog_lost_lines_total", "Lines that are gone although they should have been kept.", |counts| {
             counts.lines_lost
@@ -59,6 +62,17 @@ fn sources(out: &mut Exposition, snapshot: &Snapshot) {
         for (level, lines) in Severity::RANGE_NAMES.iter().zip(counts.lines_filtered) {
             out.sample(&[("source", kind.as_str()), ("level", level)], lines);
         }
+    }
+    if let Some(recording) = &snapshot.recording {
+        out.gauge("runlog_recorder_lines", "Lines that the flight recorder holds.");
+        out.sample(&[], recording.lines);
+        out.gauge("runlog_recorder_bytes", "What they take in memory.");
+        out.sample(&[], recording.bytes);
+        out.counter(
+            "runlog_recorder_forgotten_lines_total",
+            "Lines that it has forgotten, for want of room or their age.",
+        );
+        out.sample(&[], recording.lines_forgotten);
     }
     out.counter("runlog_redacted_secrets_total", "Secrets that were masked.");
     for (rule, count) in &snapshot.redactions {
@@ -250,6 +264,8 @@ mod tests {
         let behind = Lag::Behind { bytes: None, since: 1_000_000_000 };
         counts.lines_filtered[Severity::DEBUG.range()] = 4;
         Snapshot {
+            levels: None,
+            recording: Some(runlog_proto::v1::Recording { max_bytes: 9, bytes: 6, lines: 3, lines_forgotten: 2 }),
             started: 1_500_000_000,
             degraded: Vec::new(),
             records_refused: 3,
@@ -314,6 +330,7 @@ mod tests {
             "runlog_rejected_items_total{destination=\"default\",signal=\"metrics\"} 2\n",
             "runlog_received_items_total{signal=\"traces\"} 8\n",
             "runlog_lost_items_total{signal=\"traces\"} 1\n",
+            "runlog_recorder_forgotten_lines_total 2\n",
             "runlog_redacted_secrets_total{rule=\"jwt\"} 3\n",
             "runlog_refused_requests_total{reason=\"too_large\"} 5\n",
             "runlog_export_state{destination=\"default\",state=\"ok\"} 0\n",

@@ -5,6 +5,8 @@
 //! | `/livez`, `/readyz` | JSON; 200, or 503 with the reasons |
 //! | `/metrics` | Prometheus text format 0.0.4 |
 //! | `/api/v1/status` | `v1::Status`; all streams with `streams=all` |
+//! | `/api/v1/level` | `v1::Levels`; changed by POST and DELETE of a `v1::AskedLevel`, where a [`Control`] is given |
+//! | `POST /api/v1/replay` | `v1::ReplayResponse`, where a [`Control`] is given |
 //! | `/api/v1/runs`, `/api/v1/runs/{run}`, … | the Run API, `docs/run-api.md`; a run is named as `Reader::find` says |
 //! | `/api/v1/runs/{run}/logs` | `v1::QueryLogsResponse`, or a stream of them with `follow=1`; [`params`] |
 //! | `/` | the page |
@@ -14,6 +16,7 @@
 //! and [`guard`] keeps web pages of others out.
 
 mod api;
+mod control;
 mod fault;
 mod follow;
 pub mod guard;
@@ -27,6 +30,7 @@ mod run_api;
 mod tests;
 mod vitals;
 
+pub use control::{Control, Declined, Replaying};
 pub use listen::BindError;
 pub use otlp::Receiver;
 pub use vitals::{Snapshot, Vitals, received};
@@ -55,6 +59,8 @@ pub struct Parts {
     pub receiver: Option<Receiver>,
     /// The Run API.
     pub api: Api,
+    /// Takes what is asked of an agent; `None` where nothing is collected.
+    pub control: Option<Arc<dyn Control>>,
 }
 
 /// What answers below `/api/` on a unix socket, until the sender says that it is over or is dropped: what the server

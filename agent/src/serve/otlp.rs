@@ -12,17 +12,13 @@ use axum::{
     response::Response,
     routing::post,
 };
-use prost::encoding::{WireType, encode_key, encode_varint};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
     api::{self, Api},
     receive::{End, Refusal, answer, path_of},
-    record::{
-        BatchMeta, Kept, Severity, Signal, SystemClock, batch,
-        wire::{Malformed, ResourceView, Value, requests_resources},
-    },
-    store::{Store, StoreError, Writer},
+    record::{Counted, Kept, Signal, SystemClock, batch},
+    store::{Store, StoreError, Writer, by_run},
 };
 
 /// A request is refused that is larger, before or after decompression: the specification's recommendation.
@@ -64,7 +60,7 @@ impl Receiver {
     /// Stores a request, a block per run; all of it is durable when this returns, or nothing is stored.
     fn store(&self, request: &[u8]) -> Result<(), Refusal> {
         let mut compressor = batch::compressor().map_err(|_| Refusal::Busy)?;
-        let blocks: Vec<_> = split(request)?
+        let blocks: Vec<_> = by_run(request)?
             .into_iter()
             .map(|(meta, bytes)| Ok((meta, compressor.compress(&bytes)?)))
             .collect::<io::Result<_>>()
@@ -102,7 +98,13 @@ impl End for Receiver {
         signal == Signal::Logs
     }
 
-    async fn take(&self, _signal: Signal, request: Vec<u8>, room: Self::Room) -> Result<Kept, Refusal> {
+    async fn take(
+        &self,
+        _signal: Signal,
+        request: Vec<u8>,
+        _counted: Counted,
+        room: Self::Room,
+    ) -> Result<Kept, Refusal> {
         let receiver = self.clone();
         let stored = tokio::task::spawn_blocking(move || {
             let stored = receiver.store(&request);
@@ -123,61 +125,4 @@ pub(super) fn router(receiver: Receiver) -> Router {
 
 async fn receive(State(receiver): State<Receiver>, request: Request) -> Response {
     answer(request, &receiver).await.map(Body::new)
-}
-
-/// A request per run, each with its description, in the order of their first records.
-fn split(request: &[u8]) -> Result<Vec<(BatchMeta, Vec<u8>)>, Malformed> {
-    let mut parts: Vec<(BatchMeta, Vec<u8>)> = Vec::new();
-    for resource in requests_resources(request) {
-        let resource = resource?;
-        let run_id = run_of(&resource)?;
-        let at = parts.iter().position(|(meta, _)| meta.run_id == run_id).unwrap_or_else(|| {
-            let records_by_range = vec![0; Severity::RANGES];
-            parts.push((BatchMeta { run_id, records_by_range, ..BatchMeta::default() }, Vec::new()));
-            parts.len() - 1
-        });
-        let (meta, bytes) = &mut parts[at];
-        describe(&resource, meta)?;
-        // `resource_logs` is field 1; its messages may stand one after the other.
-        encode_key(1, WireType::LengthDelimited, bytes);
-        encode_varint(resource.bytes.len() as u64, bytes);
-        bytes.extend_from_slice(resource.bytes);
-        meta.uncompressed_bytes = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-    }
-    parts.retain(|(meta, _)| meta.records > 0);
-    Ok(parts)
-}
-
-fn run_of(resource: &ResourceView<'_>) -> Result<String, Malformed> {
-    let (mut run_id, mut service) = ("", "");
-    for attribute in resource.attributes() {
-        match attribute? {
-            ("ml.run.id", Value::String(id)) => run_id = id,
-            ("service.name", Value::String(name)) => service = name,
-            _ => {}
-        }
-    }
-    let named = [run_id, service].into_iter().find(|name| !name.is_empty());
-    Ok(named.unwrap_or("unknown").to_owned())
-}
-
-fn describe(resource: &ResourceView<'_>, meta: &mut BatchMeta) -> Result<(), Malformed> {
-    for scope in resource.scopes() {
-        for record in scope?.records() {
-            let record = record?;
-            let time = record.best_time();
-            if meta.records == 0 || time < meta.first_time_unix_nano {
-                meta.first_time_unix_nano = time;
-            }
-            meta.last_time_unix_nano = meta.last_time_unix_nano.max(time);
-            meta.records += 1;
-            meta.records_by_range[record.severity.range()] += 1;
-            if !record.event_name.is_empty() {
-                meta.has_events = true;
-                meta.events_by_range.resize(Severity::RANGES, 0);
-                meta.events_by_range[record.severity.range()] += 1;
-            }
-        }
-    }
-    Ok(())
 }

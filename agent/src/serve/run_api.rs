@@ -4,6 +4,8 @@ mod files;
 mod read;
 mod write;
 
+pub(super) use write::check_sender;
+
 use axum::{
     Json, Router,
     http::StatusCode,

@@ -99,7 +99,7 @@ impl Site {
         let store = Arc::new(Store::open(dir.path()).unwrap());
         let receiver = Receiver::new(Arc::clone(&store));
         let api = receiver.run_api();
-        let parts = Parts { store: Some(store.reader()), vitals, receiver: Some(receiver), api };
+        let parts = Parts { store: Some(store.reader()), vitals, receiver: Some(receiver), api, control: None };
         let server = Server::bind("127.0.0.1:0".parse().unwrap(), parts).await.unwrap();
         let address = server.address();
         let (stop, stopped) = oneshot::channel();
@@ -259,7 +259,7 @@ async fn readiness_is_told_with_its_reasons() {
 #[tokio::test]
 async fn a_taken_address_is_named() {
     let site = Site::open().await;
-    let parts = Parts { store: None, vitals: Arc::new(Well), receiver: None, api: api_without_store() };
+    let parts = Parts { store: None, vitals: Arc::new(Well), receiver: None, api: api_without_store(), control: None };
     let error = Server::bind(site.address, parts).await.err().unwrap();
     assert_eq!(error.to_string(), format!("cannot listen on {}", site.address));
 }
@@ -307,7 +307,7 @@ async fn a_stop_ends_streams_and_then_the_server() {
 
 #[tokio::test]
 async fn without_a_store_the_reader_is_sent_elsewhere() {
-    let parts = Parts { store: None, vitals: Arc::new(Well), receiver: None, api: api_without_store() };
+    let parts = Parts { store: None, vitals: Arc::new(Well), receiver: None, api: api_without_store(), control: None };
     let server = Server::bind("127.0.0.1:0".parse().unwrap(), parts).await.unwrap();
     let url = format!("http://{}", server.address());
     let (_stop, stopped) = oneshot::channel::<()>();

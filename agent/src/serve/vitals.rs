@@ -59,6 +59,10 @@ pub struct Snapshot {
     pub refusals: BTreeMap<&'static str, u64>,
     /// [`crate::record::Ledger::redactions`].
     pub redactions: BTreeMap<String, u64>,
+    /// The levels that hold; `None` where nothing is collected.
+    pub levels: Option<v1::Levels>,
+    /// How the flight recorder is doing; `None` where nothing is recorded.
+    pub recording: Option<v1::Recording>,
 }
 
 /// Metrics and traces that were received.
@@ -136,6 +140,8 @@ impl Snapshot {
             destinations: self.destinations,
             signals: self.signals,
             redactions: self.redactions.into_iter().collect(),
+            levels: self.levels,
+            recording: self.recording,
             refusals: self.refusals.into_iter().map(|(reason, count)| (reason.to_owned(), count)).collect(),
         }
     }
@@ -149,6 +155,7 @@ fn source(kind: SourceKind, counts: &Counts, lag: Lag, now: UnixNanos) -> v1::So
         records_kept: counts.records_kept,
         states_folded: counts.states_folded,
         lines_filtered: Some(counts.lines_filtered.into()),
+        lines_replayed: counts.lines_replayed,
         lines_lost: counts.lines_lost,
         bytes_lost: counts.bytes_lost,
         lag_bytes: lag.bytes(),

@@ -7,11 +7,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rusqlite::Row;
 use uuid::Uuid;
 
 use crate::record::wire::hex16;
 
-use super::{Writer, index::make_private_dir};
+use super::{
+    Writer,
+    index::{from_column, make_private_dir},
+};
 
 /// No block is larger than this when decompressed; what claims to be is damaged.
 pub(super) const MAX_BLOCK_BYTES: u64 = 64 << 20;
@@ -69,6 +73,42 @@ impl BlockFile {
 
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+/// What [`Block::of`] reads.
+pub(super) const BLOCK: &str =
+    "SELECT blocks.id, path, offset, length, uncompressed FROM blocks JOIN files ON files.id = blocks.file";
+
+/// A block that the index names.
+pub(super) struct Block {
+    pub(super) id: i64,
+    pub(super) path: PathBuf,
+    pub(super) offset: u64,
+    length: u64,
+    uncompressed: u64,
+}
+
+impl Block {
+    /// A row of [`BLOCK`], in the store in that directory.
+    pub(super) fn of(dir: &Path, row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            id: row.get(0)?,
+            path: dir.join(row.get::<_, String>(1)?),
+            offset: from_column(row.get(2)?),
+            length: from_column(row.get(3)?),
+            uncompressed: from_column(row.get(4)?),
+        })
+    }
+
+    /// Its bytes as they were stored.
+    pub(super) fn read(&self) -> io::Result<Vec<u8>> {
+        read(&self.path, self.offset, usize::try_from(self.length.min(MAX_BLOCK_BYTES)).unwrap_or(0))
+    }
+
+    /// The request in its bytes.
+    pub(super) fn request(&self, stored: &[u8]) -> io::Result<Vec<u8>> {
+        decompress(stored, self.uncompressed)
     }
 }
 

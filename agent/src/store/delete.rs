@@ -1,8 +1,12 @@
 //! Removing a run.
 
-use std::{fs, io, path::PathBuf, sync::PoisonError};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::PoisonError,
+};
 
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
 use super::{
     Store,
@@ -36,19 +40,43 @@ impl Store {
     pub fn delete(&self, run_id: &str) -> Result<(), StoreError> {
         let mut index = self.index().lock().unwrap_or_else(PoisonError::into_inner);
         let Some(digests) = forget(&mut index.connection, run_id)? else { return Ok(()) };
-        // Held until the files are gone, so that no batch of this process is written into a folder that is being removed.
-        let folder = self.dir().join(blocks::folder_of(run_id));
-        gone(fs::remove_dir_all(&folder), folder)?;
-        for digest in digests.iter().filter_map(|digest| Digest::parse(digest).ok()) {
-            let path = path_of(self.dir(), &digest);
-            gone(fs::remove_file(&path), path)?;
-        }
-        Ok(())
+        clear_away(self.dir(), &mut index.connection, run_id, &digests)
     }
 }
 
+/// Removes the run's bytes from the disk, but for what was stored for it after its rows were removed.
+pub(super) fn clear_away(
+    dir: &Path,
+    connection: &mut Connection,
+    run_id: &str,
+    digests: &[String],
+) -> Result<(), StoreError> {
+    // Nobody else stores anything while this transaction is open: blocks are written inside of one.
+    let change = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let name = blocks::folder_of(run_id);
+    let folder = dir.join(&name);
+    if is_any(&change, "SELECT 1 FROM files WHERE path LIKE ?1 || '/%'", &name)? {
+        return Ok(());
+    }
+    gone(fs::remove_dir_all(&folder), folder)?;
+    for digest in digests {
+        let is_wanted = is_any(&change, "SELECT 1 FROM artifacts WHERE sha256 = ?1", digest)?;
+        if let Ok(digest) = Digest::parse(digest)
+            && !is_wanted
+        {
+            let path = path_of(dir, &digest);
+            gone(fs::remove_file(&path), path)?;
+        }
+    }
+    Ok(())
+}
+
+fn is_any(change: &Transaction<'_>, question: &str, of: &str) -> rusqlite::Result<bool> {
+    change.prepare_cached(question)?.exists([of])
+}
+
 /// Removes the run's rows. Gives the digests of the files that nobody needs any more; `None` if there is no such run.
-fn forget(connection: &mut Connection, run_id: &str) -> Result<Option<Vec<String>>, StoreError> {
+pub(super) fn forget(connection: &mut Connection, run_id: &str) -> Result<Option<Vec<String>>, StoreError> {
     let change = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let run: Option<i64> =
         change.query_row("SELECT id FROM runs WHERE run_id = ?1", [run_id], |row| row.get(0)).optional()?;

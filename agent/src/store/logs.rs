@@ -1,6 +1,6 @@
 //! The lines of a run.
 
-use std::{fmt, path::PathBuf, str::FromStr};
+use std::{fmt, str::FromStr};
 
 use regex::Regex;
 use runlog_proto::v1;
@@ -12,8 +12,9 @@ use crate::record::{
 };
 
 use super::{
-    ReadError, Reader, blocks,
-    index::{from_column, to_column},
+    ReadError, Reader,
+    blocks::{BLOCK, Block},
+    index::to_column,
     line,
 };
 
@@ -164,15 +165,6 @@ impl Reader {
     }
 }
 
-/// A row of the index.
-struct Block {
-    id: i64,
-    path: PathBuf,
-    offset: u64,
-    length: u64,
-    uncompressed: u64,
-}
-
 /// A record that a query wants.
 struct Hit<'a> {
     index: u32,
@@ -238,13 +230,7 @@ impl Walk<'_> {
             if self.page.scanned >= SCAN_BYTES {
                 return Ok(seen);
             }
-            let block = Block {
-                id: row.get(0)?,
-                path: self.reader.dir().join(row.get::<_, String>(1)?),
-                offset: from_column(row.get(2)?),
-                length: from_column(row.get(3)?),
-                uncompressed: from_column(row.get(4)?),
-            };
+            let block = Block::of(self.reader.dir(), row)?;
             let full = self.search(&block, low, high);
             if full.is_some() {
                 return Ok(full);
@@ -269,17 +255,14 @@ impl Walk<'_> {
         };
         let order = if self.query.take == Take::First { "ASC" } else { "DESC" };
         format!(
-            "SELECT blocks.id, path, offset, length, uncompressed FROM blocks JOIN files ON files.id = blocks.file
-             WHERE run = (SELECT id FROM runs WHERE run_id = ?1) AND blocks.id BETWEEN ?2 AND ?3
+            "{BLOCK} WHERE run = (SELECT id FROM runs WHERE run_id = ?1) AND blocks.id BETWEEN ?2 AND ?3
              AND last_time >= ?4 AND first_time < ?5 {levels} ORDER BY blocks.id {order}"
         )
     }
 
     /// Adds the lines of one block. If the page is full then, it tells the last line's place.
     fn search(&mut self, block: &Block, low: Cursor, high: Cursor) -> Option<Cursor> {
-        let length = usize::try_from(block.length.min(blocks::MAX_BLOCK_BYTES)).unwrap_or(0);
-        let request = blocks::read(&block.path, block.offset, length)
-            .and_then(|stored| blocks::decompress(&stored, block.uncompressed));
+        let request = block.read().and_then(|stored| block.request(&stored));
         let request = match request {
             Ok(request) => request,
             Err(fault) => {

@@ -25,6 +25,7 @@
 //! An index that is missing or damaged is made again from the blocks (`rebuild.rs`).
 
 mod append;
+mod archive;
 mod artifacts;
 mod blocks;
 mod cell;
@@ -40,6 +41,8 @@ mod metrics;
 mod moment;
 mod reader;
 mod rebuild;
+mod received;
+mod retain;
 #[cfg(test)]
 pub(crate) mod samples;
 mod seen;
@@ -47,6 +50,7 @@ mod seen;
 mod tests;
 
 pub use append::{Appended, Store, StoreError};
+pub use archive::{AdoptError, Stored};
 pub use files::{Digest, FileError, NoDigest, Upload};
 pub use find::{FindError, LATEST, RunFilter};
 pub use index::OpenError;
@@ -54,6 +58,8 @@ pub use logs::{Cursor, Events, MAX_LINES, Query, Take, UnknownCursor};
 pub use metrics::{MAX_POINTS, MetricsQuery};
 pub use moment::{UnknownMoment, parse_moment};
 pub use reader::{ReadError, Reader};
+pub use received::by_run;
+pub use retain::{Removed, Retained, Retention};
 
 /// Names a writer, whose batches are stored once each: the id of a queue.
 pub type Writer = [u8; 16];

@@ -31,9 +31,16 @@ class FakeAgent:
         with contextlib.suppress(OSError):
             while True:
                 connection, _ = self.listener.accept()
-                with connection, connection.makefile("rb") as file:
-                    while self.answer(connection, file):
-                        pass
+                try:
+                    threading.Thread(target=self.serve_one, args=(connection,), daemon=True).start()
+                except RuntimeError:
+                    # There are none for the handler either, so there is one connection.
+                    self.serve_one(connection)
+
+    def serve_one(self, connection):
+        with contextlib.suppress(OSError), connection, connection.makefile("rb") as file:
+            while self.answer(connection, file):
+                pass
 
     def answer(self, connection, file):
         head = []
@@ -41,6 +48,10 @@ class FakeAgent:
             if not line:
                 return False
             head.append(line.lower())
+        if head[0].startswith(b"get "):
+            # It knows of no levels.
+            connection.sendall(b"HTTP/1.1 404 X\r\nContent-Length: 2\r\n\r\n{}")
+            return True
         length = next(int(line.split(b":")[1]) for line in head if line.startswith(b"content-length"))
         body = file.read(length)
         status = self.statuses.pop(0) if self.statuses else 200

@@ -114,10 +114,12 @@ fn the_settings_are_shown_with_their_origin() {
     let (code, text) = ask(&folder, Asked { what: What::Show, form: Form::Text }, &variables);
     assert_snapshot!(text, @r#"
     level                      debug                environment variable RUNLOG_LEVEL
+    logger_levels                                   default
     run_id                                          default
     experiment                                      default
     files                                           default
     state_dir                  /state               environment variable RUNLOG_STATE_DIR
+    exit_with                                       default
     file.exclude                                    default
     file.poll                  500ms                default
     file.scan                  2s                   default
@@ -153,6 +155,9 @@ fn the_settings_are_shown_with_their_origin() {
     parse.join                 true                 default
     parse.join_wait            500ms                default
     parse.join_max_bytes       256KiB               default
+    recorder.on                false                default
+    recorder.bytes             8MiB                 default
+    recorder.span              10m                  default
     redact.builtin             true                 default
     redact.patterns                                 default
     batch.max_bytes            768KiB               default
@@ -177,6 +182,8 @@ fn the_settings_are_shown_with_their_origin() {
     export.client_certificate                       default
     export.client_key                               default
     store.keep                 auto                 default
+    store.max_age                                   default
+    store.max_bytes                                 default
     serve.listen               127.0.0.1:4319       default
     stop.grace                 25s                  default
     log.level                  info                 default

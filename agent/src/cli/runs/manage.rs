@@ -70,7 +70,7 @@ pub async fn runs(args: &RunsArgs, caller: &Caller, out: &mut Output<'_>) -> Res
             }
             Ok(())
         }
-        None | Some(RunsCommand::Show { .. }) => Ok(()),
+        None | Some(RunsCommand::Show { .. } | RunsCommand::Export { .. } | RunsCommand::Import { .. }) => Ok(()),
     }
 }
 

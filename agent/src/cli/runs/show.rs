@@ -158,7 +158,8 @@ fn verdict(run: &v1::Run) -> String {
     let sum = |count: fn(&v1::SourceReceipt) -> u64| -> u64 {
         run.receipts.iter().flat_map(|receipt| &receipt.sources).map(count).sum()
     };
-    let (read, filtered) = (sum(|source| source.lines_read), sum(|source| source.lines_filtered));
+    let (read, replayed) = (sum(|source| source.lines_read), sum(|source| source.lines_replayed));
+    let filtered = sum(|source| source.lines_filtered).saturating_sub(replayed);
     let kept = sum(|source| source.lines_kept);
     let records = sum(|source| source.records_kept);
     let stored = run.records.saturating_sub(run.events);
@@ -199,6 +200,7 @@ fn sources(run: &v1::Run) -> Vec<v1::SourceReceipt> {
                 sum.gaps += source.gaps;
                 sum.records_kept += source.records_kept;
                 sum.states_folded += source.states_folded;
+                sum.lines_replayed += source.lines_replayed;
                 if sum.first_error.is_none() {
                     sum.first_error.clone_from(&source.first_error);
                 }
@@ -219,7 +221,7 @@ fn table(sources: &[v1::SourceReceipt]) -> Table<8> {
             Cell::left(source.kind.clone()),
             Cell::right(source.lines_read.to_string()),
             Cell::right(source.lines_kept.to_string()),
-            Cell::right(source.lines_filtered.to_string()),
+            Cell::right(source.lines_filtered.saturating_sub(source.lines_replayed).to_string()),
             missing(source.lines_lost),
             missing(source.bytes_lost),
             missing(source.gaps),

@@ -38,6 +38,8 @@ impl Bench {
             queue: queue::Config::sized(64 << 20, 8 << 20),
             parse: parse::Config::default(),
             redact: crate::enrich::redact::Config::default(),
+            loggers: Vec::new(),
+            recorder: None,
             batch: batch::Config { max_bytes: 1 << 20, linger: Duration::from_millis(5) },
             memory_bytes: 16 << 20,
         };

@@ -157,7 +157,8 @@ impl Run {
     fn know(&mut self, origin: &Origin, run_id: &str) {
         let is_container = origin.kind.is_of_container();
         self.is_of_containers = is_container && (self.is_of_containers || self.resource.is_none());
-        if is_container {
+        // What stands in for a stream does not end.
+        if is_container && !origin.is_stand_in {
             self.open.insert(origin.id);
         }
         // A program that sends OTLP may name another run than the agent's.
@@ -227,8 +228,11 @@ fn sentence(sum: &Account, sources: usize, culprit: Option<&RankErrors>) -> Stri
         many(sum.lines_read, "line"),
         many(sources as u64, "source"),
         sum.lines_kept,
-        sum.lines_filtered,
+        sum.left_out(),
     );
+    if sum.lines_replayed > 0 {
+        text += &format!(", {} replayed", many(sum.lines_replayed, "line"));
+    }
     if sum.lines_lost > 0 {
         text += &format!(", {} lost", many(sum.lines_lost, "line"));
     }
@@ -271,6 +275,7 @@ fn attributes(sum: &Account, run: &Run, culprit: Option<&RankErrors>) -> Vec<u8>
         ("runlog.receipt.lines_read", sum.lines_read),
         ("runlog.receipt.lines_kept", sum.lines_kept),
         ("runlog.receipt.lines_filtered", sum.lines_filtered),
+        ("runlog.receipt.lines_replayed", sum.lines_replayed),
         ("runlog.receipt.lines_lost", sum.lines_lost),
         ("runlog.receipt.bytes_lost", sum.bytes_lost),
         ("runlog.receipt.gaps", sum.gaps),

@@ -44,23 +44,32 @@ impl Stage {
         }
         let mut follower = self.followers.take(origin);
         let mut slot = self.batcher.slot(origin, now);
+        self.filter.turn_to(origin, &origin.resource.run_id, now);
         let mut account = Account::default();
         let mut errors = Errors::default();
         for entry in &entries.entries {
             account.lines_read += 1;
             account.bytes_read += entry.bytes.len() as u64;
             let level = level(entry, &mut follower);
-            let (mut is_kept, mut full) = (false, None);
+            let (mut is_left_out, mut full) = (false, None);
             for line in parts(&entry.bytes, self.parse.max_line_bytes, entry.at) {
                 let read_to = ReadTo::whole(entry.number + 1);
                 let line = Line { read_to, time: entry.time, attributes: &entry.attributes, ..line };
-                let Some(closing) = self.write(origin, entries.observed, &line, level, slot) else { break };
-                (is_kept, full) = (true, closing.or(full));
+                if is_left_out {
+                    self.leave_out(origin, entries.observed, &line, level, 0);
+                    continue;
+                }
+                let Some(closing) = self.write(origin, entries.observed, &line, level, slot, 1) else {
+                    is_left_out = true;
+                    continue;
+                };
+                full = closing.or(full);
                 account.records_kept += 1;
             }
-            account.lines_kept += u64::from(is_kept);
-            account.lines_filtered += u64::from(!is_kept);
-            if is_kept && level.severity >= Severity::ERROR {
+            account.lines_kept += u64::from(!is_left_out);
+            account.lines_filtered += u64::from(is_left_out);
+            if !is_left_out && level.severity >= Severity::ERROR {
+                self.heed(&origin.resource.run_id, level.severity);
                 let prefix = self.parse.rank_prefix.of(&entry.bytes);
                 errors.note(&mut account, entry.time, &prefix, prefix.after(&entry.bytes), &mut self.redactor);
             }

@@ -10,9 +10,9 @@ use tracing::warn;
 
 use crate::{
     batch::{Due, Slot},
-    enrich::{adopt, is_kept, redact::Masked},
+    enrich::{adopt, redact::Masked},
     record::{
-        Account, Origin, Pushed, Severity, Signal,
+        Account, Counted, Origin, Pushed, Severity, Signal,
         wire::{
             Above, Malformed, Seen, Unfit, Value, check_metric, check_record, check_span, points_of, record_attribute,
         },
@@ -30,6 +30,15 @@ pub(super) struct Passing {
     /// The last [`Above::id`].
     last_head: u64,
     warned: Option<Instant>,
+}
+
+/// Where a record belongs.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    run_id: &'a str,
+    /// The name of its scope.
+    logger: &'a [u8],
+    above: Above<'a>,
 }
 
 /// What one request held: log records, data points or spans.
@@ -93,21 +102,25 @@ impl Stage {
             let head = adopted.as_ref().map_or_else(|_| Vec::new(), |adopted| resource.head(&adopted.encoded));
             let mut slot = None;
             let before = *count;
+            if let Ok(adopted) = &adopted {
+                self.filter.turn_to(&pushed.origin, &adopted.run_id, Instant::now());
+            }
             for scope in &resource.scopes {
                 self.passing.last_head += 1;
                 let above = Above { id: self.passing.last_head, resource: &head, scope: &scope.head };
-                let run_and_above = match (&adopted, scope.check()) {
-                    (Ok(adopted), Ok(())) => Ok((&adopted.run_id[..], above)),
+                let place = match (&adopted, scope.check()) {
+                    (Ok(adopted), Ok(())) => Ok(Place { run_id: &adopted.run_id, logger: scope.name(), above }),
                     (Err(unfit), _) => Err(*unfit),
                     (_, Err(unfit)) => Err(unfit),
                 };
                 for record in scope.records(&pushed.request) {
-                    self.pass_record(pushed, run_and_above, record, &mut slot, count)?;
+                    self.pass_record(pushed, place, record, &mut slot, count)?;
                 }
             }
             let account = count.since(before);
             // Events alone are nothing that a receipt tells.
-            if pushed.signal == Signal::Logs && account != Account::default() {
+            let is_told_here = pushed.signal == Signal::Logs && pushed.counted == Counted::Here;
+            if is_told_here && account != Account::default() {
                 // A resource that cannot be adopted has its records rejected, which counts for the agent's own run.
                 let run_id = adopted.as_ref().map_or(&pushed.origin.resource.run_id[..], |adopted| &adopted.run_id);
                 self.account_passed(&pushed.origin, run_id, slot, account);
@@ -136,16 +149,16 @@ impl Stage {
     fn pass_record(
         &mut self,
         pushed: &Pushed,
-        run_and_above: Result<(&str, Above<'_>), Unfit>,
+        place: Result<Place<'_>, Unfit>,
         record: Result<&[u8], Malformed>,
         slot: &mut Option<Slot>,
         count: &mut Count,
     ) -> io::Result<()> {
-        let looked_through = run_and_above.and_then(|(run_id, above)| {
+        let looked_through = place.and_then(|place| {
             let record = record?;
-            Ok((run_id, above, record, look_through(pushed.signal, record)?))
+            Ok((place, record, look_through(pushed.signal, record)?))
         });
-        let (run_id, above, record, seen) = match looked_through {
+        let (Place { run_id, logger, above }, record, seen) = match looked_through {
             Ok(found) => found,
             Err(unfit) => {
                 let items = match (pushed.signal, record) {
@@ -164,9 +177,12 @@ impl Stage {
         // What a run says of itself is no line that could be too much.
         if pushed.signal == Signal::Logs && !seen.is_of_run {
             let level = if seen.severity == Severity::UNSPECIFIED { Severity::INFO } else { seen.severity };
-            if !is_kept(level, &pushed.origin) {
+            if !self.filter.keeps(level, logger, &pushed.origin) {
                 return Ok(());
             }
+        }
+        if pushed.signal == Signal::Logs {
+            self.heed(run_id, seen.severity);
         }
         let masked = self.redactor.mask_encoded(pushed.signal, record).ok().flatten().map(|masked| {
             let Masked { mut text, count } = masked;

@@ -62,6 +62,11 @@ struct Ran {
 
 /// Lets a stage work through these chunks. What is begun waits for an hour.
 async fn run(chunks: Vec<Chunk>) -> Ran {
+    run_as(chunks, |stage| stage).await
+}
+
+/// The same with a stage that has something more.
+async fn run_as(chunks: Vec<Chunk>, more: impl FnOnce(Stage) -> Stage) -> Ran {
     let dir = tempfile::tempdir().unwrap();
     let linger = Duration::from_millis(5);
     let config = queue::Config::sized(64 << 20, 8 << 20);
@@ -71,6 +76,7 @@ async fn run(chunks: Vec<Chunk>) -> Ran {
     let join = join::Config { wait: Duration::from_secs(3600), ..join::Config::default() };
     let parse = parse::Config { join, ..parse::Config::default() };
     let stage = Stage::new(parse, batcher, queue.clone(), &BTreeMap::new(), Arc::default(), awaited, Arc::default());
+    let stage = more(stage);
     let (door, outlet) = intake(16 << 20);
     let stage = std::thread::spawn(move || stage.run(&outlet));
     let origins: Vec<_> = chunks.iter().map(|chunk| Arc::clone(&chunk.origin)).collect();
@@ -195,6 +201,78 @@ async fn a_stream_that_asks_for_it_has_each_line_as_a_record_of_the_same_level()
     let lines = &lines[..4];
     let expected: Vec<_> = TRACEBACK.lines().map(|line| (line, 17)).chain([("after", 9)]).collect();
     assert_eq!(lines, expected);
+}
+
+/// An origin whose lines below a level are left out.
+fn quiet(key: &str, level: Severity) -> Arc<Origin> {
+    let loud = opened(key, Format::Plain, None);
+    Origin::new(origin::Stream {
+        key: key.into(),
+        kind: SourceKind::File,
+        identity: &[b"the same stream"],
+        resource: Arc::clone(&loud.resource),
+        attributes: Vec::new(),
+        level,
+        tally: Tally::detached(SourceKind::File, key),
+        bookmark: Arc::new(Offset),
+    })
+}
+
+fn recording(stage: Stage) -> Stage {
+    let config = recorder::Config { bytes: 1 << 20, span: Duration::from_secs(3600) };
+    stage.recording(Some(config), Replays::default())
+}
+
+fn is_replayed(record: &LogRecord) -> bool {
+    record.attributes.iter().any(|attribute| attribute.key == "runlog.replayed")
+}
+
+#[tokio::test]
+async fn lines_below_the_level_are_the_same_records_when_an_error_calls_for_them() {
+    let text = b"DEBUG:a:1\n[rank3]: DEBUG:b:2\nINFO:a:3\nERROR:a:bad\n2026-11-24 05:44:23,000 DEBUG a: 4\n";
+    let all = run(vec![chunk(&origin("file", None), 0, text)]).await;
+    let ran = run_as(vec![chunk(&quiet("file", Severity::INFO), 0, text)], recording).await;
+
+    let (replayed, kept): (Vec<_>, Vec<_>) = ran.records.iter().partition(|record| is_replayed(record));
+    let bodies = |records: &[&LogRecord]| records.iter().map(|record| body(record).to_owned()).collect::<Vec<_>>();
+    assert_eq!(bodies(&replayed), ["DEBUG:a:1", "DEBUG:b:2", "2026-11-24 05:44:23,000 DEBUG a: 4"]);
+    assert_eq!(bodies(&kept)[..2], ["INFO:a:3", "ERROR:a:bad"]);
+    let seen = |record: &LogRecord| {
+        let uid = attribute(record, "log.record.uid").to_owned();
+        let prefix = attribute(record, "runlog.prefix").to_owned();
+        (uid, body(record).to_owned(), record.severity_number, record.time_unix_nano > 1, prefix)
+    };
+    let in_order = |records: &[LogRecord]| {
+        records.iter().filter(|record| record.event_name.is_empty()).map(seen).collect::<BTreeSet<_>>()
+    };
+    assert_eq!(in_order(&ran.records), in_order(&all.records));
+    let (_, receipt) = told(&ran);
+    assert_eq!(receipt, "5 lines of 1 source read: 5 kept, 0 below the level, 3 lines replayed");
+    assert_eq!(ran.positions, all.positions);
+}
+
+#[tokio::test]
+async fn lines_below_the_level_are_left_out_where_nothing_goes_wrong() {
+    let ran = run_as(vec![chunk(&quiet("file", Severity::INFO), 0, b"DEBUG:a:1\nWARNING:a:2\n")], recording).await;
+    let (lines, receipt) = told(&ran);
+    assert_eq!(lines, ["WARNING:a:2"]);
+    assert_eq!(receipt, "2 lines of 1 source read: 1 kept, 1 below the level");
+}
+
+#[tokio::test]
+async fn the_rest_of_a_private_key_is_masked_though_its_beginning_was_sent_before() {
+    let file = quiet("file", Severity::WARN);
+    let chunks =
+        ["-----BEGIN PRIVATE KEY-----\nERROR:a:1\n", "MIIEpAIBAAKCAQEA7bq0l1nYcM0u5cY8cO4o2m8vTqkJtq1\nERROR:a:2\n"];
+    let second = chunk(&file, chunks[0].len() as u64, chunks[1].as_bytes());
+    let ran = run_as(vec![chunk(&file, 0, chunks[0].as_bytes()), second], |mut stage| {
+        // An error is one at once then.
+        stage.parse.join.is_on = false;
+        recording(stage).redacting(redact::Config { builtin: true, patterns: Vec::new() })
+    });
+    let ran = ran.await;
+    let replayed: Vec<&str> = ran.records.iter().filter(|record| is_replayed(record)).map(body).collect();
+    assert_eq!(replayed, ["[redacted:private-key]", "[redacted:private-key]"]);
 }
 
 proptest! {

@@ -8,7 +8,6 @@ use std::{
 
 use crate::{
     batch::Slot,
-    enrich::is_kept,
     parse::{
         Found, Line, Prefix, detect,
         join::{Exception, Family, Given, Joined, Taken},
@@ -47,7 +46,8 @@ impl<'a> Level<'a> {
 }
 
 impl Stage {
-    /// Writes a record into its batch. `None` if it is left out, else the batch that is full now, if one is.
+    /// Writes a record of so many lines into its batch. `None` if it is left out, else the batch that is full now, if one
+    /// is.
     pub(super) fn write(
         &mut self,
         origin: &Arc<Origin>,
@@ -55,12 +55,25 @@ impl Stage {
         line: &Line<'_>,
         level: Level<'_>,
         slot: Slot,
+        lines: u64,
     ) -> Option<Option<Slot>> {
-        let Level { severity, text: severity_text, logger, family } = level;
-        if !is_kept(severity, origin) {
-            self.redactor.pass_by(origin.id, line.lane, line.bytes);
+        if !self.filter.keeps(level.severity, level.logger.as_bytes(), origin) {
+            self.leave_out(origin, observed, line, level, lines);
             return None;
         }
+        Some(self.put(origin, observed, line, level, slot))
+    }
+
+    /// Writes a record into its batch, whatever its level. Gives the batch that is full now, if one is.
+    pub(super) fn put(
+        &mut self,
+        origin: &Arc<Origin>,
+        observed: UnixNanos,
+        line: &Line<'_>,
+        level: Level<'_>,
+        slot: Slot,
+    ) -> Option<Slot> {
+        let Level { severity, text: severity_text, logger, family } = level;
         // Only the first part of a long line has a prefix, and of a joined record the first line.
         let is_first = line.part.is_none_or(|part| part.index == 0);
         let launched = if is_first { self.parse.rank_prefix.of(line.bytes) } else { Prefix::default() };
@@ -98,7 +111,7 @@ impl Stage {
             uid: (&origin.uid_prefix, line.at),
             event_name: "",
         };
-        Some(self.batcher.push(slot, logger, &fields, Some(line.read_to)))
+        self.batcher.push(slot, logger, &fields, Some(line.read_to))
     }
 }
 
@@ -120,6 +133,7 @@ pub(super) struct Writing<'a> {
 impl<'a> Writing<'a> {
     pub(super) fn new(stage: &'a mut Stage, origin: &'a Arc<Origin>, observed: UnixNanos, now: Instant) -> Self {
         let slot = stage.batcher.slot(origin, now);
+        stage.filter.turn_to(origin, &origin.resource.run_id, now);
         Self {
             stage,
             origin,
@@ -261,7 +275,7 @@ impl<'a> Writing<'a> {
     fn record(&mut self, line: &Line<'_>, observed: UnixNanos, level: Level<'_>, (lines, bytes): (u64, u64)) {
         self.account.lines_read += lines;
         self.account.bytes_read += bytes;
-        let Some(full) = self.stage.write(self.origin, observed, line, level, self.slot) else {
+        let Some(full) = self.stage.write(self.origin, observed, line, level, self.slot, lines) else {
             self.account.lines_filtered += lines;
             // The filter has counted the record.
             self.origin.tally.lines_filtered[level.severity.range()]
@@ -271,6 +285,7 @@ impl<'a> Writing<'a> {
         self.account.lines_kept += lines;
         self.account.records_kept += 1;
         self.full = full.or(self.full);
+        self.stage.heed(&self.origin.resource.run_id, level.severity);
         if level.severity >= Severity::ERROR && line.part.is_none_or(|part| part.index == 0) {
             let time = if line.time == 0 { observed } else { line.time };
             let prefix = self.stage.parse.rank_prefix.of(line.bytes);

@@ -176,6 +176,13 @@ impl ScopeOutline {
         check_head(&self.head, Parent::ScopeLogs)
     }
 
+    /// The scope's name, which is a logger's. Empty if it has none.
+    #[must_use]
+    pub fn name(&self) -> &[u8] {
+        let scope = messages(&self.head, 1).next().and_then(Result::ok);
+        scope.and_then(|scope| messages(scope, 1).next()).and_then(Result::ok).unwrap_or_default()
+    }
+
     /// The encoded records, of the request that the outline was made of.
     pub fn records<'a>(&self, request: &'a [u8]) -> impl Iterator<Item = Result<&'a [u8], Malformed>> + use<'a> {
         messages(request.get(self.message.clone()).unwrap_or_default(), CHILDREN)

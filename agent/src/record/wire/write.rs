@@ -56,6 +56,12 @@ impl<'a> Text<'a> {
     pub const fn from_validated(bytes: &'a [u8]) -> Self {
         Self(bytes)
     }
+
+    /// The text's bytes.
+    #[must_use]
+    pub const fn as_bytes(self) -> &'a [u8] {
+        self.0
+    }
 }
 
 /// One log record, borrowed from where its parts happen to stand.

@@ -38,7 +38,7 @@ pub(super) fn router(api: Api) -> Router {
 }
 
 /// Refuses what a browser sends on behalf of some page.
-pub(super) async fn check_sender(headers: HeaderMap, request: Request, next: Next) -> Response {
+pub(in crate::serve) async fn check_sender(headers: HeaderMap, request: Request, next: Next) -> Response {
     if headers.contains_key(ORIGIN) || headers.contains_key("sec-fetch-site") {
         let error = "web pages may not change anything here".to_owned();
         let body = Body { error, reason: Some("WEB_PAGE"), field: None, accepted: None };

@@ -9,7 +9,7 @@ import sys
 import threading
 import weakref
 
-from runlog import _surroundings
+from runlog import _level, _surroundings
 from runlog._outbox import Entry, Outbox, Ways
 from runlog._record import Encoder, attribute, quoted
 
@@ -37,7 +37,11 @@ class Handler(logging.Handler):
         ``RUNLOG_SOCKET``, else it is looked for.
     :param spool: the folder of the files. Else ``RUNLOG_OTLP_SPOOL``, else that of this user's agent.
     :param debug: print on stderr what goes wrong. Else ``RUNLOG_PYTHON_DEBUG``.
+    :param follow: while ``runlog level`` asks for a lower level, lower that of the loggers that this handler is at.
     """
+
+    #: Tells the handlers of this package from the program's.
+    is_of_runlog = True
 
     def __init__(
         self,
@@ -46,8 +50,11 @@ class Handler(logging.Handler):
         socket: str | None = None,
         spool: str | None = None,
         debug: bool | None = None,
+        follow: bool = True,
     ) -> None:
         super().__init__(level)
+        self._lowered = _level.Lowered(self)
+        self._follows = follow
         self._addresses = [_surroundings.address(socket)] if socket else None
         self._spool = spool
         self._debug = debug
@@ -57,7 +64,7 @@ class Handler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Take a record. Never fails, and never waits for the agent."""
         # What comes of delivering would come again for each delivery.
-        if self._outbox.thread_id == threading.get_ident():
+        if threading.get_ident() in (self._outbox.thread_id, self._follower.thread_id):
             return
         try:
             self._outbox.put(_scope(record.name), self._encoder.encode(record, self.formatter))
@@ -71,6 +78,8 @@ class Handler(logging.Handler):
 
     def close(self) -> None:
         """Deliver what is left. What comes later, as from ``atexit``, is delivered at once."""
+        self._follower.end(FORK_SECONDS)
+        self._lowered.reset()
         self._outbox.close()
         super().close()
 
@@ -86,10 +95,18 @@ class Handler(logging.Handler):
             say=self._say,
         )
         self._outbox = Outbox(ways)
+        self._follower = _level.Follower(self._apis, _level.run_id, self._lowered.set)
+        if self._follows:
+            self._follower.start()
+
+    def _apis(self) -> list[_surroundings.Address]:
+        own = self._addresses or _surroundings.addresses(os.environ)
+        return own if self._addresses else [*own, *_surroundings.apis(os.environ)]
 
     def _begin_after_fork(self) -> None:
         """Start in a child; the parent delivers what was put before."""
         self._outbox.abandon()
+        self._follower.abandon()
         self._begin()
 
     def _loss(self, count: int) -> Entry:
@@ -135,11 +152,14 @@ def _before_fork() -> None:
     # Python warns of a fork beside threads, and is right: the child may inherit what they hold.
     for handler in list(_handlers):
         handler._outbox.rest(FORK_SECONDS)
+        handler._follower.end(FORK_SECONDS)
 
 
 def _after_fork_in_parent() -> None:
     for handler in list(_handlers):
         handler._outbox.resume()
+        if handler._follows:
+            handler._follower.start()
 
 
 if hasattr(os, "register_at_fork"):

@@ -1,0 +1,385 @@
+//! The flight recorder: what the level leaves out of a run is kept for a while, and sent when the run gets into trouble.
+//!
+//! # Goals
+//! - The last lines below the level are there when an error comes, the run fails, or an operator asks for them.
+//! - Memory is bounded, over all runs together, and a line costs little: it is copied, and compressed with others.
+//!
+//! # Not goals
+//! - To survive the process. What is recorded is in memory alone, and nothing of it ever touches a disk unasked.
+//! - To record what comes over OTLP: a program that sends its records has its own level before runlog's.
+//!
+//! # What is kept
+//! The lines as they were read, not as they would be sent: a line that is never wanted is not tagged and not encoded, and
+//! its time is not looked for. All of that is done when it is sent, by the same code as for any other line, so that a
+//! line is the same record either way, with the same uid; it has `runlog.replayed` beside its other attributes. One thing
+//! cannot wait: a private key over many lines is masked when it is recorded, since its first line may be forgotten.
+//!
+//! Lines gather in an open block of each run. A full one is compressed by a thread of the recorder's own (`packer.rs`), so
+//! that a line costs the stage a copy and no more. When there is no room, the oldest block of the run that holds most is
+//! forgotten, which is counted; so is what is older than the span.
+//!
+//! # The position, and a crash
+//! To the queue a recorded line is a line that was left out: the position of its stream passes it, and its account counts
+//! it as filtered. After `kill -9` it is therefore not read again, and lost to a replay, as it would be without a
+//! recorder. The other way round, to hold the position back until nobody wants the line any more, would read hours of a
+//! log again at each start, and keep a file that was to be deleted.
+//!
+//! A replayed line goes into a batch of its own stream's resource. The position that passes it stands in that batch, or
+//! in an earlier one: so no crash leaves a replayed line in the queue whose stream is read again from before it, and none
+//! is there twice. The account of a replayed line (kept, and replayed) is in the entry that holds it. A crash in the midst
+//! of a replay leaves what is in the queue, counted as sent, and the rest counted as filtered, which it then is.
+
+mod lines;
+mod packer;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::VecDeque,
+    io,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use lines::{Before, Open, VOICE_OVERHEAD, Voice, read};
+use packer::{Packer, Work};
+use tracing::warn;
+
+use crate::{
+    parse::{Line, join::Family},
+    record::{Origin, Severity, UnixNanos},
+};
+
+/// What an open block may hold before it is compressed.
+const BLOCK_BYTES: usize = 64 << 10;
+
+/// What is recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Config {
+    /// What all runs together may take.
+    pub bytes: usize,
+    /// What is older is forgotten.
+    pub span: Duration,
+}
+
+/// A line that is left out, with what is known of it by then.
+#[derive(Debug, Clone, Copy)]
+pub struct Recorded<'a> {
+    /// The line; only what [`Recorder::record`] keeps of it.
+    pub line: Line<'a>,
+    /// When it was read.
+    pub observed: UnixNanos,
+    /// Its level, and the word for it.
+    pub severity: Severity,
+    /// See `severity`.
+    pub severity_text: &'a [u8],
+    /// Who says so.
+    pub logger: &'a [u8],
+    /// Whose exception it tells of.
+    pub family: Option<Family>,
+    /// How many lines it was.
+    pub lines: u64,
+}
+
+/// Keeps what is left out, run by run. Does nothing if it is off.
+pub struct Recorder {
+    config: Option<Config>,
+    tapes: Vec<Tape>,
+    /// The stream that was recorded last, and the place of its run's tape.
+    last: (u64, usize),
+    bytes: usize,
+    /// The number of the next block.
+    next: u64,
+    packer: Packer,
+    replays: Replays,
+}
+
+/// What is kept of a run.
+struct Tape {
+    run_id: String,
+    blocks: VecDeque<Block>,
+    open: Open,
+    bytes: usize,
+}
+
+/// Lines that are compressed, if the packer had the time.
+struct Block {
+    number: u64,
+    bytes: Bytes,
+    raw_bytes: usize,
+    voices: Vec<Voice>,
+    lines: u64,
+    newest: UnixNanos,
+}
+
+/// The bytes of a block.
+enum Bytes {
+    Raw(Vec<u8>),
+    /// The packer has them.
+    Away,
+    Packed(Vec<u8>),
+}
+
+/// What was recorded of a run, taken out to be sent.
+pub struct Replay(VecDeque<Block>);
+
+/// Whom the number of lines that were sent is told to.
+type Told = Box<dyn FnOnce(u64) + Send>;
+
+/// What is asked of a recorder from outside, and how it is doing. Clones are the same.
+#[derive(Clone, Default)]
+pub struct Replays(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    max_bytes: AtomicU64,
+    lines: AtomicU64,
+    bytes: AtomicU64,
+    forgotten: AtomicU64,
+    is_asked: AtomicBool,
+    asked: Mutex<Vec<(Option<String>, Told)>>,
+}
+
+/// How a recorder is doing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Recording {
+    /// What it may take; 0 if it is off.
+    pub max_bytes: u64,
+    /// The lines that it holds.
+    pub lines: u64,
+    /// What they take.
+    pub bytes: u64,
+    /// The lines that it has forgotten for want of room or for their age.
+    pub forgotten: u64,
+}
+
+impl Replays {
+    /// Asks for what was recorded of a run, or of all. The stage does it within a second, and tells how many lines it sent.
+    pub fn ask(&self, run_id: Option<String>, told: impl FnOnce(u64) + Send + 'static) {
+        self.0.asked.lock().unwrap_or_else(PoisonError::into_inner).push((run_id, Box::new(told)));
+        self.0.is_asked.store(true, Ordering::Release);
+    }
+
+    /// How it is doing.
+    #[must_use]
+    pub fn recording(&self) -> Recording {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let Shared { max_bytes, lines, bytes, forgotten, .. } = &*self.0;
+        Recording { max_bytes: get(max_bytes), lines: get(lines), bytes: get(bytes), forgotten: get(forgotten) }
+    }
+}
+
+impl Recorder {
+    /// Records as the settings say; `None` is off.
+    #[must_use]
+    pub fn new(config: Option<Config>, replays: Replays) -> Self {
+        replays.0.max_bytes.store(config.map_or(0, |config| config.bytes as u64), Ordering::Relaxed);
+        let packer = if config.is_some() { Packer::start() } else { Packer::none() };
+        Self { config, tapes: Vec::new(), last: (0, 0), bytes: 0, next: 0, packer, replays }
+    }
+
+    /// Whether anything is recorded at all.
+    #[must_use]
+    pub const fn is_on(&self) -> bool {
+        self.config.is_some()
+    }
+
+    /// Keeps a line of a stream.
+    pub fn record(&mut self, origin: &Arc<Origin>, recorded: &Recorded<'_>) {
+        let Some(Config { bytes, .. }) = self.config else { return };
+        if self.last.0 != origin.id || self.tapes.is_empty() {
+            self.last = (origin.id, self.tape_of(&origin.resource.run_id));
+        }
+        let tape = &mut self.tapes[self.last.1];
+        let taken = tape.open.write(origin, recorded);
+        tape.bytes += taken;
+        self.bytes += taken;
+        self.replays.0.lines.fetch_add(recorded.lines, Ordering::Relaxed);
+        if tape.open.raw.len() >= BLOCK_BYTES {
+            tape.close(self.next);
+            self.next += 1;
+            if let Some(block) = tape.blocks.back_mut() {
+                block.hand_over(&self.packer);
+            }
+            self.collect();
+        }
+        if self.bytes > bytes {
+            self.make_room(bytes);
+        }
+        self.replays.0.bytes.store(self.bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Forgets what is older than the span by then.
+    pub fn forget_old(&mut self, now: UnixNanos) {
+        let Some(Config { span, .. }) = self.config else { return };
+        self.collect();
+        let oldest = now.saturating_sub(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX));
+        for at in (0..self.tapes.len()).rev() {
+            while self.tapes[at].oldest().is_some_and(|newest| newest < oldest) {
+                self.forget_first(at);
+            }
+            if self.tapes[at].oldest().is_none() {
+                self.tapes.swap_remove(at);
+                self.last = (0, 0);
+            }
+        }
+        self.replays.0.bytes.store(self.bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Takes out what was recorded of a run, in the order in which it was read. `None` if that is nothing.
+    pub fn take(&mut self, run_id: &str) -> Option<Replay> {
+        let at = self.tapes.iter().position(|tape| tape.run_id == run_id)?;
+        while self.tapes[at].blocks.iter().any(|block| matches!(block.bytes, Bytes::Away)) {
+            // It is a matter of a millisecond. A packer that is gone leaves blocks that cannot be read.
+            let Some(work) = self.packer.wait() else { break };
+            self.place(work);
+        }
+        let mut tape = self.tapes.swap_remove(at);
+        self.last = (0, 0);
+        self.bytes -= tape.bytes;
+        tape.close(self.next);
+        self.next += 1;
+        let lines: u64 = tape.blocks.iter().map(|block| block.lines).sum();
+        self.replays.0.lines.fetch_sub(lines, Ordering::Relaxed);
+        self.replays.0.bytes.store(self.bytes as u64, Ordering::Relaxed);
+        (!tape.blocks.is_empty()).then_some(Replay(tape.blocks))
+    }
+
+    /// The runs of which something is recorded.
+    #[must_use]
+    pub fn runs(&self) -> Vec<String> {
+        self.tapes.iter().map(|tape| tape.run_id.clone()).collect()
+    }
+
+    /// What was asked for since this was asked last.
+    #[must_use]
+    pub fn asked(&self) -> Vec<(Option<String>, Told)> {
+        if !self.replays.0.is_asked.swap(false, Ordering::Acquire) {
+            return Vec::new();
+        }
+        std::mem::take(&mut *self.replays.0.asked.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes back what the packer has finished.
+    fn collect(&mut self) {
+        while let Some(work) = self.packer.done() {
+            self.place(work);
+        }
+    }
+
+    fn place(&mut self, work: Work) {
+        // The newest ones are the last. A block that was forgotten meanwhile is in none.
+        for tape in &mut self.tapes {
+            if let Some(block) = tape.blocks.iter_mut().rev().find(|block| block.number == work.number) {
+                let before = block.bytes();
+                block.bytes = if work.is_packed { Bytes::Packed(work.bytes) } else { Bytes::Raw(work.bytes) };
+                let after = block.bytes();
+                tape.bytes = tape.bytes - before + after;
+                self.bytes = self.bytes - before + after;
+                return;
+            }
+        }
+    }
+
+    fn tape_of(&mut self, run_id: &str) -> usize {
+        let known = self.tapes.iter().position(|tape| tape.run_id == run_id);
+        known.unwrap_or_else(|| {
+            let open = Open::default();
+            self.tapes.push(Tape { run_id: run_id.to_owned(), blocks: VecDeque::new(), open, bytes: 0 });
+            self.tapes.len() - 1
+        })
+    }
+
+    /// Forgets blocks of those runs that hold most until there is room.
+    fn make_room(&mut self, bytes: usize) {
+        while self.bytes > bytes {
+            let Some(most) = (0..self.tapes.len()).max_by_key(|at| self.tapes[*at].bytes) else { return };
+            self.forget_first(most);
+        }
+    }
+
+    /// Forgets the oldest block of a tape.
+    fn forget_first(&mut self, at: usize) {
+        let tape = &mut self.tapes[at];
+        let (lines, bytes) = match tape.blocks.pop_front() {
+            Some(block) => (block.lines, block.bytes()),
+            None => {
+                let open = std::mem::take(&mut tape.open);
+                (open.lines, open.bytes())
+            }
+        };
+        tape.bytes -= bytes;
+        self.bytes -= bytes;
+        self.replays.0.lines.fetch_sub(lines, Ordering::Relaxed);
+        self.replays.0.forgotten.fetch_add(lines, Ordering::Relaxed);
+    }
+}
+
+impl Tape {
+    /// When the last line of the oldest block was read.
+    fn oldest(&self) -> Option<UnixNanos> {
+        self.blocks.front().map(|block| block.newest).or(self.open.newest())
+    }
+
+    /// Makes a block of what is open, which takes as much as before.
+    fn close(&mut self, number: u64) {
+        let Open { raw, voices, lines, before } = std::mem::take(&mut self.open);
+        if !raw.is_empty() {
+            let (raw_bytes, newest) = (raw.len(), before.observed);
+            self.blocks.push_back(Block { number, bytes: Bytes::Raw(raw), raw_bytes, voices, lines, newest });
+        }
+    }
+}
+
+impl Block {
+    fn bytes(&self) -> usize {
+        let bytes = match &self.bytes {
+            Bytes::Raw(bytes) | Bytes::Packed(bytes) => bytes.len(),
+            Bytes::Away => self.raw_bytes,
+        };
+        bytes + self.voices.len() * VOICE_OVERHEAD
+    }
+
+    /// Gives the bytes to the packer. If it has enough to do, they stay as they are.
+    fn hand_over(&mut self, packer: &Packer) {
+        if let Bytes::Raw(bytes) = std::mem::replace(&mut self.bytes, Bytes::Away)
+            && let Err(bytes) = packer.give(self.number, bytes)
+        {
+            self.bytes = Bytes::Raw(bytes);
+        }
+    }
+}
+
+impl Replay {
+    /// Gives each line to `send`, with what stands in for its stream, until that fails. A block that cannot be unpacked, for
+    /// want of memory, is left out.
+    ///
+    /// # Errors
+    /// What `send` says.
+    pub fn each(self, mut send: impl FnMut(&Arc<Origin>, &Recorded<'_>) -> io::Result<()>) -> io::Result<()> {
+        for block in self.0 {
+            let raw = match block.bytes {
+                Bytes::Raw(bytes) => Ok(bytes),
+                Bytes::Packed(bytes) => zstd::bulk::decompress(&bytes, block.raw_bytes),
+                Bytes::Away => Err(io::Error::other("it has not come back")),
+            };
+            let raw = match raw {
+                Ok(raw) => raw,
+                Err(error) => {
+                    warn!(%error, lines = block.lines, "a block of the flight recorder cannot be unpacked");
+                    continue;
+                }
+            };
+            let (mut rest, mut before) = (&raw[..], Before::default());
+            while let Some((voice, recorded)) = read(&mut rest, &mut before) {
+                if let Some((_, origin)) = block.voices.get(voice) {
+                    send(origin, &recorded)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,135 @@
+//! Lines as they stand in a block: numbers as differences to those of the line before, and the texts.
+
+use std::sync::Arc;
+
+use prost::encoding::{decode_varint, encode_varint};
+
+use crate::{
+    parse::{Line, Part, join::Family},
+    record::{Lane, Origin, ReadTo, Severity, UnixNanos},
+};
+
+use super::Recorded;
+
+/// What each stream in a block takes beside its bytes.
+pub(super) const VOICE_OVERHEAD: usize = 768;
+
+/// A stream, by its id, and what stands in for it when its lines are sent.
+pub(super) type Voice = (u64, Arc<Origin>);
+
+/// Lines that are not compressed yet.
+#[derive(Default)]
+pub(super) struct Open {
+    pub(super) raw: Vec<u8>,
+    pub(super) voices: Vec<Voice>,
+    pub(super) lines: u64,
+    pub(super) before: Before,
+}
+
+/// What numbers are written as differences to.
+#[derive(Default, Clone, Copy)]
+pub(super) struct Before {
+    pub(super) observed: u64,
+    time: u64,
+    end: u64,
+}
+
+impl Open {
+    pub(super) fn bytes(&self) -> usize {
+        self.raw.len() + self.voices.len() * VOICE_OVERHEAD
+    }
+
+    /// When its last line was read.
+    pub(super) fn newest(&self) -> Option<UnixNanos> {
+        (!self.raw.is_empty()).then_some(self.before.observed)
+    }
+
+    /// Writes a line down. Says how many bytes that takes.
+    pub(super) fn write(&mut self, origin: &Arc<Origin>, recorded: &Recorded<'_>) -> usize {
+        let before = self.bytes();
+        let voice = self.voices.iter().rposition(|(id, _)| *id == origin.id).unwrap_or_else(|| {
+            self.voices.push((origin.id, origin.stand_in()));
+            self.voices.len() - 1
+        });
+        let Recorded { line, observed, severity, severity_text, logger, family, lines } = recorded;
+        let raw = &mut self.raw;
+        let part = line.part.map_or(0, |part| 2 | u8::from(part.is_last) << 2);
+        raw.extend_from_slice(&[
+            u8::from(line.is_utf8) | part,
+            severity.number(),
+            line.lane as u8,
+            family.map_or(0, |family| family as u8 + 1),
+        ]);
+        for number in [
+            voice as u64,
+            *lines,
+            zigzag(*observed, self.before.observed),
+            zigzag(line.time, self.before.time),
+            zigzag(line.at, self.before.end),
+        ] {
+            encode_varint(number, raw);
+        }
+        if let Some(part) = line.part {
+            encode_varint(part.line_at, raw);
+            encode_varint(part.index.into(), raw);
+        }
+        for bytes in [severity_text, logger, line.attributes, line.bytes] {
+            encode_varint(bytes.len() as u64, raw);
+            raw.extend_from_slice(bytes);
+        }
+        self.lines += lines;
+        self.before = Before { observed: *observed, time: line.time, end: end(line) };
+        self.bytes() - before
+    }
+}
+
+/// Reads the next line, and which voice it is of. `None` at the end.
+pub(super) fn read<'a>(rest: &mut &'a [u8], before: &mut Before) -> Option<(usize, Recorded<'a>)> {
+    let ([flags, severity, lane, family], behind) = rest.split_first_chunk::<4>()?;
+    *rest = behind;
+    let mut number = || decode_varint(rest).ok();
+    let (voice, lines) = (number()?, number()?);
+    let observed = unzigzag(number()?, before.observed);
+    let time = unzigzag(number()?, before.time);
+    let at = unzigzag(number()?, before.end);
+    let part = match flags & 2 {
+        0 => None,
+        _ => Some(Part { line_at: number()?, index: u32::try_from(number()?).ok()?, is_last: flags & 4 != 0 }),
+    };
+    let mut bytes = || {
+        let length = usize::try_from(decode_varint(rest).ok()?).ok()?;
+        let (bytes, behind) = rest.split_at_checked(length)?;
+        *rest = behind;
+        Some(bytes)
+    };
+    let (severity_text, logger, attributes, body) = (bytes()?, bytes()?, bytes()?, bytes()?);
+    let line = Line {
+        is_utf8: flags & 1 != 0,
+        time,
+        part,
+        lane: [Lane::Bare, Lane::Stdout, Lane::Stderr].into_iter().find(|known| *known as u8 == *lane)?,
+        attributes,
+        // The position is past it, and does not move with it.
+        read_to: ReadTo::whole(0),
+        ..Line::bare(at, at, body)
+    };
+    *before = Before { observed, time, end: end(&line) };
+    let family = family.checked_sub(1).and_then(|number| Family::ALL.get(usize::from(number)).copied());
+    let severity = Severity::from_number((*severity).into());
+    Some((usize::try_from(voice).ok()?, Recorded { line, observed, severity, severity_text, logger, family, lines }))
+}
+
+/// Where the next line begins, most likely.
+const fn end(line: &Line<'_>) -> u64 {
+    line.at.wrapping_add(line.bytes.len() as u64).wrapping_add(1)
+}
+
+/// The difference to the number before, small where it is.
+const fn zigzag(number: u64, before: u64) -> u64 {
+    let difference = number.wrapping_sub(before).cast_signed();
+    ((difference << 1) ^ (difference >> 63)).cast_unsigned()
+}
+
+const fn unzigzag(difference: u64, before: u64) -> u64 {
+    before.wrapping_add((difference >> 1) ^ (difference & 1).wrapping_neg())
+}

@@ -1,0 +1,76 @@
+//! Lines that the level left out are sent after all: when their run is in trouble, or when somebody asks.
+//!
+//! It is done between two inputs, when all that was read is given out, so that every position is past what is recorded.
+
+use std::{io, time::Instant};
+
+use tracing::info;
+
+use crate::{
+    enrich::Recorded,
+    parse::Line,
+    record::{Account, Origin, Severity, UnixNanos, wire::Text},
+};
+
+use super::{Stage, note, writing::Level};
+
+impl Stage {
+    /// Notes what was printed of a run: an error is a reason to send what is recorded.
+    pub(super) fn heed(&mut self, run_id: &str, severity: Severity) {
+        if severity >= Severity::ERROR && self.recorder.is_on() && !self.troubled.iter().any(|known| known == run_id) {
+            self.troubled.push(run_id.to_owned());
+        }
+    }
+
+    /// Records a line that is left out, which stands for so many.
+    pub(super) fn leave_out(
+        &mut self,
+        origin: &std::sync::Arc<Origin>,
+        observed: UnixNanos,
+        line: &Line<'_>,
+        level: Level<'_>,
+        lines: u64,
+    ) {
+        let masked = self.redactor.pass_by(origin.id, line.lane, line.bytes);
+        if !self.recorder.is_on() {
+            return;
+        }
+        let Level { severity, text, logger, family } = level;
+        // What a private key goes on in is not kept, not even in memory: its beginning may be forgotten before.
+        let line = Line { bytes: masked.as_ref().map_or(line.bytes, |masked| &masked.text), ..*line };
+        let (severity_text, logger) = (text.as_bytes(), logger.as_bytes());
+        self.recorder.record(origin, &Recorded { line, observed, severity, severity_text, logger, family, lines });
+    }
+
+    /// Sends what is recorded of runs in trouble, and what was asked for.
+    pub(super) fn replay_due(&mut self) -> io::Result<()> {
+        for run_id in std::mem::take(&mut self.troubled) {
+            self.replay(&run_id)?;
+        }
+        for (run_id, told) in self.recorder.asked() {
+            let mut lines = 0;
+            for run_id in run_id.map_or_else(|| self.recorder.runs(), |run_id| vec![run_id]) {
+                lines += self.replay(&run_id)?;
+            }
+            told(lines);
+        }
+        Ok(())
+    }
+
+    fn replay(&mut self, run_id: &str) -> io::Result<u64> {
+        let Some(replay) = self.recorder.take(run_id) else { return Ok(0) };
+        let (mut sent, now) = (0, Instant::now());
+        replay.each(|voice, recorded| {
+            let Recorded { line, observed, severity, severity_text, logger, family, lines } = *recorded;
+            let (text, logger) = (Text::from_validated(severity_text), Text::from_validated(logger));
+            let slot = self.batcher.slot(voice, now);
+            let full = self.put(voice, observed, &line, Level { severity, text, logger, family }, slot);
+            let account = Account { lines_kept: lines, records_kept: 1, lines_replayed: lines, ..Account::default() };
+            self.batcher.account(slot, &note(voice, account));
+            sent += lines;
+            full.map_or(Ok(()), |full| self.close(full))
+        })?;
+        info!(run_id, lines = sent, "lines below the level are sent after all");
+        Ok(sent)
+    }
+}
