@@ -29,7 +29,7 @@ use clap::Parser;
 
 use crate::{
     measure::measure,
-    peer::{Collector, Peer, Queue, Runlog, Wire},
+    peer::{Collector, Features, Peer, Queue, Runlog, Wire},
     report::{Outcome, Place, Program, Series, chart, grouped},
     scenario::{Aspect, Scenario},
 };
@@ -108,12 +108,18 @@ fn main() -> anyhow::Result<ExitCode> {
 impl Options {
     fn peers(&self) -> anyhow::Result<Vec<Box<dyn Peer>>> {
         let collector = |queue| Box::new(Collector { program: self.collector.clone(), queue });
-        let runlog = |wire| Box::new(Runlog { program: self.runlog.clone(), wire });
-        let known: [Box<dyn Peer>; 6] = [
+        let runlog = |wire| Box::new(Runlog { program: self.runlog.clone(), wire, features: Features::All });
+        let without = |features| Box::new(Runlog { program: self.runlog.clone(), wire: Wire::Zstd, features });
+        let known: [Box<dyn Peer>; 11] = [
             runlog(Wire::Zstd),
             runlog(Wire::Gzip),
             runlog(Wire::Grpc),
             runlog(Wire::EngineFiles),
+            without(Features::NoJoin),
+            without(Features::NoTerminal),
+            without(Features::NoRedact),
+            without(Features::NoPrefix),
+            without(Features::None),
             collector(Queue::Memory),
             collector(Queue::Disk),
         ];

@@ -27,7 +27,22 @@ const APPEND_TOLERANCE: f64 = 15.0;
 const ROUNDS: [u64; 2] = [2, 10];
 const LINES: f64 = 1700.0;
 
-const STAGES: [&str; 7] = ["frame", "level", "time", "redact", "encode", "compress", "append"];
+/// In `line` and what follows are the stages before it, and what holds them together.
+const STAGES: [&str; 13] = [
+    "frame",
+    "level",
+    "cause",
+    "time",
+    "redact",
+    "encode",
+    "compress",
+    "append",
+    "line",
+    "line-bare",
+    "line-join",
+    "line-terminal",
+    "line-redact",
+];
 const WRITE: &str = "RUNLOG_WRITE_FIGURES";
 const HEAD: &str = "\
 # Instructions that a stage needs for one of 1,700 lines of Python's logging, counted by valgrind in a build of the
@@ -116,7 +131,7 @@ fn instructions(valgrind: &str, program: &PathBuf, stage: &str, rounds: u64) -> 
 
 /// The program, built from what lies here now: no figure is of other code.
 fn built() -> PathBuf {
-    let arguments = ["build", "--quiet", "--profile", "counted", "-p", "runlog-tests", "--bin", "stages"];
+    let arguments = ["build", "--quiet", "--profile", "counted", "-p", "runlog-instructions"];
     let mut command = Command::new(env!("CARGO"));
     command.args(arguments).current_dir(root());
     // What cargo tells this test about itself would make ring, and all that stands on it, be built again.

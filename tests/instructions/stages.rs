@@ -1,6 +1,9 @@
 //! Does one stage of the way of a line so many times over the same 1,700 lines, for valgrind to count:
 //! `stages NAME ROUNDS`. What is done once is the same for any number of rounds, so the difference between two numbers
 //! is the stage alone.
+//!
+//! `line` is the whole way from a chunk of a file to the queue, with the settings that users have; `line-bare` the same
+//! with all switched off that can be, and `line-join` and so on with one thing of it.
 
 #![allow(clippy::unwrap_used, reason = "a program of a test may stop")]
 
@@ -8,24 +11,69 @@
 #[allow(dead_code, reason = "the marks are the benchmark's")]
 mod lines;
 
-use std::{env, hint::black_box, process::ExitCode, sync::Arc, time::Duration};
+// The agent's own folders, without those that no line goes through: all of the agent takes six times as long to build.
+#[path = "../../agent/src/batch/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "others use the rest")]
+mod batch;
+#[path = "../../agent/src/enrich/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "others use the rest")]
+mod enrich;
+#[path = "../../agent/src/parse/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "others use the rest")]
+mod parse;
+#[path = "../../agent/src/pipeline"]
+#[allow(dead_code, unused_imports, reason = "others use the rest")]
+mod pipeline {
+    mod stage;
+    mod watchdog;
 
-use bytes::Bytes;
-use runlog::{
+    pub use stage::Stage;
+}
+#[path = "../../agent/src/queue/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "others use the rest")]
+mod queue;
+#[path = "../../agent/src/record/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "others use the rest")]
+mod record;
+#[path = "../../agent/src/run/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "others use the rest")]
+mod run;
+#[path = "../../agent/src/source"]
+#[allow(dead_code, unused_imports, reason = "others use the rest")]
+mod source {
+    mod intake;
+    mod turns;
+
+    pub use intake::{HeldUp, Outlet, Received, intake};
+}
+
+use std::{collections::BTreeMap, env, hint::black_box, ops::Range, process::ExitCode, sync::Arc, time::Duration};
+
+use crate::{
+    batch::Batcher,
     enrich::{Redactor, redact},
-    parse::{Framer, LocalZone, detect, timestamp},
+    parse::{Framer, LocalZone, Prefixes, TerminalConfig, cause, detect, join, timestamp},
+    pipeline::Stage,
     queue::{Config, Disk, Entry, Queue},
     record::{
-        Chunk, Ending, Lane, NoBookmark, Origin, Resource, Severity, SourceKind, Tally, batch,
+        Chunk, Ending, Format, Input, Lane, NoBookmark, Origin, ReadTo, Resource, Severity, SourceKind, Tally,
+        batch::compressor,
         origin::Stream,
         wire::{Fields, RequestWriter, Text, Value, record_attribute, resource_attribute, uid_prefix},
     },
+    source::intake,
 };
+use bytes::Bytes;
+use tokio::{runtime, sync::mpsc};
 
 const LINES: u64 = 1700;
+const MOST_ROUNDS: u64 = 10;
 const BATCH_BYTES: usize = 768 << 10;
 const MAX_LINE_BYTES: usize = 1 << 20;
-const USAGE: &str = "stages frame|level|time|redact|encode|compress|append ROUNDS";
+const USAGE: &str =
+    "stages frame|level|cause|time|redact|encode|compress|append|line[-bare|-join|-terminal|-redact] ROUNDS";
+/// No batch and no group commit waits for the clock, which counts nothing.
+const NEVER: Duration = Duration::from_secs(3600);
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -34,14 +82,15 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     };
     let rounds = 0..rounds.parse::<u64>().unwrap();
-    let text = text();
+    let text = text(&mut lines::Lines::new(0));
     let lines: Vec<&[u8]> = text.split_inclusive(|byte| *byte == b'\n').map(|line| &line[..line.len() - 1]).collect();
     match stage.as_str() {
         "frame" => {
-            let chunk = chunk(&text);
+            let chunk = chunk(&origin(Format::Plain), 0, &text);
             rounds.for_each(|_| Framer::new(MAX_LINE_BYTES, 0).feed(&chunk, |line| _ = black_box(line)));
         }
         "level" => rounds.for_each(|_| lines.iter().for_each(|line| _ = black_box(detect(black_box(line))))),
+        "cause" => rounds.for_each(|_| lines.iter().for_each(|line| _ = black_box(cause(black_box(line))))),
         "time" => {
             let mut zone = LocalZone::system();
             rounds.for_each(|_| lines.iter().for_each(|line| _ = black_box(timestamp(line, &mut zone))));
@@ -60,7 +109,7 @@ fn main() -> ExitCode {
         "compress" => {
             let mut writer = writer();
             let request = encode(&mut writer, &lines);
-            let mut compressor = batch::compressor().unwrap();
+            let mut compressor = compressor().unwrap();
             let mut compressed = Vec::with_capacity(zstd::zstd_safe::compress_bound(request.len()));
             rounds.for_each(|_| {
                 compressed.clear();
@@ -68,15 +117,55 @@ fn main() -> ExitCode {
             });
         }
         "append" => {
-            let body = batch::compressor().unwrap().compress(encode(&mut writer(), &lines)).unwrap();
+            let body = compressor().unwrap().compress(encode(&mut writer(), &lines)).unwrap();
             append_and_sync(&Bytes::from(body), rounds);
         }
-        _ => {
-            eprintln!("{USAGE}");
-            return ExitCode::FAILURE;
+        "line" => whole_way(rounds, &["join", "terminal", "redact"]),
+        "line-bare" => whole_way(rounds, &[]),
+        other => {
+            let Some(feature @ ("join" | "terminal" | "redact")) = other.strip_prefix("line-") else {
+                eprintln!("{USAGE}");
+                return ExitCode::FAILURE;
+            };
+            whole_way(rounds, &[feature]);
         }
     }
     ExitCode::SUCCESS
+}
+
+/// From chunks of a file to the queue, in the thread that counts. All chunks are there before it begins.
+fn whole_way(rounds: Range<u64>, features: &[&str]) {
+    // Lines that came before in the same batch compress to nothing. To write all of them costs the same for any number.
+    let mut lines = lines::Lines::new(0);
+    let texts: Vec<Vec<u8>> = (0..MOST_ROUNDS).map(|_| text(&mut lines)).collect();
+    let count = usize::try_from(rounds.end).unwrap();
+    assert!(count <= texts.len(), "there are lines for {MOST_ROUNDS} rounds");
+    let is_on = |feature| features.contains(&feature);
+    let folder = tempfile::tempdir().unwrap();
+    let config = Config::sized(2 << 30, 32 << 20);
+    let (queue, _) = Queue::open(folder.path(), &config, &["otlp"], Arc::new(Disk), NEVER).unwrap();
+    let batcher = Batcher::new(batch::Config { max_bytes: BATCH_BYTES, linger: NEVER }).unwrap();
+    let parse = parse::Config {
+        max_line_bytes: MAX_LINE_BYTES,
+        rank_prefix: Prefixes::Known,
+        terminal: is_on("terminal").then_some(TerminalConfig { progress_every: Duration::from_secs(10) }),
+        join: join::Config { is_on: is_on("join"), wait: NEVER, max_bytes: 256 << 10 },
+    };
+    let (awaited, _awaiting) = mpsc::channel(1);
+    let gave_up = Arc::default();
+    let stage = Stage::new(parse, batcher, queue, &BTreeMap::new(), Arc::default(), awaited, gave_up);
+    let stage = stage.redacting(redact::Config { builtin: is_on("redact"), patterns: Vec::new() });
+    let (door, outlet) = intake(256 << 20);
+    // The agent does not know what a file holds either.
+    let origin = origin(Format::Auto);
+    let runtime = runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        for (at, text) in (0..).step_by(texts[0].len()).zip(texts.iter().take(count)) {
+            door.send(Input::Chunk(chunk(&origin, at, text))).await.unwrap();
+        }
+    });
+    drop(door);
+    stage.run(&outlet).unwrap();
 }
 
 fn encode<'a>(writer: &'a mut RequestWriter, lines: &[&[u8]]) -> &'a [u8] {
@@ -102,8 +191,7 @@ fn encode<'a>(writer: &'a mut RequestWriter, lines: &[&[u8]]) -> &'a [u8] {
 fn append_and_sync(body: &Bytes, rounds: impl Iterator<Item = u64>) {
     let folder = tempfile::tempdir().unwrap();
     let config = Config::sized(2 << 30, 32 << 20);
-    let never = Duration::from_secs(3600);
-    let (queue, _) = Queue::open(folder.path(), &config, &["otlp"], Arc::new(Disk), never).unwrap();
+    let (queue, _) = Queue::open(folder.path(), &config, &["otlp"], Arc::new(Disk), NEVER).unwrap();
     for number in rounds {
         let positions = [("file:/logs/train.log", number.to_le_bytes())];
         let positions = positions.each_ref().map(|(key, at)| (*key, at.as_slice()));
@@ -112,8 +200,8 @@ fn append_and_sync(body: &Bytes, rounds: impl Iterator<Item = u64>) {
     }
 }
 
-fn text() -> Vec<u8> {
-    let (mut lines, mut text) = (lines::Lines::new(0), Vec::new());
+fn text(lines: &mut lines::Lines) -> Vec<u8> {
+    let mut text = Vec::new();
     (0..LINES).for_each(|_| lines.write(&mut text));
     text
 }
@@ -124,10 +212,15 @@ fn writer() -> RequestWriter {
     RequestWriter::new(&resource, "", BATCH_BYTES)
 }
 
-fn chunk(text: &[u8]) -> Chunk {
+fn chunk(origin: &Arc<Origin>, at: u64, text: &[u8]) -> Chunk {
+    let (origin, data) = (Arc::clone(origin), text.to_vec());
+    Chunk { origin, at, data, observed: 1, marks: Vec::new(), ending: Ending::Open, permit: None }
+}
+
+fn origin(format: Format) -> Arc<Origin> {
     let mut attributes = Vec::new();
     record_attribute(&mut attributes, "log.file.name", Value::String("train.log"));
-    let origin = Origin::new(Stream {
+    let stream = Stream {
         key: "file:/logs/train.log".to_owned(),
         kind: SourceKind::File,
         identity: &[b"instructions"],
@@ -136,7 +229,6 @@ fn chunk(text: &[u8]) -> Chunk {
         level: Severity::TRACE,
         tally: Tally::detached(SourceKind::File, "train.log"),
         bookmark: Arc::new(NoBookmark),
-    });
-    let data = text.to_vec();
-    Chunk { origin, at: 0, data, observed: 1, marks: Vec::new(), ending: Ending::Open, permit: None }
+    };
+    Origin::wrapped(stream, format, ReadTo::default())
 }

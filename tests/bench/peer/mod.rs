@@ -12,7 +12,7 @@ use std::{
 
 pub use self::{
     collector::{Collector, Queue},
-    runlog::{Runlog, Wire},
+    runlog::{Features, Runlog, Wire},
 };
 use crate::{containers::Engine, format::Format, measure::Task};
 

@@ -18,6 +18,8 @@ pub struct Runlog {
     pub program: PathBuf,
     /// How it sends.
     pub wire: Wire,
+    /// What it does with lines that it need not.
+    pub features: Features,
 }
 
 /// How runlog sends.
@@ -33,8 +35,54 @@ pub enum Wire {
     EngineFiles,
 }
 
+/// What is switched off, to see what it costs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Features {
+    /// Nothing.
+    All,
+    /// Lines of a traceback stay lines.
+    NoJoin,
+    /// Progress bars and escape sequences stay as they are.
+    NoTerminal,
+    /// Secrets stay.
+    NoRedact,
+    /// Prefixes of launchers stay in the lines.
+    NoPrefix,
+    /// All four.
+    None,
+}
+
+impl Features {
+    /// The settings beside the defaults.
+    const fn settings(self) -> &'static [(&'static str, &'static str)] {
+        const OFF: [(&str, &str); 4] = [
+            ("RUNLOG_PARSE_JOIN", "false"),
+            ("RUNLOG_PARSE_TERMINAL", "false"),
+            ("RUNLOG_REDACT_BUILTIN", "false"),
+            ("RUNLOG_PARSE_RANK_PREFIX", "off"),
+        ];
+        let [join, terminal, redact, prefix] = &OFF;
+        match self {
+            Self::All => &[],
+            Self::NoJoin => std::slice::from_ref(join),
+            Self::NoTerminal => std::slice::from_ref(terminal),
+            Self::NoRedact => std::slice::from_ref(redact),
+            Self::NoPrefix => std::slice::from_ref(prefix),
+            Self::None => &OFF,
+        }
+    }
+}
+
 impl Peer for Runlog {
     fn name(&self) -> &'static str {
+        match self.features {
+            Features::All => {}
+            Features::NoJoin => return "runlog-no-join",
+            Features::NoTerminal => return "runlog-no-terminal",
+            Features::NoRedact => return "runlog-no-redact",
+            Features::NoPrefix => return "runlog-no-prefix",
+            Features::None => return "runlog-bare",
+        }
         match self.wire {
             Wire::Zstd => "runlog",
             Wire::Gzip => "runlog-gzip",
@@ -44,6 +92,14 @@ impl Peer for Runlog {
     }
 
     fn settings(&self) -> &'static str {
+        match self.features {
+            Features::All => {}
+            Features::NoJoin => return "the same, tracebacks are not joined",
+            Features::NoTerminal => return "the same, progress bars are not folded",
+            Features::NoRedact => return "the same, secrets are not masked",
+            Features::NoPrefix => return "the same, prefixes of launchers are not taken off",
+            Features::None => return "the same, without these four",
+        }
         match self.wire {
             Wire::Zstd => "level, time and logger found, run tags, uid per record, queue on disk, zstd",
             Wire::Gzip => "the same, gzip on the wire",
@@ -97,6 +153,7 @@ impl Peer for Runlog {
             ("RUNLOG_DOCKER_COLLECT", collect.into()),
             ("RUNLOG_SERVE_LISTEN", "127.0.0.1:0".into()),
         ]);
+        environment.extend(self.features.settings().iter().map(|(name, value)| (*name, value.into())));
         Ok(Invocation { program: self.program.clone(), arguments: Vec::new(), environment })
     }
 }
@@ -109,7 +166,8 @@ mod tests {
     fn environment(wire: Wire, input: Input<'_>) -> Vec<(&'static str, String)> {
         let folder = tempfile::tempdir().unwrap();
         let job = Job { input, sink: "127.0.0.1:4318".parse().unwrap(), folder: folder.path() };
-        let invocation = Runlog { program: PathBuf::from("runlog"), wire }.prepare(&job).unwrap();
+        let runlog = Runlog { program: PathBuf::from("runlog"), wire, features: Features::All };
+        let invocation = runlog.prepare(&job).unwrap();
         invocation.environment.into_iter().map(|(name, value)| (name, value.into_string().unwrap())).collect()
     }
 
@@ -132,8 +190,19 @@ mod tests {
     }
 
     #[test]
+    fn what_is_switched_off_is_on_by_default() {
+        let documented = include_str!("../../../docs/configuration.md");
+        for (name, value) in Features::None.settings() {
+            let default = if *value == "off" { "\"auto\"" } else { "true" };
+            assert!(documented.contains(&format!("| `{name}` | `{default}` |")), "{name}");
+        }
+        assert_eq!(Features::NoRedact.settings(), [("RUNLOG_REDACT_BUILTIN", "false")]);
+        assert!(Features::All.settings().is_empty());
+    }
+
+    #[test]
     fn reading_the_engines_files_is_compared_where_there_is_an_engine() {
-        let takes = |wire, task| Runlog { program: PathBuf::new(), wire }.takes(task);
+        let takes = |wire, task| Runlog { program: PathBuf::new(), wire, features: Features::All }.takes(task);
         let containers = Task::Containers { containers: 1, lines: 1 };
         assert!(takes(Wire::EngineFiles, containers) && takes(Wire::Zstd, containers));
         assert!(!takes(Wire::EngineFiles, Task::Wake) && takes(Wire::Zstd, Task::Wake));

@@ -56,18 +56,31 @@ impl Anchors {
 
     /// The next anchor that begins there or later, but for one or two bytes in the order.
     pub(super) fn find(&self, text: &[u8], from: usize) -> Option<Hit> {
-        let told_by: &[u8; PAIRS] = &self.told_by;
-        let eights = text.get(from..)?.as_chunks::<8>().0;
+        let rest = text.get(from..)?;
+        let eights = rest.as_chunks::<8>().0;
         for (number, eight) in eights.iter().enumerate() {
-            let word = u64::from_le_bytes(*eight);
-            let tells = |pair: u32| told_by[usize::from((word >> (16 * pair)) as u16)];
-            if tells(0) | tells(1) | tells(2) | tells(3) != 0
+            if self.tells(*eight)
                 && let Some(hit) = self.look_closer(text, from, from + 8 * number)
             {
                 return Some(hit);
             }
         }
-        self.look_closer(text, from, from + 8 * eights.len())
+        // The pairs behind the last eight bytes are looked up with some before them: that needs no other code.
+        let end = rest.len() & !1;
+        match rest[..end].last_chunk() {
+            Some(last) if end > 8 * eights.len() && self.tells(*last) => self.look_closer(text, from, from + end - 8),
+            Some(_) => None,
+            None => self.look_closer(text, from, from),
+        }
+    }
+
+    /// Whether one of the four pairs may be of an anchor.
+    #[inline]
+    fn tells(&self, eight: [u8; 8]) -> bool {
+        let told_by: &[u8; PAIRS] = &self.told_by;
+        let word = u64::from_le_bytes(eight);
+        let tells = |pair: u32| told_by[usize::from((word >> (16 * pair)) as u16)];
+        tells(0) | tells(1) | tells(2) | tells(3) != 0
     }
 
     #[cold]

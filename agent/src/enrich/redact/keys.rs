@@ -64,7 +64,7 @@ pub(super) static KEYS: [Key; 37] = [
     run("github-token", "github_pat_", 5, word, 60, 255),
     run("gitlab-token", "glpat-", 0, dotted, 20, 255),
     run("gitlab-token", "gldt-", 0, dotted, 20, 255),
-    run("gitlab-token", "glrt-", 0, dotted, 20, 255),
+    run("gitlab-token", "glrt-", 2, dotted, 20, 255),
     run("gitlab-token", "glcbt-", 0, dotted, 20, 255),
     run("gitlab-token", "glptt-", 0, dotted, 20, 255),
     run("slack-token", "xoxb-", 0, word, 20, 255),

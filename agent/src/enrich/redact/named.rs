@@ -22,9 +22,9 @@ pub(super) enum Kind {
 
 /// Pieces of text of which one stands in all of them, with the place of three bytes in each that are seldom elsewhere.
 pub(super) const ANCHORS: [(&str, usize, Kind); 23] = [
-    ("assword", 1, Kind::Assignment),
+    ("assword", 2, Kind::Assignment),
     ("ASSWORD", 1, Kind::Assignment),
-    ("asswd", 1, Kind::Assignment),
+    ("asswd", 2, Kind::Assignment),
     ("ASSWD", 1, Kind::Assignment),
     ("assphrase", 2, Kind::Assignment),
     ("ecret", 0, Kind::Assignment),

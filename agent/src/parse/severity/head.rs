@@ -47,8 +47,27 @@ pub(super) fn at_head(line: &[u8]) -> Option<Found<'_>> {
         // A row of a table, whose columns may hold anything.
         return None;
     }
-    // Most heads begin with a date and a time; passing over them at once takes half of the cost of the search.
-    let mut at = time_length(head);
+    // Most heads begin with a date and a time, and behind them the level; that is seen at half of the cost of a search.
+    let at = time_length(head);
+    behind_time(line, head, at).or_else(|| by_tokens(line, head, at))
+}
+
+/// The level that follows a time at once: what [`by_tokens`] would find with its first token.
+fn behind_time<'a>(line: &'a [u8], head: &[u8], time_end: usize) -> Option<Found<'a>> {
+    let start = time_end + 1;
+    let rest = head.get(start..).filter(|_| time_end > 0 && head[time_end] == b' ')?;
+    let length = rest.iter().position(|byte| !byte.is_ascii_uppercase())?;
+    if is_in(TOKEN, rest[length]) || matches!(rest[length], b'-' | b'=' | b'\'' | b'"' | b'(') {
+        return None;
+    }
+    let end = start + length;
+    let severity = word(&line[start..end])?;
+    Some(found(severity, &line[start..end], logger_after(line, end, true).unwrap_or_default()))
+}
+
+// Not inlined, so that the usual way needs no room for what this one remembers.
+#[inline(never)]
+fn by_tokens<'a>(line: &'a [u8], head: &'a [u8], mut at: usize) -> Option<Found<'a>> {
     let mut logger: &[u8] = b"";
     let mut words = 0;
     let mut has_time = at > 0;
@@ -203,15 +222,10 @@ fn logger_after(line: &[u8], level_end: usize, has_time: bool) -> Option<&[u8]> 
     }
     let is_in_columns = || line[level_end..].trim_ascii_start().starts_with(b"|");
     let rest = &rest[rest.iter().position(|byte| !matches!(byte, b' ' | b':' | b']' | b'|' | b'-' | b'['))?..];
-    let mut length = 0;
-    while let Some(byte) = rest.get(length) {
-        if is_in(NAME, *byte) {
-            length += 1;
-        } else if *byte == b':' && rest.get(length + 1) == Some(&b':') {
-            length += 2;
-        } else {
-            break;
-        }
+    let name_length = |text: &[u8]| text.iter().position(|byte| !is_in(NAME, *byte)).unwrap_or(text.len());
+    let mut length = name_length(rest);
+    while rest[length..].starts_with(b"::") {
+        length += 2 + name_length(&rest[length + 2..]);
     }
     let (name, after) = rest.split_at(length);
     let is_name = name.first().is_some_and(|byte| byte.is_ascii_alphabetic() || *byte == b'_');
@@ -257,4 +271,34 @@ pub(super) fn python_warning(line: &[u8]) -> Option<Found<'_>> {
             head.first() == Some(&b'/') && head[..colon].ends_with(b".py") && !head[..colon].contains(&b' ');
         is_whole_path.then(|| found(Severity::WARN, b"", LOGGER_OF_WARNINGS))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_level_behind_a_time_is_the_one_that_a_search_finds() {
+        let times = ["2026-11-24 05:44:23", "2026-11-24T05:44:23.5Z", "[2026-11-24 05:44:23,123", "05:44:23", ""];
+        let words = ["INFO", "DEBUG", "WARNING", "FATAL", "TRACE", "FINE", "DEBUG1", "Level", "Info", "I", "EPOCH", ""];
+        let nexts = [" ", ": ", "=", "'", "\"", "(", "-x ", "-", "]", "_x ", " | ", "/MainProcess", "\u{e9}", ""];
+        let rests =
+            ["train.loop: step 1", "a::b: x", "tuning the model", "com.acme.Train - x", "x | y", "engine.py:88] z"];
+        let mut found_at_once = 0;
+        for time in times {
+            for gap in [" ", "  ", " [", "] ", ""] {
+                for (word, next) in words.iter().flat_map(|word| nexts.iter().map(move |next| (word, next))) {
+                    for rest in rests {
+                        let line = format!("{time}{gap}{word}{next}{rest}").into_bytes();
+                        let at = time_length(&line);
+                        let Some(found) = behind_time(&line, &line, at) else { continue };
+                        found_at_once += 1;
+                        let line_shown = String::from_utf8_lossy(&line);
+                        assert_eq!(Some(found), by_tokens(&line, &line, at), "{line_shown}");
+                    }
+                }
+            }
+        }
+        assert!(found_at_once > 400, "{found_at_once}");
+    }
 }

@@ -39,10 +39,15 @@ impl Screens {
 
     /// Takes a line, or a row of one that is drawn over, that came at `now`, and gives out what is complete with it.
     pub fn line(&mut self, line: Line<'_>, now: UnixNanos, each: &mut impl FnMut(Line<'_>)) {
+        // Where no lane holds anything, nothing has to be asked about the others.
+        let is_text = !line.is_overwritten && !may_draw(line.bytes);
+        if is_text && self.are_quiet() {
+            return each(line);
+        }
         let others = self.held_in(|lane| lane != line.lane as usize);
         let mut each = |given: Line<'_>| each(Line { read_to: others.hold(given.read_to), ..given });
         let screen = &mut self.lanes[line.lane as usize];
-        if screen.is_quiet() && !line.is_overwritten && !may_draw(line.bytes) {
+        if is_text && screen.is_quiet() {
             return each(line);
         }
         let now = if line.time == 0 { now } else { line.time };
