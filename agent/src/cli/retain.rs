@@ -11,7 +11,10 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use crate::store::{Retention, Store};
+use crate::{
+    record::{Clock, SystemClock},
+    store::{Retention, Store},
+};
 
 /// How often it is looked what has grown too old or too large.
 const EVERY: Duration = Duration::from_mins(10);
@@ -36,7 +39,8 @@ pub async fn once(rules: &Retention, store: &Arc<Store>) {
         return;
     }
     let (rules, store) = (rules.clone(), Arc::clone(store));
-    match spawn_blocking(move || store.retain(&rules, SystemTime::now()).map(|retained| (retained, rules))).await {
+    let now = SystemTime::UNIX_EPOCH + Duration::from_nanos(SystemClock.now());
+    match spawn_blocking(move || store.retain(&rules, now).map(|retained| (retained, rules))).await {
         Ok(Ok((retained, rules))) => {
             for run in &retained.removed {
                 info!(run_id = run.run_id, bytes = run.bytes, option = run.option, "a run was removed from the store");
