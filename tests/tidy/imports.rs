@@ -28,7 +28,10 @@ const MAY_IMPORT: [(&str, &[&str]); 16] = [
     ("export", &["record", "queue", "store"]),
     ("store", &["record"]),
     ("serve", &["receive", "store", "record", "api"]),
-    ("config", &["source", "parse", "enrich", "batch", "queue", "export", "serve", "telemetry", "record", "run"]),
+    (
+        "config",
+        &["source", "parse", "enrich", "batch", "queue", "export", "store", "serve", "telemetry", "record", "run"],
+    ),
     ("telemetry", &["record", "export"]),
     ("pipeline", &["source", "parse", "enrich", "batch", "queue", "export", "store", "serve", "record", "run"]),
     (
