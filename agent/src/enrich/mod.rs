@@ -2,10 +2,12 @@
 
 mod adopt;
 mod filter;
+mod limit;
 pub mod redact;
 mod tag;
 
 pub use adopt::{Adopted, adopt};
 pub use filter::is_kept;
+pub use limit::Limit;
 pub use redact::Redactor;
 pub use tag::Tags;

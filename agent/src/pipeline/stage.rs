@@ -1,12 +1,15 @@
 //! Stages 2 to 5 on one thread: what comes through the door leaves as entries of the queue.
 
 mod accounts;
+mod alerts;
 mod closing;
 mod entries;
 mod errors;
 mod lanes;
 mod lines;
 mod passing;
+mod scalars;
+mod silence;
 mod writing;
 
 use std::{
@@ -26,7 +29,7 @@ use lines::{HeldBack, PIECE_PATIENCE, Stream};
 
 use crate::{
     batch::{Batcher, Due, Slot},
-    enrich::{Redactor, Tags, redact},
+    enrich::{Limit, Redactor, Tags, redact},
     parse::{self, LocalZone},
     queue::{Queue, Seq},
     record::{
@@ -59,6 +62,12 @@ pub struct Stage {
     zone: LocalZone,
     tags: Tags,
     redactor: Redactor,
+    scalars: scalars::Counted,
+    limit: Limit,
+    /// When it was last said that lines are left out for it.
+    limit_told: Option<Instant>,
+    silence: silence::Silence,
+    alerted: alerts::Alerted,
     /// Whose task answers the clients.
     awaited: mpsc::Sender<Awaited>,
     held_up: HeldUp,
@@ -85,6 +94,7 @@ impl Stage {
     ) -> Self {
         let accounts = Accounts::resume(positions);
         let redactor = Redactor::new(redact::Config::default(), Arc::clone(&ledger));
+        let limit = Limit::new(parse.lines_per_second);
         Self {
             parse,
             batcher,
@@ -97,6 +107,11 @@ impl Stage {
             zone: LocalZone::system(),
             tags: Tags::default(),
             redactor,
+            scalars: scalars::Counted::default(),
+            limit,
+            limit_told: None,
+            silence: silence::Silence::default(),
+            alerted: alerts::Alerted::default(),
             awaited,
             held_up: HeldUp::default(),
             passing: passing::Passing::default(),
@@ -146,12 +161,14 @@ impl Stage {
                     self.streams.retain(|_, stream| stream.origin.strong_count() > 0);
                     self.count_held();
                     self.followers.forget_ended();
+                    self.limit.forget_ended();
                 }
                 Received::Finished => break,
             }
             let now = Instant::now();
             if self.next_flush <= now {
                 self.flush_silent(now)?;
+                self.tell_silent_ranks(now)?;
             }
             self.release_silent(now, has_input)?;
             self.close_batches(Due::At(now))?;
@@ -219,6 +236,7 @@ fn note(origin: &Origin, account: Account) -> Account {
     origin.tally.lines_read.fetch_add(account.lines_read, Ordering::Relaxed);
     origin.tally.records_kept.fetch_add(account.records_kept, Ordering::Relaxed);
     origin.tally.states_folded.fetch_add(account.states_folded, Ordering::Relaxed);
+    origin.tally.lines_limited.fetch_add(account.lines_limited, Ordering::Relaxed);
     let (lines_lost, bytes_lost) = origin.tally.newly_lost();
     Account { lines_lost, bytes_lost, ..account }
 }

@@ -25,6 +25,8 @@ pub struct Tally {
     pub records_kept: AtomicU64,
     /// States of progress bars that were drawn over by later ones.
     pub states_folded: AtomicU64,
+    /// Lines left out for what their stream may print in a second.
+    pub lines_limited: AtomicU64,
     /// Lines left out for their level, by [`Severity::range`].
     pub lines_filtered: [AtomicU64; Severity::RANGES],
     /// Lines that are gone although they should have been kept.
@@ -44,6 +46,7 @@ pub struct Counts {
     pub lines_read: u64,
     pub records_kept: u64,
     pub states_folded: u64,
+    pub lines_limited: u64,
     pub lines_filtered: [u64; Severity::RANGES],
     pub lines_lost: u64,
     pub bytes_lost: u64,
@@ -61,6 +64,7 @@ impl Counts {
         self.lines_read += other.lines_read;
         self.records_kept += other.records_kept;
         self.states_folded += other.states_folded;
+        self.lines_limited += other.lines_limited;
         for (sum, one) in self.lines_filtered.iter_mut().zip(other.lines_filtered) {
             *sum += one;
         }
@@ -80,6 +84,7 @@ impl Tally {
             lines_read: AtomicU64::new(0),
             records_kept: AtomicU64::new(0),
             states_folded: AtomicU64::new(0),
+            lines_limited: AtomicU64::new(0),
             lines_filtered: Default::default(),
             lines_lost: AtomicU64::new(0),
             bytes_lost: AtomicU64::new(0),
@@ -152,6 +157,7 @@ impl Tally {
             lines_read: get(&self.lines_read),
             records_kept: get(&self.records_kept),
             states_folded: get(&self.states_folded),
+            lines_limited: get(&self.lines_limited),
             lines_filtered: std::array::from_fn(|range| get(&self.lines_filtered[range])),
             lines_lost: get(&self.lines_lost),
             bytes_lost: get(&self.bytes_lost),
