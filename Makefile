@@ -1,7 +1,7 @@
-.PHONY: help demo build test check bench soak tools
+.PHONY: help demo build test test-k8s check bench soak tools package image
 
 help: ## list these targets
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
 
 demo: ## run a real training script and read its logs back
 	@deploy/demo/run
@@ -12,6 +12,9 @@ build: ## the release binary, target/release/runlog
 test: ## every test, with a real Docker engine, Collector and browser
 	@.ci/test
 
+test-k8s: ## the sidecar and the chart on a real one-node Kubernetes, which is built the first time
+	@tests/cluster/run
+
 check: ## formatting, lints, dependencies, shape of the tree
 	@.ci/check
 
@@ -20,6 +23,12 @@ bench: ## throughput and memory, beside the Collector on the same input
 
 soak: ## 10 minutes of kills, rotations and outages, drawn from a seed; tests/soak/run --help
 	@tests/soak/run
+
+package: ## Debian's package of a static program, target/debian/runlog_*.deb
+	@deploy/debian/package "$$(deploy/docker/static | tail -n 1)"
+
+image: ## an image of a static program for the Docker engine, runlog:latest
+	@deploy/docker/image
 
 tools: ## what the tests need besides Rust: make it, and print where it is
 	@tests/tools/all

@@ -11,7 +11,7 @@ use crate::printed;
 fn help_is_as_it_was_read_and_approved() {
     let state = State::new();
     let commands = ["", "agent", "exec", "stdin", "serve", "check", "runs", "logs", "status", "completions"];
-    for command in commands.into_iter().chain(["submit", "run", "metrics", "files"]) {
+    for command in commands.into_iter().chain(["submit", "run", "metrics", "files", "inject"]) {
         let arguments: Vec<&str> = [command, "--help"].into_iter().filter(|word| !word.is_empty()).collect();
         let name = if command.is_empty() { "runlog" } else { command };
         assert_snapshot!(name, printed(&state.run(&arguments)));

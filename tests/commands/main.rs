@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests speak by panicking")]
 
+mod exit_with;
 mod follow;
 mod help;
 mod logs;

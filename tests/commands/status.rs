@@ -57,6 +57,14 @@ fn status_tells_how_a_running_agent_is_doing() {
 }
 
 #[test]
+fn a_health_check_says_nothing_of_an_agent_that_is_ready_and_fails_without_one() {
+    let mut agent = Agent::builder().start();
+    assert_eq!(printed(&agent.run(&["status", "--ready"])), "");
+    let _ = agent.terminate();
+    assert!(refused(&agent.run(&["status", "--ready"])).contains("no runlog serves from"));
+}
+
+#[test]
 fn a_watched_status_shows_what_each_stream_gives_a_second() {
     let agent = Agent::builder().start();
     let names: Vec<String> = (0..12).map(|index| format!("{index}.log")).collect();

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests speak by panicking")]
 
 mod engine;
+mod exit_with;
 mod faults;
 mod files;
 mod lines;

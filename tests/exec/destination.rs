@@ -3,6 +3,7 @@
 use std::{fs, net::TcpListener, process::Command};
 
 use runlog_tests::{Agent, State, eventually, runlog};
+use serde_json::Value;
 
 /// An address where nobody listens.
 fn nowhere() -> String {
@@ -62,4 +63,27 @@ fn the_next_agent_delivers_what_was_left_behind() {
         (fs::read_dir(agent.state().join("exec")).unwrap().count() == 0).then_some(())
     });
     assert!(agent.terminate().status.success());
+}
+
+#[test]
+fn what_goes_through_an_agent_is_in_one_receipt() {
+    let server = Agent::server().start();
+    let mut agent = Agent::builder()
+        .set("RUNLOG_EXPORT_ENDPOINT", server.address())
+        .set("RUNLOG_OTLP_LISTEN", "127.0.0.1:0")
+        .start();
+    let between = eventually("the agent receives OTLP", || {
+        let messages = agent.messages();
+        let mut messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let told = messages.find(|message| message["message"].as_str().is_some_and(|text| text.contains("OTLP")))?;
+        Some(format!("http://{}", told["address"].as_str()?))
+    });
+    let state = State::new();
+    let mut exec = state.command(&["exec", "--run-id", "a", "--", "sh", "-c", "echo kept; exit 5"]);
+    assert_eq!(exec.env("RUNLOG_EXPORT_ENDPOINT", between).status().unwrap().code(), Some(5));
+    assert!(agent.terminate().status.success());
+
+    assert_eq!(delivered(&server, "a"), expected("a"));
+    let shown = String::from_utf8(server.run(&["runs", "show", "a"]).stdout).unwrap();
+    assert!(shown.contains("complete: 1 line read, 1 kept") && !shown.contains("NOT"), "{shown}");
 }

@@ -139,6 +139,12 @@ impl Container {
         (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
     }
 
+    /// Whether the engine has it.
+    #[must_use]
+    pub fn is_there(&self) -> bool {
+        command(&self.host, &["inspect", &self.id]).output().unwrap().status.success()
+    }
+
     /// `docker rm --force`.
     pub fn remove(&self) {
         self.docker(&["rm", "--force"]);

@@ -22,6 +22,7 @@ use crate::{
 
 use super::{
     exit::{Exit, Failure},
+    exit_with,
     notify::Notify,
     run_api,
     setup::{self, Run, State},
@@ -98,16 +99,19 @@ pub async fn run(settings: &Settings, input: &Input) -> Result<Exit, Failure> {
         "collecting"
     );
     notify.ready();
-    let end = until_end(&mut signals, &mut pipeline, input, &notify).await;
+    let end = tokio::select! {
+        end = until_end(&mut signals, &mut pipeline, input, &notify) => Ok(end),
+        ended = exit_with::ended(settings) => ended.map(|()| End::Stop),
+    };
     // Whoever ends does not move as one who works.
     drop(watchdog);
     let grace = match end {
-        End::Stop => {
+        Ok(End::Stop) => {
             info!("stopping: reading to the end and delivering what is left");
             settings.grace
         }
-        End::Reload => return Err(again(&pipeline, &run)),
-        End::Failure => Duration::ZERO,
+        Ok(End::Reload) => return Err(again(&pipeline, &run)),
+        Ok(End::Failure) | Err(_) => Duration::ZERO,
     };
     notify.stopping();
     state.say_stopping();
@@ -129,7 +133,7 @@ pub async fn run(settings: &Settings, input: &Input) -> Result<Exit, Failure> {
         DrainError::NotDurable(_) => Failure::new(Exit::State, error),
         DrainError::Panicked => Failure::new(Exit::Bug, error),
     })?;
-    if matches!(end, End::Failure) {
+    if matches!(end?, End::Failure) {
         return Err(Failure::new(Exit::Bug, anyhow!("a part of runlog has failed, which is a bug")));
     }
     if !drained.is_complete() {

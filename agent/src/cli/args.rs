@@ -7,8 +7,8 @@ use clap::{Args, Parser, Subcommand};
 use crate::{config::Flag, source::process::SESSION};
 
 use super::{
-    files::FilesArgs, logs::LogsArgs, metrics::MetricsArgs, run::RunArgs, runs::RunsArgs, status::StatusArgs,
-    submit::SubmitArgs,
+    files::FilesArgs, inject::InjectArgs, logs::LogsArgs, metrics::MetricsArgs, run::RunArgs, runs::RunsArgs,
+    status::StatusArgs, submit::SubmitArgs,
 };
 
 const EXAMPLES: &str = "\
@@ -181,6 +181,20 @@ pub enum Command {
     Files(Read<FilesArgs>),
     /// Show how a running agent is doing
     Status(Read<StatusArgs>),
+    /// Write the manual's pages into a folder, for packages
+    #[command(hide = true)]
+    Man {
+        /// The folder, which has to exist
+        folder: PathBuf,
+    },
+    /// Add the sidecar to the manifests of Kubernetes, or take it out
+    Inject(InjectArgs),
+    /// Put this program into a folder that the containers of a pod share, for `inject`
+    #[command(hide = true)]
+    Furnish {
+        /// The folder
+        folder: PathBuf,
+    },
     /// Print a completion script for a shell
     Completions {
         /// The shell

@@ -6,8 +6,11 @@ mod caller;
 pub mod check;
 mod exec;
 mod exit;
+mod exit_with;
 mod files;
+mod inject;
 pub mod logs;
+mod manual;
 mod metrics;
 mod notify;
 mod reader;
@@ -118,6 +121,15 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
             print(&answer)?;
             Ok(if code == 0 { Exit::Ok } else { Exit::Settings })
         }
+        Command::Inject(inject) => {
+            let text = inject::inject(&inject).map_err(|error| Failure::new(Exit::Settings, error))?;
+            print(text.as_bytes())?;
+            Ok(Exit::Ok)
+        }
+        Command::Furnish { folder } => {
+            inject::furnish(&folder)?;
+            Ok(Exit::Ok)
+        }
         Command::Submit(submit) => {
             let place = PlaceArgs { state_dir: submit.state_dir, ..PlaceArgs::default() };
             let input = setup::input(&[&before, &place.settings()])?;
@@ -178,6 +190,10 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
                     .await
                     .map(|()| Exit::Ok)?)
             })
+        }
+        Command::Man { folder } => {
+            manual::write(&folder)?;
+            Ok(Exit::Ok)
         }
         Command::Completions { shell } => {
             let mut script = Vec::new();

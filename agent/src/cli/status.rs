@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use runlog_proto::v1;
 
 use crate::record::{Clock, UnixNanos};
@@ -28,6 +28,9 @@ pub struct StatusArgs {
     /// All files, containers and other streams, not only those furthest behind and those heard of last
     #[arg(long, short)]
     pub all: bool,
+    /// Print nothing, and fail unless it is ready: for the health checks of containers
+    #[arg(long, conflicts_with_all = ["json", "all", "watch"])]
+    pub ready: bool,
     /// Again every so many seconds, with the lines that came in each
     #[arg(long, short, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "1",
         value_parser = clap::value_parser!(u16).range(1..=3600))]
@@ -37,8 +40,13 @@ pub struct StatusArgs {
 /// Asks a daemon how it is and prints the answer. With `watch` it returns only when nobody reads the output any more.
 ///
 /// # Errors
-/// If it does not answer.
+/// If it does not answer, or if it has to be ready and is not.
 pub async fn status(args: &StatusArgs, server: &Server, out: &mut Output<'_>, clock: &dyn Clock) -> Result<()> {
+    if args.ready {
+        let status = server.status(false).await?;
+        ensure!(status.ready, "{} is not ready: {}", status.address, status.reasons.join("; "));
+        return Ok(());
+    }
     let mut before = None;
     loop {
         let status = server.status(args.all).await?;

@@ -219,6 +219,16 @@ impl Clock for At {
 }
 
 #[tokio::test]
+async fn status_of_one_that_has_to_be_ready_and_is_not_fails_with_the_reason() {
+    let site = site().await;
+    let paper = Paper::default();
+    let args = StatusArgs { ready: true, ..StatusArgs::default() };
+    let failed = status(&args, &site.server, &mut paper.output(Kind::Stream), &At(0)).await.unwrap_err();
+    assert!(failed.to_string().ends_with("is not ready: export.endpoint cannot be reached"), "{failed}");
+    assert_eq!(paper.text(), "");
+}
+
+#[tokio::test]
 async fn status_tells_what_is_wrong_and_what_waits() {
     let site = site().await;
     let address = site.server.status(false).await.unwrap().address;

@@ -18,6 +18,7 @@ mod values;
 
 pub use document::configuration_markdown;
 pub use fault::{Fault, Faults};
+pub use options::documented;
 pub use origin::Origin;
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
@@ -27,7 +28,7 @@ use crate::{
     enrich::redact,
     export, parse, queue,
     record::Severity,
-    run::RunId,
+    run::{ExitWith, RunId},
     serve,
     source::{docker, file, journal, kubernetes, otlp, process},
     telemetry,
@@ -90,6 +91,8 @@ pub struct Settings {
     pub store_kept: Switch,
     /// How long stopping may take.
     pub grace: Duration,
+    /// What the agent ends after; `None` if it is stopped.
+    pub exit_with: Option<ExitWith>,
     /// Resource attributes from `OTEL_RESOURCE_ATTRIBUTES`.
     pub resource_attributes: Vec<(String, String)>,
     /// The service's name from `OTEL_SERVICE_NAME`.

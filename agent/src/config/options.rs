@@ -62,6 +62,11 @@ pub(super) fn known() -> &'static [Known] {
     KNOWN.get_or_init(|| read(DEFAULTS))
 }
 
+/// Of each option its variable, its default and what it means, in the order of `default.toml`.
+pub fn documented() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
+    known().iter().map(|option| (option.variable.as_str(), option.default.as_str(), option.comment.as_str()))
+}
+
 /// The option of that key.
 pub(super) fn find(key: &str) -> Option<&'static Known> {
     known().iter().find(|option| option.key == key)

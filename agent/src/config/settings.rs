@@ -17,7 +17,7 @@ use crate::{
     parse,
     queue::{self, SyncPolicy},
     record::{Format, Severity},
-    run::RunId,
+    run::{ExitWith, RunId, UnusableExitWith},
     serve,
     source::{
         docker, file, journal, kubernetes,
@@ -121,6 +121,11 @@ pub(super) fn compose(reader: &mut Reader, standard: &Standard) -> Settings {
     let serve = serve::Config { listen: reader.read("serve.listen", listen) };
     let grace = reader.read("stop.grace", |v| values::duration(v, &(Duration::ZERO..=HOUR)));
     let log = telemetry(reader, export.is_some());
+    let exit_with = reader.read("exit_with", exit_with);
+    if matches!(exit_with, Some(ExitWith::Container(_))) && docker.collect == Switch::Off {
+        let remedy = "leave docker.collect at auto, or name a file or a process";
+        reader.reject("exit_with", Rejected::new("cannot be asked for: docker.collect is off", remedy));
+    }
 
     Settings {
         log,
@@ -143,6 +148,7 @@ pub(super) fn compose(reader: &mut Reader, standard: &Standard) -> Settings {
         memory_bytes,
         store_kept,
         grace,
+        exit_with,
         resource_attributes: standard.resource_attributes.clone(),
         service_name: standard.service_name.clone(),
     }
@@ -171,6 +177,12 @@ fn run_id(value: &Value) -> Result<Option<RunId>, Rejected> {
     }
     let rejected = |_| Rejected::new("cannot be a run id", "use 1 to 256 characters without control characters");
     RunId::new(&text).map(Some).map_err(rejected)
+}
+
+fn exit_with(value: &Value) -> Result<Option<ExitWith>, Rejected> {
+    let remedy = "write path:/FILE, pid:NUMBER or container:NAME";
+    let rejected = |error: UnusableExitWith| Rejected::new(error.to_string(), remedy);
+    values::optional(value)?.map(|text| text.parse().map_err(rejected)).transpose()
 }
 
 fn format(value: &Value) -> Result<Format, Rejected> {

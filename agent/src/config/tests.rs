@@ -309,7 +309,7 @@ fn the_journal_is_collected_of_the_units_that_are_named() {
 #[test]
 fn the_engines_files_are_read_where_it_says_they_are_or_where_the_settings_say_so() {
     let at = |text: &str| from(&[("RUNLOG_DOCKER_FILES", text)]).settings.docker.files;
-    assert_eq!(from(&[]).settings.docker.files, docker::Folder::None);
+    assert_eq!(from(&[]).settings.docker.files, docker::Folder::OfEngine);
     assert_eq!(["auto", "off"].map(at), [docker::Folder::OfEngine, docker::Folder::None]);
     let folder = "/var/lib/docker/containers";
     assert_eq!(at(folder), docker::Folder::At(folder.into()));

@@ -24,10 +24,14 @@ use std::convert::Infallible;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
-use hyper::{HeaderMap, Method, Request, Response, body::Body, header::ORIGIN};
+use hyper::{
+    HeaderMap, Method, Request, Response,
+    body::Body,
+    header::{ORIGIN, USER_AGENT},
+};
 
 use crate::record::{
-    Kept, Signal,
+    Counted, Kept, Signal,
     wire::{NoRequest, from_json},
 };
 
@@ -64,6 +68,7 @@ pub trait End: Send + Sync {
         &self,
         signal: Signal,
         request: Vec<u8>,
+        counted: Counted,
         room: Self::Room,
     ) -> impl Future<Output = Result<Kept, Refusal>> + Send;
 
@@ -92,7 +97,7 @@ impl<E: End> Sink for E {
         if !self.grow(&mut room, request.len()).await {
             return Err(Refusal::Busy);
         }
-        self.take(signal, request, room).await
+        self.take(signal, request, Counted::Here, room).await
     }
 }
 
@@ -146,7 +151,13 @@ where
         Form::Protobuf => request,
         Form::Json => protobuf_of(signal, &request, end, &mut room).await?,
     };
-    end.take(signal, request, room).await
+    end.take(signal, request, counted(&head.headers), room).await
+}
+
+/// A runlog that sends has counted what it sends.
+fn counted(headers: &HeaderMap) -> Counted {
+    let is_runlog = headers.get(USER_AGENT).is_some_and(|agent| agent.as_bytes().starts_with(b"runlog/"));
+    if is_runlog { Counted::Before } else { Counted::Here }
 }
 
 /// Takes a request in JSON that has come another way than over HTTP.
@@ -156,7 +167,7 @@ where
 pub async fn take_json<E: End>(signal: Signal, text: &[u8], end: &E) -> Result<Kept, Refusal> {
     let mut room = E::Room::default();
     let request = protobuf_of(signal, text, end, &mut room).await?;
-    end.take(signal, request, room).await
+    end.take(signal, request, Counted::Here, room).await
 }
 
 /// A request in JSON as protobuf.

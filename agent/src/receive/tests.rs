@@ -40,6 +40,7 @@ struct Desk {
     keeps_logs_alone: bool,
     token: Option<Token>,
     refusals: Mutex<Vec<&'static str>>,
+    counted: Mutex<Vec<Counted>>,
 }
 
 impl Desk {
@@ -52,6 +53,7 @@ impl Desk {
             keeps_logs_alone: false,
             token: None,
             refusals: Mutex::default(),
+            counted: Mutex::default(),
         }
     }
 
@@ -85,7 +87,8 @@ impl End for Desk {
         self.refusals.lock().unwrap().push(refusal.word());
     }
 
-    async fn take(&self, _signal: Signal, request: Vec<u8>, room: usize) -> Result<Kept, Refusal> {
+    async fn take(&self, _signal: Signal, request: Vec<u8>, counted: Counted, room: usize) -> Result<Kept, Refusal> {
+        self.counted.lock().unwrap().push(counted);
         assert!(room >= request.len(), "there is room for what is handed over");
         self.taken.lock().unwrap().push(request);
         Ok(Kept { rejected: self.rejected, reason: "50 % is \u{fc}".repeat(usize::from(self.rejected > 0)) })
@@ -150,6 +153,19 @@ fn zstd(bytes: &[u8]) -> Vec<u8> {
 
 fn framed(flag: u8, message: &[u8]) -> Vec<u8> {
     [&[flag][..], &u32::try_from(message.len()).unwrap().to_be_bytes(), message].concat()
+}
+
+#[tokio::test]
+async fn what_another_runlog_sends_is_counted_there() {
+    let desk = Desk::new();
+    let runlog = ("user-agent", concat!("runlog/", env!("CARGO_PKG_VERSION")));
+    let others = [PROTOBUF, ("user-agent", "OTel-OTLP-Exporter-Python/1.38.0"), ("user-agent", "my-runlog/1")];
+    for agent in others.into_iter().chain([runlog]) {
+        let _ = post(&desk, &[PROTOBUF, agent], &request(1)).await;
+    }
+    let _ = send(&desk, "POST", GRPC_PATH, &[GRPC, ("te", "trailers"), runlog], &framed(0, &request(1))).await;
+    let expected = [Counted::Here, Counted::Here, Counted::Here, Counted::Before, Counted::Before];
+    assert_eq!(*desk.counted.lock().unwrap(), expected);
 }
 
 #[tokio::test]

@@ -199,6 +199,15 @@ pub struct Event {
     pub attributes: Vec<u8>,
 }
 
+/// In whose receipts the lines of a request are counted. Those of a run add up, so a line must be in one of them only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counted {
+    /// In ours.
+    Here,
+    /// In those of another runlog, which sent it.
+    Before,
+}
+
 /// A request of a client that has its records encoded already, and waits until they are durable.
 #[derive(Debug)]
 pub struct Pushed {
@@ -210,6 +219,8 @@ pub struct Pushed {
     pub request: Vec<u8>,
     /// The outline of the request.
     pub outline: Outline,
+    /// In whose receipts its lines are.
+    pub counted: Counted,
     /// When it was received.
     pub observed: UnixNanos,
     /// Answers the client.

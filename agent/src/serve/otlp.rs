@@ -19,7 +19,7 @@ use crate::{
     api::{self, Api},
     receive::{End, Refusal, answer, path_of},
     record::{
-        BatchMeta, Kept, Severity, Signal, SystemClock, batch,
+        BatchMeta, Counted, Kept, Severity, Signal, SystemClock, batch,
         wire::{Malformed, ResourceView, Value, requests_resources},
     },
     store::{Store, StoreError, Writer},
@@ -102,7 +102,13 @@ impl End for Receiver {
         signal == Signal::Logs
     }
 
-    async fn take(&self, _signal: Signal, request: Vec<u8>, room: Self::Room) -> Result<Kept, Refusal> {
+    async fn take(
+        &self,
+        _signal: Signal,
+        request: Vec<u8>,
+        _counted: Counted,
+        room: Self::Room,
+    ) -> Result<Kept, Refusal> {
         let receiver = self.clone();
         let stored = tokio::task::spawn_blocking(move || {
             let stored = receiver.store(&request);

@@ -269,7 +269,7 @@ impl Stop {
 mod tests {
     use super::*;
     use crate::record::{
-        Ending, NoBookmark, Origin, Resource, Severity, Signal, SourceKind, Tally, origin::Stream, receipt,
+        Counted, Ending, NoBookmark, Origin, Resource, Severity, Signal, SourceKind, Tally, origin::Stream, receipt,
         wire::Outline,
     };
 
@@ -334,6 +334,7 @@ mod tests {
                     signal: Signal::Logs,
                     request: Vec::new(),
                     outline: Outline::default(),
+                    counted: Counted::Here,
                     observed: 0,
                     receipt,
                     permit: None,

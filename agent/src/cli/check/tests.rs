@@ -118,6 +118,7 @@ fn the_settings_are_shown_with_their_origin() {
     experiment                                      default
     files                                           default
     state_dir                  /state               environment variable RUNLOG_STATE_DIR
+    exit_with                                       default
     file.exclude                                    default
     file.poll                  500ms                default
     file.scan                  2s                   default
@@ -129,7 +130,7 @@ fn the_settings_are_shown_with_their_origin() {
     docker.include                                  default
     docker.exclude                                  default
     docker.read_exited         true                 default
-    docker.files               off                  default
+    docker.files               auto                 default
     kubernetes.logs                                 default
     kubernetes.scope           node                 default
     kubernetes.include                              default

@@ -71,6 +71,18 @@ fn all_faults_are_shown_at_once() {
 }
 
 #[test]
+fn what_nothing_can_end_with_is_refused_with_what_can_be_written() {
+    assert_snapshot!(faults(&[("RUNLOG_EXIT_WITH", "train")]), @r#"
+    RUNLOG_EXIT_WITH=train does not say what it is (environment)
+    write path:/FILE, pid:NUMBER or container:NAME
+    "#);
+    assert_snapshot!(faults(&[("RUNLOG_EXIT_WITH", "pid:0")]), @r#"
+    RUNLOG_EXIT_WITH=pid:0 is not the number of a process (environment)
+    write path:/FILE, pid:NUMBER or container:NAME
+    "#);
+}
+
+#[test]
 fn a_fault_names_the_flag_and_the_file() {
     let bad_flag = load(&Input { flags: vec![flag("level", "verbose"), flag("nothing", "1")], ..input(&[]) });
     assert_snapshot!(bad_flag.unwrap_err(), @r#"
@@ -124,13 +136,14 @@ fn no_secret_is_ever_shown() {
 
 #[test]
 fn settings_that_contradict_each_other_are_refused() {
-    let cases: [(&[(&str, &str)], &str); 6] = [
+    let cases: [(&[(&str, &str)], &str); 7] = [
         (&[("RUNLOG_STORE_KEEP", "off")], "store.keep"),
         (&[("RUNLOG_QUEUE_SEGMENT_BYTES", "1GiB"), ("RUNLOG_QUEUE_MAX_BYTES", "1GiB")], "queue.segment_bytes"),
         (&[("RUNLOG_EXPORT_MIN_BACKOFF", "5m")], "export.max_backoff"),
         (&[("RUNLOG_EXPORT_CLIENT_KEY", "/k.pem")], "export.client_key"),
         (&[("RUNLOG_EXPORT_CLIENT_CERTIFICATE", "/c.pem")], "export.client_certificate"),
         (&[("RUNLOG_BATCH_LINGER", "2h")], "batch.linger"),
+        (&[("RUNLOG_EXIT_WITH", "container:train"), ("RUNLOG_DOCKER_COLLECT", "off")], "exit_with"),
     ];
     for (variables, key) in cases {
         let Faults(found) = faults(variables);

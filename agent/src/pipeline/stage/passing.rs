@@ -12,7 +12,7 @@ use crate::{
     batch::{Due, Slot},
     enrich::{adopt, is_kept, redact::Masked},
     record::{
-        Account, Origin, Pushed, Severity, Signal,
+        Account, Counted, Origin, Pushed, Severity, Signal,
         wire::{
             Above, Malformed, Seen, Unfit, Value, check_metric, check_record, check_span, points_of, record_attribute,
         },
@@ -107,7 +107,8 @@ impl Stage {
             }
             let account = count.since(before);
             // Events alone are nothing that a receipt tells.
-            if pushed.signal == Signal::Logs && account != Account::default() {
+            let is_told_here = pushed.signal == Signal::Logs && pushed.counted == Counted::Here;
+            if is_told_here && account != Account::default() {
                 // A resource that cannot be adopted has its records rejected, which counts for the agent's own run.
                 let run_id = adopted.as_ref().map_or(&pushed.origin.resource.run_id[..], |adopted| &adopted.run_id);
                 self.account_passed(&pushed.origin, run_id, slot, account);

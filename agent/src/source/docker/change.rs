@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use bollard::models::EventMessage;
 
-use super::{frame::Framing, tagging::Container};
+use super::tagging::Container;
 use crate::record::UnixNanos;
 
 /// The events that are asked for. With `health_status` among them the engine compares beginnings. Podman has other names
@@ -68,17 +68,9 @@ impl Change {
 
 /// The container as an event's attributes tell of it: its labels, and among them its name and its image.
 fn container(id: &str, labels: HashMap<String, String>) -> Option<Container> {
-    Some(Container {
-        id: id.to_owned(),
-        name: labels.get("name")?.clone(),
-        image: labels.get("image").cloned().unwrap_or_default(),
-        labels,
-        environment: Vec::new(),
-        framing: Framing::Multiplexed,
-        running: false,
-        started_at: String::new(),
-        exit: None,
-    })
+    let name = labels.get("name")?.clone();
+    let image = labels.get("image").cloned().unwrap_or_default();
+    Some(Container::mentioned(id, name, image, labels))
 }
 
 #[cfg(test)]

@@ -96,8 +96,9 @@ pub(super) enum Make {
 /// A container in a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Listed {
-    pub id: String,
     pub activity: Activity,
+    /// As much of it as the list says: not its environment.
+    pub container: Container,
 }
 
 /// What a listed container is doing.
@@ -173,7 +174,11 @@ impl Engine {
                 // It was never started, is being removed, or is in a state that nobody has heard of yet.
                 _ => Activity::None,
             };
-            Some(Listed { id: summary.id?, activity })
+            let id = summary.id?;
+            let name = summary.names.and_then(|names| names.into_iter().next()).unwrap_or_default();
+            let name = name.strip_prefix('/').unwrap_or(&name).to_owned();
+            let (image, labels) = (summary.image.unwrap_or_default(), summary.labels.unwrap_or_default());
+            Some(Listed { activity, container: Container::mentioned(&id, name, image, labels) })
         };
         Ok(list.into_iter().filter_map(listed).collect())
     }
@@ -220,13 +225,17 @@ impl Engine {
         Ok(is_here.then(|| Seen { path: named.clone(), named }))
     }
 
-    /// What happens to containers, from `since` on. Ends with the connection.
-    pub(super) fn changes(&self, since: UnixNanos) -> impl Stream<Item = Result<Change, Failure>> + use<> {
+    /// What happens to containers, from `since` to `until`, without which it ends with the connection.
+    pub(super) fn changes(
+        &self,
+        since: UnixNanos,
+        until: Option<UnixNanos>,
+    ) -> impl Stream<Item = Result<Change, Failure>> + use<> {
         let filters = [("type", vec!["container"]), ("event", WANTED.to_vec())];
         let owned = |words: Vec<&str>| words.into_iter().map(str::to_owned).collect();
         let filters: HashMap<String, Vec<String>> =
             filters.into_iter().map(|(key, words)| (key.to_owned(), owned(words))).collect();
-        let options = EventsOptions { since: Some(seconds(since)), filters: Some(filters), ..EventsOptions::default() };
+        let options = EventsOptions { since: Some(seconds(since)), until: until.map(seconds), filters: Some(filters) };
         self.docker
             .events(Some(options))
             .filter_map(|message| async { message.map(Change::of).map_err(Failure::from_engine).transpose() })
@@ -294,6 +303,9 @@ impl Engine {
 struct Summary {
     id: Option<String>,
     state: Option<String>,
+    names: Option<Vec<String>>,
+    image: Option<String>,
+    labels: Option<HashMap<String, String>>,
 }
 
 /// Source: Docker Engine API v1.44, schema `ErrorResponse`.

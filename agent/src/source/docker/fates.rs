@@ -49,6 +49,13 @@ impl Fates {
         self.0.send_modify(|known| known.fate(&change.id).hear(change));
     }
 
+    /// Takes note of what a list says of a container, unless an event has told of it.
+    pub(super) fn listed(&self, container: &Container) {
+        self.0.send_modify(|known| {
+            known.fate(&container.id).container.get_or_insert_with(|| Box::new(container.clone()));
+        });
+    }
+
     /// Notes that the file source has the log of that container.
     pub(super) fn read_from_files(&self, id: &str) {
         self.0.send_modify(|known| known.fate(id).is_read_from_files = true);

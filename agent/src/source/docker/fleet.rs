@@ -13,7 +13,7 @@ use futures_util::StreamExt;
 use tokio::{
     sync::watch,
     task::{Id, JoinError, JoinSet},
-    time::{MissedTickBehavior, interval},
+    time::{MissedTickBehavior, interval, timeout},
 };
 use tracing::{debug, error, info, warn};
 
@@ -21,7 +21,7 @@ use super::{
     Folder, Health, State,
     backoff::Backoff,
     change::{Change, ChangeKind, Condition},
-    engine::{Absent, Activity, Engine, Failure},
+    engine::{Absent, Activity, Engine, Failure, Listed},
     frame::Stdio,
     life,
     log::key,
@@ -39,6 +39,9 @@ pub(super) const LIST_EVERY: Duration = Duration::from_secs(10);
 
 /// How far back events are asked for when they are asked for the first time.
 const OVERLAP: UnixNanos = 1_000_000_000;
+
+/// How long the engine may take to tell its last events.
+const LAST_EVENTS: Duration = Duration::from_secs(2);
 
 /// All containers that were seen and still exist.
 pub(super) struct Fleet {
@@ -60,8 +63,8 @@ pub(super) struct Fleet {
 
 /// A container.
 enum Vessel {
-    /// It has a reader. `again` if it was started since.
-    Read { again: bool },
+    /// It has a reader. `again` if it was started since, `gone` if it was removed since.
+    Read { again: bool, gone: bool },
     /// It was read to its end.
     Done(Remains),
     /// It is read from its file, by somebody else.
@@ -110,7 +113,7 @@ impl Fleet {
             self.report(socket, &absent);
             if waits {
                 // Nobody asked for an engine, so that it is looked for now and then is enough.
-                let _ = tokio::time::timeout(LIST_EVERY, stop.thrown()).await;
+                let _ = timeout(LIST_EVERY, stop.thrown()).await;
             } else {
                 backoff.pause(&mut stop).await;
             }
@@ -127,7 +130,7 @@ impl Fleet {
         }
         self.find_folder(engine).await?;
         // Asked for before the list, so that no container starts between the two unseen.
-        let changes = engine.changes(since);
+        let changes = engine.changes(since, None);
         tokio::pin!(changes);
         let mut tick = interval(self.shared.list_every);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -166,21 +169,27 @@ impl Fleet {
     async fn look(&mut self, engine: &Engine) -> Result<(), Failure> {
         let list = engine.list().await?;
         self.found();
-        self.shared.ways.list(list.iter().map(|listed| listed.id.as_str()));
+        self.shared.ways.list(list.iter().map(|listed| listed.container.id.as_str()));
         let ended = if self.listed { Ended::Read } else { self.ended_before() };
-        for listed in &list {
-            let has_news = match (self.vessels.get(&listed.id), listed.activity) {
+        for Listed { activity, container } in &list {
+            let has_news = match (self.vessels.get(&container.id), activity) {
                 (_, Activity::None)
                 | (Some(Vessel::Read { .. } | Vessel::Filed | Vessel::Skipped { ever: true }), _) => false,
                 (None, _) | (Some(_), Activity::Running) => true,
                 (Some(_), Activity::Ended) => false,
             };
             if has_news {
-                self.read(engine, &listed.id, ended);
+                self.shared.fates.listed(container);
+                self.read(engine, &container.id, ended);
             }
         }
         self.listed = true;
-        let there: HashSet<&str> = list.iter().map(|listed| listed.id.as_str()).collect();
+        let there: HashSet<&str> = list.iter().map(|listed| listed.container.id.as_str()).collect();
+        for (id, vessel) in &mut self.vessels {
+            if let Vessel::Read { gone, .. } = vessel {
+                *gone |= !there.contains(id.as_str());
+            }
+        }
         self.unseen.retain(|id| !there.contains(id.as_str()));
         let idle = self.vessels.iter().filter(|(_, vessel)| !matches!(vessel, Vessel::Read { .. }));
         let missing = idle.map(|(id, _)| id).filter(|id| !there.contains(id.as_str()));
@@ -218,8 +227,9 @@ impl Fleet {
                 self.read(engine, &change.id, Ended::Leave);
             }
             (Some(_), ChangeKind::Started) if is_old => {}
-            (Some(Vessel::Read { again }), ChangeKind::Started) => *again = true,
-            // Its reader finds out by itself.
+            (Some(Vessel::Read { again, .. }), ChangeKind::Started) => *again = true,
+            // Its reader finds out by itself, unless it has just left it to its file.
+            (Some(Vessel::Read { gone, .. }), ChangeKind::Removed) => *gone = true,
             (Some(Vessel::Read { .. }), _) | (Some(Vessel::Skipped { ever: true }), ChangeKind::Started) => {}
             // If nobody had its file in time, that is told.
             (Some(Vessel::Filed), ChangeKind::Removed) => self.read(engine, &change.id, Ended::Read),
@@ -251,7 +261,7 @@ impl Fleet {
     fn read(&mut self, engine: &Engine, id: &str, ended: Ended) {
         // Whether it is there its reader sees.
         self.unseen.remove(id);
-        let before = match self.vessels.insert(id.to_owned(), Vessel::Read { again: false }) {
+        let before = match self.vessels.insert(id.to_owned(), Vessel::Read { again: false, gone: false }) {
             Some(Vessel::Done(remains)) => Some(remains),
             _ => None,
         };
@@ -270,12 +280,16 @@ impl Fleet {
             Err(failed) => (failed.id(), Outcome::Stopped),
         };
         let Some(id) = self.by_task.remove(&task) else { return };
-        let again = matches!(self.vessels.get(&id), Some(Vessel::Read { again: true }));
+        let (again, gone) = match self.vessels.get(&id) {
+            Some(Vessel::Read { again, gone }) => (*again, *gone),
+            _ => (false, false),
+        };
         let vessel = match outcome {
             Outcome::Read(remains) => Vessel::Done(remains),
-            Outcome::LeftOut => Vessel::Skipped { ever: true },
+            Outcome::LeftOut | Outcome::Stopped => Vessel::Skipped { ever: true },
+            Outcome::Filed if gone => return self.read(engine, &id, Ended::Read),
             Outcome::Filed => Vessel::Filed,
-            Outcome::Skipped | Outcome::Stopped => Vessel::Skipped { ever: false },
+            Outcome::Skipped => Vessel::Skipped { ever: false },
             Outcome::Removed => {
                 self.forget(&id).await;
                 self.count();
@@ -323,20 +337,49 @@ impl Fleet {
 
     /// Waits for all readers; containers that were not seen yet get one as well.
     async fn finish(&mut self, socket: &Path) {
-        match Engine::connect(socket).await {
+        let engine = match Engine::connect(socket).await {
             Ok(engine) => {
+                self.catch_up(&engine).await;
                 if let Err(failure) = self.look(&engine).await {
                     warn!(error = %failure, "containers could not be listed a last time");
                 }
+                Some(engine)
             }
-            Err(absent) => debug!(error = %absent, "the engine is not there at the end"),
-        }
-        while let Some(joined) = self.readers.join_next().await {
-            if let Err(failed) = joined {
-                error!(error = %failed, "a container's reader failed");
+            Err(absent) => {
+                debug!(error = %absent, "the engine is not there at the end");
+                None
+            }
+        };
+        while let Some(joined) = self.readers.join_next_with_id().await {
+            match (joined, &engine) {
+                (Err(failed), _) => error!(error = %failed, "a container's reader failed"),
+                // Of one that it has left to its file and that is gone, there is something to be told.
+                (joined, Some(engine)) => self.joined(engine, joined).await,
+                (Ok(_), None) => {}
             }
         }
         self.health.send_modify(|health| health.containers = 0);
+    }
+
+    /// Hears the events that the stop came before: of a container that came and went they are all that is left.
+    async fn catch_up(&mut self, engine: &Engine) {
+        if self.began == 0 {
+            return;
+        }
+        let since = if self.newest_change > 0 { self.newest_change } else { self.began };
+        let changes = engine.changes(since, Some(self.shared.context.clock.now()));
+        tokio::pin!(changes);
+        let heard = async {
+            while let Some(change) = changes.next().await {
+                self.changed(engine, change?).await;
+            }
+            Ok::<_, Failure>(())
+        };
+        match timeout(LAST_EVENTS, heard).await {
+            Ok(Ok(())) => {}
+            Ok(Err(failure)) => warn!(error = %failure, "the engine's last events could not be heard"),
+            Err(_elapsed) => debug!("the engine does not end its events"),
+        }
     }
 
     fn count(&self) {

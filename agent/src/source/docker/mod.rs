@@ -10,6 +10,7 @@ mod ask;
 mod body;
 mod change;
 mod config;
+mod end;
 mod engine;
 mod fates;
 mod files;
@@ -33,6 +34,7 @@ mod tests;
 mod ways;
 
 pub use config::{Config, Folder};
+pub use end::ended;
 pub use fates::Fates;
 pub use files::Files;
 pub use filter::{Filter, UnusableFilter};

@@ -362,7 +362,11 @@ impl Reader {
             life.vanished(exit.as_ref(), now)
         } else if let Some(container) = fates.container(&self.id) {
             // One that ended before may have been read by the agent before.
-            let is_old = exit.as_ref().and_then(|exit| exit.finished).is_some_and(|finished| finished < *began);
+            let is_old = match exit.as_ref().and_then(|exit| exit.finished) {
+                Some(finished) => finished < *began,
+                // Nobody has told of its end, which was before anybody listened.
+                None => self.ended == Ended::Leave,
+            };
             if is_old || !container.is_wanted(config, own) {
                 return;
             }

@@ -42,6 +42,21 @@ pub(super) struct Container {
 }
 
 impl Container {
+    /// As much of a container as a list or an event says.
+    pub(super) fn mentioned(id: &str, name: String, image: String, labels: HashMap<String, String>) -> Self {
+        Self {
+            id: id.to_owned(),
+            name,
+            image,
+            labels,
+            environment: Vec::new(),
+            framing: Framing::Multiplexed,
+            running: false,
+            started_at: String::new(),
+            exit: None,
+        }
+    }
+
     /// Whether its logs are wanted. What its own label says comes before the settings.
     pub(super) fn is_wanted(&self, config: &Config, own: &OwnContainer) -> bool {
         if self.labels.contains_key(OURSELVES) || own.is(&self.id) {

@@ -25,8 +25,12 @@ struct Source {
     switch: StopSwitch,
     health: watch::Receiver<Health>,
     ledger: Arc<Ledger>,
+    ways: Arc<Ways>,
     sink: Sink,
 }
+
+/// How often containers are listed where nothing is to be found by a list.
+const NEVER: Duration = Duration::from_secs(3_600);
 
 fn config(socket: &Path) -> Config {
     let (include, exclude) = (Vec::new(), Vec::new());
@@ -35,10 +39,15 @@ fn config(socket: &Path) -> Config {
 
 impl Source {
     fn start(config: Config, positions: BTreeMap<String, Vec<u8>>) -> Self {
+        Self::listing_every(Duration::from_millis(100), config, positions)
+    }
+
+    fn listing_every(list_every: Duration, config: Config, positions: BTreeMap<String, Vec<u8>>) -> Self {
         let (intake, outlet) = intake(1024 * 1024);
         let (switch, stop) = stop_switch();
         let (sender, health) = health();
         let ledger = Arc::<Ledger>::default();
+        let ways = Arc::<Ways>::default();
         let context = Context {
             intake,
             stop,
@@ -62,12 +71,22 @@ impl Source {
             run_id,
             began: SystemClock.now(),
             fates: Arc::default(),
-            ways: Arc::default(),
+            ways: Arc::clone(&ways),
             silence: Duration::from_millis(100),
-            list_every: Duration::from_millis(100),
+            list_every,
         };
         let task = tokio::spawn(Fleet::new(shared, sender).run());
-        Self { task, switch, health, ledger, sink: Sink::start(outlet) }
+        Self { task, switch, health, ledger, ways, sink: Sink::start(outlet) }
+    }
+
+    /// Waits until the engine was heard to have removed that container.
+    async fn hears_removal(&self, id: &str) {
+        let heard = async {
+            while !self.ways.is_gone(id) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), heard).await.unwrap();
     }
 
     /// Stops it; returns what was received, and the positions that the queue then has.
@@ -75,6 +94,13 @@ impl Source {
         self.switch.throw();
         self.task.await.unwrap();
         self.sink.finish()
+    }
+
+    /// Stops it; returns what was told.
+    async fn stop_and_hear(self) -> Vec<(&'static str, String)> {
+        self.switch.throw();
+        self.task.await.unwrap();
+        self.sink.told()
     }
 }
 

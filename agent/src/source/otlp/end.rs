@@ -15,7 +15,7 @@ use xxhash_rust::xxh3::xxh3_128_with_seed;
 use crate::{
     receive::{End, Refusal, Sink, Token},
     record::{
-        Clock, Kept, Ledger, NoBookmark, Origin, Pushed, Signal, SourceKind, Tally, origin::Stream, receipt,
+        Clock, Counted, Kept, Ledger, NoBookmark, Origin, Pushed, Signal, SourceKind, Tally, origin::Stream, receipt,
         wire::Outline,
     },
     source::{Budget, Context, Intake, Room},
@@ -199,7 +199,7 @@ impl End for Gate {
             && intake.budget().grow(&mut room.intake, bytes.min(receiving.bytes()), PATIENCE).await
     }
 
-    async fn take(&self, signal: Signal, request: Vec<u8>, room: Share) -> Result<Kept, Refusal> {
+    async fn take(&self, signal: Signal, request: Vec<u8>, counted: Counted, room: Share) -> Result<Kept, Refusal> {
         let print = xxh3_128_with_seed(&request, signal as u64);
         let again = self.unanswered().again(print);
         let outcome = match again {
@@ -212,7 +212,7 @@ impl End for Gate {
                 }
                 let (receipt, outcome) = receipt();
                 let (origin, observed) = (Arc::clone(&self.origin), self.desk.clock.now());
-                let pushed = Pushed { origin, signal, request, outline, observed, receipt, permit: None };
+                let pushed = Pushed { origin, signal, request, outline, counted, observed, receipt, permit: None };
                 self.desk.intake.push(pushed, room.intake).map_err(|_| Refusal::Busy)?;
                 // It is the pipeline's from here on.
                 drop(room.receiving);

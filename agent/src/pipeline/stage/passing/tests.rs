@@ -62,11 +62,11 @@ impl Passed {
 /// Sends logs through a stage, as run `ours`, and waits for their answers.
 async fn pass(level: Severity, max_bytes: usize, requests: &[Vec<u8>]) -> Passed {
     let requests: Vec<_> = requests.iter().map(|request| (Signal::Logs, request.clone())).collect();
-    pass_signals(level, max_bytes, &requests).await
+    pass_signals(level, max_bytes, &requests, Counted::Here).await
 }
 
-/// The same for requests of any signal.
-async fn pass_signals(level: Severity, max_bytes: usize, requests: &[(Signal, Vec<u8>)]) -> Passed {
+/// The same for requests of any signal, from whomever.
+async fn pass_signals(level: Severity, max_bytes: usize, requests: &[(Signal, Vec<u8>)], counted: Counted) -> Passed {
     let dir = tempfile::tempdir().unwrap();
     let config = queue::Config::sized(64 << 20, 8 << 20);
     let linger = Duration::from_millis(5);
@@ -101,7 +101,7 @@ async fn pass_signals(level: Severity, max_bytes: usize, requests: &[(Signal, Ve
         let (receipt, answered) = receipt();
         let (origin, outline) = (Arc::clone(&origin), Outline::read(request).unwrap());
         let request = request.clone();
-        let pushed = Pushed { origin, signal: *signal, request, outline, observed: 5, receipt, permit: None };
+        let pushed = Pushed { origin, signal: *signal, request, outline, counted, observed: 5, receipt, permit: None };
         door.push(pushed, Room::default()).unwrap();
         waiting.push(answered);
     }
@@ -165,6 +165,14 @@ fn resource(run: Option<&str>, records: Vec<LogRecord>) -> ResourceLogs {
 
 fn request(resource_logs: Vec<ResourceLogs>) -> Vec<u8> {
     ExportLogsServiceRequest { resource_logs }.encode_to_vec()
+}
+
+#[tokio::test]
+async fn what_another_runlog_has_counted_is_in_no_second_receipt() {
+    let requests = [(Signal::Logs, request(vec![resource(None, vec![record(7, 9, "line")])]))];
+    let passed = pass_signals(Severity::INFO, 1 << 20, &requests, Counted::Before).await;
+    assert_eq!((passed.bodies("ours"), passed.receipts), (vec!["line".to_owned()], Vec::new()));
+    assert_eq!((passed.counts.lines_read, passed.counts.records_kept), (1, 1));
 }
 
 #[tokio::test]
@@ -278,7 +286,7 @@ async fn metrics_and_traces_pass_under_the_runs_tags_whatever_the_level_in_batch
         (Signal::Logs, request(vec![resource(None, vec![record(1, 5, "debug"), record(1, 17, "error")])])),
         (Signal::Traces, traced.encode_to_vec()),
     ];
-    let passed = pass_signals(Severity::ERROR, 1 << 20, &requests).await;
+    let passed = pass_signals(Severity::ERROR, 1 << 20, &requests, Counted::Here).await;
 
     assert_eq!(passed.answers, vec![Some(Kept::default()); 3]);
     assert_eq!(passed.bodies("ours"), ["error"]);
@@ -313,7 +321,7 @@ async fn r4_of_bad_metrics_the_points_are_rejected_and_of_bad_traces_the_spans()
         (Signal::Metrics, spoil(metrics(vec![gauge("loss", 2), gauge("rate", 3)]).encode_to_vec(), b"rate")),
         (Signal::Traces, spoil(spans(&["step", "save", "load"]).encode_to_vec(), b"save")),
     ];
-    let passed = pass_signals(Severity::INFO, 1 << 20, &requests).await;
+    let passed = pass_signals(Severity::INFO, 1 << 20, &requests, Counted::Here).await;
     let rejected = |answer: &Option<Kept>| answer.as_ref().unwrap().rejected;
     assert_eq!(passed.answers.iter().map(rejected).collect::<Vec<_>>(), [3, 1]);
     assert_eq!((passed.items, passed.counts.lines_lost), ([(2, 3), (2, 1)], 0));

@@ -45,6 +45,11 @@ struct Model {
     watched: bool,
     /// Whether the engine keeps its events to itself.
     mute: bool,
+    /// Whether it tells them only to who asks for those of the past.
+    late: bool,
+    /// Whether it answers no question about a container, and how often it was asked.
+    is_slow: bool,
+    inspections: usize,
     /// Whether `since` hides each entry that is older, as older engines do, and not only those at the start.
     hides_each: bool,
 }
@@ -55,6 +60,7 @@ pub(super) struct FakeContainer {
     tty: bool,
     starts: u32,
     disorder: bool,
+    is_ghost: bool,
     /// How far its clock was set back.
     set_back: u64,
     entries: Vec<(u8, u64, Vec<u8>)>,
@@ -62,7 +68,7 @@ pub(super) struct FakeContainer {
 
 impl FakeContainer {
     const fn new(state: &'static str, starts: u32) -> Self {
-        Self { state, tty: false, starts, disorder: false, set_back: 0, entries: Vec::new() }
+        Self { state, tty: false, starts, disorder: false, is_ghost: false, set_back: 0, entries: Vec::new() }
     }
 
     pub(super) const fn running() -> Self {
@@ -79,6 +85,12 @@ impl FakeContainer {
 
     pub(super) const fn terminal(mut self) -> Self {
         self.tty = true;
+        self
+    }
+
+    /// It stands in lists, and is gone whenever it is asked for.
+    pub(super) const fn ghost(mut self) -> Self {
+        self.is_ghost = true;
         self
     }
 
@@ -247,6 +259,25 @@ impl FakeEngine {
         self.model.send_modify(|model| model.mute = true);
     }
 
+    /// Tells what happens from now on only to who asks for what has happened.
+    pub(super) fn delay_events(&self) {
+        self.model.send_modify(|model| model.late = true);
+    }
+
+    /// Gives no answer about containers until [`Self::answer`], and then how they were when it was asked.
+    pub(super) fn hesitate(&self) {
+        self.model.send_modify(|model| model.is_slow = true);
+    }
+
+    /// Waits until somebody has asked about a container.
+    pub(super) async fn is_asked(&self) {
+        self.model.subscribe().wait_for(|model| model.inspections > 0).await.unwrap();
+    }
+
+    pub(super) fn answer(&self) {
+        self.model.send_modify(|model| model.is_slow = false);
+    }
+
     /// A container came and went before anybody could ask for it.
     pub(super) async fn comes_and_goes(&self, id: &str) {
         self.model.subscribe().wait_for(|model| model.watched).await.unwrap();
@@ -289,13 +320,18 @@ async fn ping(headers: HeaderMap) -> StatusCode {
 
 async fn list(State((model, _)): Shared) -> Json<Value> {
     let model = model.borrow();
-    let list = model.containers.iter().map(|(id, container)| json!({"Id": id, "State": container.state}));
+    let list = model
+        .containers
+        .iter()
+        .map(|(id, container)| json!({"Id": id, "Names": [format!("/{id}")], "State": container.state}));
     Json(list.collect())
 }
 
 async fn inspect(State((model, _)): Shared, InPath(id): InPath<String>) -> Response {
-    let model = model.borrow();
-    let Some(container) = model.containers.get(&id) else {
+    let found = model.borrow().containers.get(&id).filter(|container| !container.is_ghost).cloned();
+    model.send_modify(|model| model.inspections += 1);
+    let _ = model.subscribe().wait_for(|model| !model.is_slow).await;
+    let Some(container) = found else {
         return (StatusCode::NOT_FOUND, Json(json!({"message": "no such container"}))).into_response();
     };
     Json(json!({
@@ -312,17 +348,26 @@ async fn inspect(State((model, _)): Shared, InPath(id): InPath<String>) -> Respo
     .into_response()
 }
 
-async fn events(State((model, dead)): Shared) -> Response {
+async fn events(State((model, dead)): Shared, Query(query): Query<HashMap<String, String>>) -> Response {
     model.send_modify(|model| model.watched = true);
     let model = model.subscribe();
-    let lines = stream::unfold((model, 0), |(mut model, told)| async move {
+    let (since, until) = (nanos(&query["since"]), query.get("until").map(|text| nanos(text)));
+    let is_told = move |event: &Value| until.is_none() || event["timeNano"].as_u64() >= Some(since);
+    let lines = stream::unfold((model, 0), move |(mut model, told)| async move {
         let line = {
-            let known = model.wait_for(|model| model.events.len() > told).await.ok()?;
-            format!("{}\n", known.events[told])
+            let has_more = |model: &Model| model.events.len() > told && !model.late;
+            let known = model.wait_for(|model| has_more(model) || until.is_some()).await.ok()?;
+            let line = known.events.get(told)?;
+            if is_told(line) { format!("{line}\n") } else { String::new() }
         };
         Some((Ok::<_, io::Error>(Bytes::from(line)), (model, told + 1)))
     });
     answer(lines.boxed(), dead)
+}
+
+fn nanos(text: &str) -> u64 {
+    let (seconds, nanos) = text.split_once('.').unwrap();
+    seconds.parse::<u64>().unwrap() * 1_000_000_000 + nanos.parse::<u64>().unwrap()
 }
 
 async fn logs(
@@ -357,10 +402,7 @@ async fn logs(
         let length = u32::try_from(text.len()).unwrap().to_be_bytes();
         return [&[3, 0, 0, 0], length.as_slice(), text.as_bytes()].concat().into_response();
     }
-    let since = query.get("since").map_or(0, |text| {
-        let (seconds, nanos) = text.split_once('.').unwrap();
-        seconds.parse::<u64>().unwrap() * 1_000_000_000 + nanos.parse::<u64>().unwrap()
-    });
+    let since = query.get("since").map_or(0, |text| nanos(text));
     let state = (model.subscribe(), id, None, cut);
     let entries = stream::unfold(state, move |(mut model, id, next, cut)| async move {
         if stall.is_some_and(|stall| next.unwrap_or(0) >= stall) {

@@ -1,8 +1,8 @@
 //! Containers that start, end, are started again and removed, some of them before anybody can look.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fs};
 
-use super::{FakeContainer, FakeEngine, Source, State, config, text};
+use super::{Config, FakeContainer, FakeEngine, Folder, NEVER, Source, State, config, text};
 
 #[tokio::test]
 async fn d11_containers_that_end_as_soon_as_they_have_begun_are_read() {
@@ -31,6 +31,52 @@ async fn d12_a_container_that_is_gone_before_it_is_read_is_a_gap_with_its_exit_c
     source.sink.is_closed("").await;
     source.sink.has_events(&["runlog.gap"]).await;
     source.stop().await;
+}
+
+#[tokio::test]
+async fn d12_a_container_that_is_left_to_its_file_and_removed_meanwhile_is_a_gap() {
+    let engine = FakeEngine::start();
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("short")).unwrap();
+    fs::write(folder.path().join("short/short-json.log"), "").unwrap();
+    let config = Config { files: Folder::At(folder.path().to_owned()), ..config(engine.socket()) };
+    let mut source = Source::listing_every(NEVER, config, BTreeMap::new());
+    source.health.wait_for(|health| health.state == State::Collecting).await.unwrap();
+    engine.hesitate();
+    engine.add("short", FakeContainer::running());
+    engine.is_asked().await;
+    engine.end("short");
+    engine.remove("short");
+    source.hears_removal("short").await;
+    engine.answer();
+    let gap =
+        "lines of short may be missing: the container ended with exit code 3 and was removed before all were read";
+    source.sink.has_said("runlog.gap", gap).await;
+    assert_eq!(source.stop_and_hear().await.len(), 1, "it is told once");
+}
+
+#[tokio::test]
+async fn d12_what_came_and_went_before_the_stop_and_was_not_heard_of_yet_is_a_gap() {
+    let engine = FakeEngine::start();
+    let mut source = Source::listing_every(NEVER, config(engine.socket()), BTreeMap::new());
+    source.health.wait_for(|health| health.state == State::Collecting).await.unwrap();
+    engine.delay_events();
+    engine.comes_and_goes("short").await;
+    let gap =
+        "lines of short may be missing: the container ended with exit code 3 and was removed before all were read";
+    assert_eq!(source.stop_and_hear().await, [("runlog.gap", gap.to_owned())]);
+}
+
+#[tokio::test]
+async fn d12_d15_a_container_that_only_a_list_has_named_and_that_is_gone_then_is_a_gap() {
+    let engine = FakeEngine::start();
+    let mut source = Source::start(config(engine.socket()), BTreeMap::new());
+    source.health.wait_for(|health| health.state == State::Collecting).await.unwrap();
+    engine.drop_events();
+    engine.add("ghost", FakeContainer::running().ghost());
+    let gap = "lines of ghost may be missing: the container was removed before all were read";
+    source.sink.has_said("runlog.gap", gap).await;
+    assert_eq!(source.stop_and_hear().await.len(), 1, "it is told once");
 }
 
 #[tokio::test]
@@ -105,7 +151,7 @@ async fn a_container_that_ended_or_was_removed_while_no_agent_ran_is_ended_at_th
     engine.end("silent");
     engine.remove("removed");
 
-    let left_alone = super::Config { read_exited: false, ..config(engine.socket()) };
+    let left_alone = Config { read_exited: false, ..config(engine.socket()) };
     let mut source = Source::start(left_alone, positions);
     let gap = "lines of removed may be missing: the container was removed before all were read";
     source.sink.has_said("runlog.gap", gap).await;

@@ -89,6 +89,12 @@ impl Sink {
         self.until("forgetting", |seen| seen.positions.get(&key).is_some_and(Vec::is_empty)).await;
     }
 
+    /// The events, when the source has finished.
+    pub(super) fn told(self) -> Vec<(&'static str, String)> {
+        self.thread.join().unwrap();
+        self.seen.borrow().events.clone()
+    }
+
     /// The bytes and positions, when the source has finished.
     pub(super) fn finish(self) -> (ByStream<Vec<u8>>, BTreeMap<String, Vec<u8>>) {
         self.thread.join().unwrap();

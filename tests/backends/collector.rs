@@ -1,0 +1,50 @@
+//! The Collector with the configuration of `deploy/backends/collector.yaml`.
+
+use std::{
+    net::TcpListener,
+    process::{Child, Command, Stdio},
+};
+
+use runlog_tests::{eventually, root, tool};
+
+/// It sends on what it takes. Killed when dropped.
+pub struct Collector {
+    child: Child,
+    port: u16,
+    _folder: tempfile::TempDir,
+}
+
+impl Collector {
+    pub fn start(backend: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let (grpc, port) = (free(), free());
+        let child = Command::new(tool("RUNLOG_TEST_COLLECTOR", "collector"))
+            .arg("--config")
+            .arg(root().join("deploy/backends/collector.yaml"))
+            // Two at the same time would meet at the port of its own numbers.
+            .arg("--set=service.telemetry.metrics.level=none")
+            .env("BACKEND", backend)
+            .env("STATE_DIR", folder.path())
+            .env("LISTEN_GRPC", format!("127.0.0.1:{grpc}"))
+            .env("LISTEN_HTTP", format!("127.0.0.1:{port}"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let collector = Self { child, port, _folder: folder };
+        eventually("the Collector listens", || std::net::TcpStream::connect(("127.0.0.1", port)).ok());
+        collector
+    }
+
+    pub fn address(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+}
+
+impl Drop for Collector {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
