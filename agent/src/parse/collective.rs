@@ -93,9 +93,12 @@ fn number(text: &[u8]) -> Option<u64> {
 mod tests {
     use super::*;
 
+    /// What was waited for, what was begun, and its kind.
+    type Told<'a> = (Option<u64>, Option<u64>, &'a str);
+
     #[test]
     fn the_watchdogs_numbers_are_read() {
-        let cases: [(&str, Option<(Option<u64>, Option<u64>, &str)>); 5] = [
+        let cases: [(&str, Option<Told<'_>>); 5] = [
             (
                 "[E918 19:29:24.436 ProcessGroupNCCL.cpp:632] [Rank 2] Watchdog caught collective operation timeout: \
                  WorkNCCL(SeqNum=7219, OpType=BROADCAST, NumelIn=1, NumelOut=1, Timeout(ms)=600000) ran for 600029 \
