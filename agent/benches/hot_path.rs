@@ -98,7 +98,17 @@ fn unwrap(group: &mut BenchmarkGroup<'_, WallTime>, lines: &[&[u8]]) {
     let terminal = Some(TerminalConfig { progress_every: Duration::from_secs(10) });
     let join = parse::join::Config { is_on: false, wait: Duration::ZERO, max_bytes: 0 };
     let rank_prefix = parse::Prefixes::Known;
-    let parse = parse::Config { max_line_bytes: MAX_LINE_BYTES, rank_prefix, terminal, join };
+    let parse = parse::Config {
+        max_line_bytes: MAX_LINE_BYTES,
+        rank_prefix,
+        terminal,
+        join,
+        scalars: Vec::new(),
+        are_gauges_sent: false,
+        alike: parse::AlikeConfig::default(),
+        silent_rank_after: None,
+        lines_per_second: None,
+    };
     for (name, text) in files {
         let origin = origin(Format::Auto);
         let data = text.into_bytes();

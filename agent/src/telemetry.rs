@@ -162,10 +162,13 @@ pub fn start_metrics(
     let provider = SdkMeterProvider::builder().with_reader(reader).with_resource(resource.build()).build();
     let meter = provider.meter("runlog");
     type Get = fn(&Counts) -> u64;
-    let counters: [(&str, &str, Get); 7] = [
+    let counters: [(&str, &str, Get); 8] = [
         ("runlog.lines.read", "lines that came in", |counts| counts.lines_read),
         ("runlog.records.kept", "records that went into the queue", |counts| counts.records_kept),
         ("runlog.states.folded", "states of progress bars that were drawn over", |counts| counts.states_folded),
+        ("runlog.lines.limited", "lines left out for what their stream may print in a second", |counts| {
+            counts.lines_limited
+        }),
         ("runlog.lines.filtered", "lines left out for their level", Counts::filtered),
         ("runlog.lines.replayed", "of those left out, lines that were sent after all", |counts| counts.lines_replayed),
         ("runlog.lines.lost", "lines that are gone although they should have been kept", |counts| counts.lines_lost),

@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 use crate::record::{
     Account, Batch, BatchMeta, Origin, PositionUpdate, ReadTo, Receipt, Resource, Severity, Signal, UnixNanos, batch,
-    wire::{Above, Fields, RequestWriter, Seen, Text},
+    wire::{Above, Fields, Gathered, Gauges, RequestWriter, Sample, Seen, Text},
 };
 
 /// Names the version of the attributes that are written. Documented in `docs/attributes.md`.
@@ -67,6 +67,8 @@ struct Open {
     events: [u32; Severity::RANGES],
     /// Of metrics.
     points: u32,
+    /// What lines say of the run's metrics, which is a batch of its own.
+    gauges: Gauges,
     /// Set with the first record or position.
     since: Option<Instant>,
     /// When the batch before it was closed.
@@ -166,6 +168,12 @@ impl Batcher {
         self.full(slot)
     }
 
+    /// Adds a value to the gauges of the run whose slot it is.
+    pub fn gauge(&mut self, slot: Slot, sample: &Sample<'_>) {
+        let open = &mut self.open[slot.0];
+        open.gauges.add(&open.resource.run_id, sample);
+    }
+
     /// The batch that has to be closed after that one has grown.
     fn full(&self, slot: Slot) -> Option<Slot> {
         if self.open[slot.0].writer.len() >= self.config.max_bytes {
@@ -248,6 +256,28 @@ impl Batcher {
         Ok((meta.records > 0 || !positions.is_empty()).then_some(Batch { meta, payload, positions }))
     }
 
+    /// Closes the gauges of what is in the batch of that slot, which is closed behind them. `None` if there are none.
+    ///
+    /// # Errors
+    /// If zstd fails, for want of memory.
+    pub fn close_gauges(&mut self, slot: Slot) -> io::Result<Option<Batch>> {
+        let open = &mut self.open[slot.0];
+        let Some(gathered) = open.gauges.take(&open.resource.encoded, SCHEMA_URL) else { return Ok(None) };
+        let Gathered { request, metrics, points, times } = gathered;
+        let meta = BatchMeta {
+            run_id: open.resource.run_id.clone(),
+            signal: Signal::Metrics.into(),
+            records: metrics,
+            points,
+            first_time_unix_nano: times.0,
+            last_time_unix_nano: times.1,
+            uncompressed_bytes: u32::try_from(request.len()).unwrap_or(u32::MAX),
+            ..BatchMeta::default()
+        };
+        let payload = Bytes::from(self.compressor.compress(&request)?);
+        Ok(Some(Batch { meta, payload, positions: Vec::new() }))
+    }
+
     /// The receipts of what is in the batch of that slot, which is about to be closed.
     pub fn take_receipts(&mut self, slot: Slot) -> Vec<Receipt> {
         std::mem::take(&mut self.open[slot.0].receipts)
@@ -301,6 +331,7 @@ impl Open {
             last_time: 0,
             events: [0; Severity::RANGES],
             points: 0,
+            gauges: Gauges::default(),
             since: None,
             last: None,
             streams: Vec::new(),

@@ -189,7 +189,13 @@ fn sources(status: &v1::Status, rates: Option<&Rates>, out: &mut Output<'_>) -> 
         ]);
     }
     writeln!(out.writer)?;
-    Ok(table.print(out)?)
+    table.print(out)?;
+    let limited = status.sources.iter().filter(|source| source.lines_limited > 0);
+    let limited: Vec<_> = limited.map(|source| format!("{} {}", source.kind, source.lines_limited)).collect();
+    if !limited.is_empty() {
+        writeln!(out.writer, "\nlines over the limit: {}", out.safe(&limited.join(", ")))?;
+    }
+    Ok(())
 }
 
 fn streams(

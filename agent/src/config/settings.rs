@@ -2,6 +2,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    num::NonZeroU32,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -97,7 +98,7 @@ pub(super) fn compose(reader: &mut Reader, standard: &Standard) -> Settings {
     let process = process::Config {
         max_wait: reader.read("process.max_wait", |v| values::duration(v, &(Duration::ZERO..=HOUR))),
     };
-    let parse = parse(reader);
+    let mut parse = parse(reader);
     let recorder = recorder(reader);
     let redact = redact::Config {
         builtin: reader.read("redact.builtin", values::truth),
@@ -110,6 +111,7 @@ pub(super) fn compose(reader: &mut Reader, standard: &Standard) -> Settings {
     let queue = queue(reader);
     let memory_bytes = bytes(reader, "memory.max_bytes", MIB, GIB);
     let export = export(reader, standard);
+    parse.are_gauges_sent = export.is_some();
     if let Some(address) = export.as_ref().and_then(|export| ending_at(&otlp.listen, &export.endpoint)) {
         let problem = format!("has {address}, where logs are exported to: they would go round in a circle");
         reader.reject("otlp.listen", Rejected::new(problem, "use another port, or set export.endpoint"));
@@ -319,7 +321,43 @@ fn parse(reader: &mut Reader) -> parse::Config {
         wait: reader.read("parse.join_wait", |v| values::duration(v, &(10 * MILLISECOND..=HOUR))),
         max_bytes: bytes(reader, "parse.join_max_bytes", KIB, MIB),
     };
-    parse::Config { max_line_bytes, rank_prefix, terminal, join }
+    let scalars = reader.read("parse.scalars", names);
+    let gather = |value: &Value| values::duration(value, &(Duration::ZERO..=HOUR)).map(some_time);
+    let alike = parse::AlikeConfig {
+        repeats: reader.read("parse.repeats", gather),
+        ranks: reader.read("parse.collapse_ranks", gather),
+    };
+    let silent_rank_after = reader.read("parse.silent_rank_after", gather);
+    let lines_per_second = reader.read("parse.lines_per_second", |v| values::count(v, &(0..=1_000_000_000)));
+    let lines_per_second = u32::try_from(lines_per_second).ok().and_then(NonZeroU32::new);
+    parse::Config {
+        max_line_bytes,
+        rank_prefix,
+        terminal,
+        join,
+        scalars,
+        // Known with the destinations.
+        are_gauges_sent: false,
+        alike,
+        silent_rank_after,
+        lines_per_second,
+    }
+}
+
+/// No time at all is `None`.
+fn some_time(duration: Duration) -> Option<Duration> {
+    Some(duration).filter(|duration| !duration.is_zero())
+}
+
+fn names(value: &Value) -> Result<Vec<glob::Pattern>, Rejected> {
+    let pattern = |text: String| {
+        let rejected = |error: glob::PatternError| {
+            let problem = format!("holds {text}, which names no metrics: {}", error.msg);
+            Rejected::new(problem, "write names such as loss, with *, ? and [a-z]: eval_*")
+        };
+        glob::Pattern::new(&text).map_err(rejected)
+    };
+    values::list(value)?.into_iter().map(pattern).collect()
 }
 
 fn recorder(reader: &mut Reader) -> Option<recorder::Config> {

@@ -380,6 +380,32 @@ fn what_is_drawn_is_folded_unless_told_otherwise() {
 }
 
 #[test]
+fn numbers_in_lines_are_metrics_by_names_that_have_to_be_patterns() {
+    let names = |value: &str| from(&[("RUNLOG_PARSE_SCALARS", value)]).settings.parse.scalars;
+    assert_eq!(from(&[]).settings.parse.scalars, []);
+    let named: Vec<_> = names("loss, eval_*").iter().map(|pattern| pattern.as_str().to_owned()).collect();
+    assert_eq!(named, ["loss", "eval_*"]);
+    assert_eq!(faults(&[("RUNLOG_PARSE_SCALARS", "lo[ss")]).0.len(), 1);
+}
+
+#[test]
+fn what_is_alike_or_too_much_is_kept_unless_it_is_asked_for_otherwise() {
+    let parse = |variables: &[(&str, &str)]| from(variables).settings.parse;
+    assert!(!parse(&[]).alike.is_on());
+    assert_eq!((parse(&[]).silent_rank_after, parse(&[]).lines_per_second), (None, None));
+    let seconds = |seconds| Some(Duration::from_secs(seconds));
+    let set = parse(&[
+        ("RUNLOG_PARSE_REPEATS", "10s"),
+        ("RUNLOG_PARSE_COLLAPSE_RANKS", "1s"),
+        ("RUNLOG_PARSE_SILENT_RANK_AFTER", "5m"),
+        ("RUNLOG_PARSE_LINES_PER_SECOND", "500"),
+    ]);
+    assert_eq!((set.alike.repeats, set.alike.ranks, set.silent_rank_after), (seconds(10), seconds(1), seconds(300)));
+    assert_eq!(set.lines_per_second.map(std::num::NonZeroU32::get), Some(500));
+    assert_eq!(faults(&[("RUNLOG_PARSE_REPEATS", "true"), ("RUNLOG_PARSE_LINES_PER_SECOND", "-1")]).0.len(), 2);
+}
+
+#[test]
 fn export_bisects_and_sends_several_requests_at_once_unless_told_otherwise() {
     let endpoint = ("RUNLOG_EXPORT_ENDPOINT", "http://c:4318");
     let export = |more: &[(&str, &str)]| from(&[&[endpoint], more].concat()).settings.export.unwrap();

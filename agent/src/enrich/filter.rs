@@ -67,12 +67,18 @@ impl Filter {
         self.thresholds = self.levels.of(&self.asked, (origin.kind, &origin.tally.name), run_id, origin.level);
     }
 
+    /// Whether a line of that level and logger would be kept.
+    #[must_use]
+    pub fn lets_through(&self, severity: Severity, logger: &[u8]) -> bool {
+        severity >= self.thresholds.of(logger)
+    }
+
     /// Whether a line of that level and logger is kept. A line that is left out is counted here.
     ///
     /// A line without a level counts as [`Severity::INFO`].
     #[must_use]
     pub fn keeps(&self, severity: Severity, logger: &[u8], origin: &Origin) -> bool {
-        let is_kept = severity >= self.thresholds.of(logger);
+        let is_kept = self.lets_through(severity, logger);
         if !is_kept {
             origin.tally.lines_filtered[severity.range()].fetch_add(1, Ordering::Relaxed);
         }

@@ -3,6 +3,7 @@
 mod adopt;
 mod filter;
 mod levels;
+mod limit;
 pub mod recorder;
 pub mod redact;
 mod tag;
@@ -10,6 +11,7 @@ mod tag;
 pub use adopt::{Adopted, adopt};
 pub use filter::Filter;
 pub use levels::{Asked, Levels, LoggerLevel, Scope, Thresholds, TooMany, Until, UnusableLevel, is_source};
+pub use limit::Limit;
 pub use recorder::{Recorded, Recorder, Replays};
 pub use redact::Redactor;
 pub use tag::Tags;

@@ -1,6 +1,7 @@
 //! Stages 2 to 5 on one thread: what comes through the door leaves as entries of the queue.
 
 mod accounts;
+mod alerts;
 mod closing;
 mod entries;
 mod errors;
@@ -8,6 +9,8 @@ mod lanes;
 mod lines;
 mod passing;
 mod replay;
+mod scalars;
+mod silence;
 mod writing;
 
 use std::{
@@ -27,7 +30,7 @@ use lines::{HeldBack, PIECE_PATIENCE, Stream};
 
 use crate::{
     batch::{Batcher, Due, Slot},
-    enrich::{Filter, Levels, Recorder, Redactor, Replays, Tags, recorder, redact},
+    enrich::{Filter, Levels, Limit, Recorder, Redactor, Replays, Tags, recorder, redact},
     parse::{self, LocalZone},
     queue::{Queue, Seq},
     record::{
@@ -64,6 +67,12 @@ pub struct Stage {
     /// Runs whose errors are a reason to send what is recorded of them.
     troubled: Vec<String>,
     redactor: Redactor,
+    scalars: scalars::Counted,
+    limit: Limit,
+    /// When it was last said that lines are left out for it.
+    limit_told: Option<Instant>,
+    silence: silence::Silence,
+    alerted: alerts::Alerted,
     /// Whose task answers the clients.
     awaited: mpsc::Sender<Awaited>,
     held_up: HeldUp,
@@ -90,6 +99,7 @@ impl Stage {
     ) -> Self {
         let accounts = Accounts::resume(positions);
         let redactor = Redactor::new(redact::Config::default(), Arc::clone(&ledger));
+        let limit = Limit::new(parse.lines_per_second);
         Self {
             parse,
             batcher,
@@ -105,6 +115,11 @@ impl Stage {
             recorder: Recorder::new(None, Replays::default()),
             troubled: Vec::new(),
             redactor,
+            scalars: scalars::Counted::default(),
+            limit,
+            limit_told: None,
+            silence: silence::Silence::default(),
+            alerted: alerts::Alerted::default(),
             awaited,
             held_up: HeldUp::default(),
             passing: passing::Passing::default(),
@@ -168,6 +183,7 @@ impl Stage {
                     self.streams.retain(|_, stream| stream.origin.strong_count() > 0);
                     self.count_held();
                     self.followers.forget_ended();
+                    self.limit.forget_ended();
                 }
                 Received::Finished => break,
             }
@@ -175,6 +191,7 @@ impl Stage {
             if self.next_flush <= now {
                 self.flush_silent(now)?;
                 self.recorder.forget_old(SystemClock.now());
+                self.tell_silent_ranks(now)?;
             }
             self.release_silent(now, has_input)?;
             self.replay_due()?;
@@ -246,6 +263,7 @@ fn note(origin: &Origin, account: Account) -> Account {
     origin.tally.records_kept.fetch_add(account.records_kept, Ordering::Relaxed);
     origin.tally.states_folded.fetch_add(account.states_folded, Ordering::Relaxed);
     origin.tally.lines_replayed.fetch_add(account.lines_replayed, Ordering::Relaxed);
+    origin.tally.lines_limited.fetch_add(account.lines_limited, Ordering::Relaxed);
     let (lines_lost, bytes_lost) = origin.tally.newly_lost();
     Account { lines_lost, bytes_lost, ..account }
 }

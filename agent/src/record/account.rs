@@ -58,6 +58,18 @@ pub struct Account {
     #[prost(uint64, tag = "13")]
     #[serde(skip_serializing_if = "is_zero")]
     pub lines_replayed: u64,
+    /// Numbers in lines that became values of the run's metrics.
+    #[prost(uint64, tag = "14")]
+    #[serde(skip_serializing_if = "is_zero")]
+    pub scalars: u64,
+    /// Of those, the ones that are NaN or infinite.
+    #[prost(uint64, tag = "15")]
+    #[serde(skip_serializing_if = "is_zero")]
+    pub scalars_nonfinite: u64,
+    /// Lines left out for what their stream may print in a second.
+    #[prost(uint64, tag = "16")]
+    #[serde(skip_serializing_if = "is_zero")]
+    pub lines_limited: u64,
 }
 
 const fn is_zero(count: &u64) -> bool {
@@ -97,6 +109,9 @@ impl Account {
         self.gaps += later.gaps;
         self.states_folded += later.states_folded;
         self.lines_replayed += later.lines_replayed;
+        self.scalars += later.scalars;
+        self.lines_limited += later.lines_limited;
+        self.scalars_nonfinite += later.scalars_nonfinite;
         if self.first_error.is_none() {
             self.first_error.clone_from(&later.first_error);
         }
@@ -154,7 +169,7 @@ impl Account {
         self.lines_lost == 0
             && self.bytes_lost == 0
             && self.gaps == 0
-            && self.lines_read + self.lines_replayed == self.lines_kept + self.lines_filtered
+            && self.lines_read + self.lines_replayed == self.lines_kept + self.lines_filtered + self.lines_limited
     }
 }
 
@@ -176,8 +191,8 @@ mod tests {
             sum.add(&missing);
             assert!(!sum.is_complete(), "{missing:?}");
         }
-        account.add(&Account { lines_read: 4, lines_kept: 4, ..Account::default() });
-        assert_eq!((account.lines_read, account.lines_kept, account.is_complete()), (7, 6, true));
+        account.add(&Account { lines_read: 6, lines_kept: 4, lines_limited: 2, ..Account::default() });
+        assert_eq!((account.lines_read, account.lines_kept, account.is_complete()), (9, 6, true));
     }
 
     #[test]

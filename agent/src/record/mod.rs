@@ -25,7 +25,7 @@ pub use clock::{Clock, SystemClock, UnixNanos};
 pub use lane::{Format, Lane, ReadTo};
 pub use origin::{Bookmark, Forgotten, NoBookmark, Origin, Resource, SourceKind};
 pub use progress::{Lag, Progress};
-pub use rank_errors::{Cause, RankErrors, culprit};
+pub use rank_errors::{Cause, Collective, RankErrors, culprit};
 pub use receipt::{Kept, Receipt, receipt};
 pub use severity::Severity;
 pub use signal::Signal;

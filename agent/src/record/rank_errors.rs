@@ -25,10 +25,13 @@ pub enum Cause {
     Peer = 5,
     /// A launcher ended it, or tells of ranks that have failed.
     Ended = 6,
+    /// It was elsewhere in its collective operations than the others, which all waited. No line tells this alone.
+    OutOfStep = 7,
 }
 
 impl Cause {
-    const ALL: [Self; 6] = [Self::OutOfMemory, Self::Device, Self::Exception, Self::Other, Self::Peer, Self::Ended];
+    const ALL: [Self; 7] =
+        [Self::OutOfMemory, Self::Device, Self::Exception, Self::Other, Self::Peer, Self::Ended, Self::OutOfStep];
 
     /// The word for it in a receipt.
     #[must_use]
@@ -40,6 +43,7 @@ impl Cause {
             Self::Other => "other",
             Self::Peer => "peer",
             Self::Ended => "ended",
+            Self::OutOfStep => "out_of_step",
         }
     }
 
@@ -53,6 +57,7 @@ impl Cause {
             Self::Other => "error",
             Self::Peer => "another rank did not answer",
             Self::Ended => "ended by its launcher",
+            Self::OutOfStep => "out of step with the others in its collective operations",
         }
     }
 }
@@ -87,6 +92,43 @@ pub struct RankErrors {
     #[prost(enumeration = "Cause", tag = "5")]
     #[serde(serialize_with = "as_word")]
     pub cause: i32,
+    /// How far the rank was in its collective operations when they were given up.
+    #[prost(message, optional, tag = "6")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub collective: Option<Collective>,
+}
+
+/// What PyTorch's watchdog says of a rank's collective operations, which are numbered alike on all ranks of a group.
+#[derive(Clone, PartialEq, Eq, prost::Message, Serialize)]
+pub struct Collective {
+    /// The operation that the rank has waited for in vain.
+    #[prost(uint64, optional, tag = "1")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waited_for: Option<u64>,
+    /// The last one that it has begun.
+    #[prost(uint64, optional, tag = "2")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub begun: Option<u64>,
+    /// What kind of operation it was, such as `ALLREDUCE`.
+    #[prost(string, tag = "3")]
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub kind: String,
+}
+
+impl Collective {
+    /// Adds what was said later. What was said first counts: later time-outs are of later operations.
+    fn add(&mut self, later: &Self) {
+        self.waited_for = self.waited_for.or(later.waited_for);
+        self.begun = self.begun.or(later.begun);
+        if self.kind.is_empty() {
+            self.kind.clone_from(&later.kind);
+        }
+    }
+
+    /// The last operation that the rank is known to have reached.
+    fn reached(&self) -> Option<u64> {
+        self.begun.max(self.waited_for)
+    }
 }
 
 fn as_word<S: Serializer>(cause: &i32, serializer: S) -> Result<S::Ok, S::Error> {
@@ -97,7 +139,7 @@ impl RankErrors {
     /// Begins with one error.
     #[must_use]
     pub fn new(rank: Option<i64>, local_rank: Option<i64>, cause: Cause, error: FirstError) -> Self {
-        Self { rank, local_rank, first: Some(error), telling: None, cause: cause.into() }
+        Self { rank, local_rank, first: Some(error), telling: None, cause: cause.into(), collective: None }
     }
 
     /// Whether both are of one rank.
@@ -122,17 +164,48 @@ impl RankErrors {
             self.telling = later.most_telling().cloned();
             self.cause = later.cause;
         }
+        match (&mut self.collective, &later.collective) {
+            (Some(known), Some(later)) => known.add(later),
+            (known @ None, later) => known.clone_from(later),
+            (Some(_), None) => {}
+        }
     }
 }
 
-/// The rank that failed first: of those whose errors tell most of a cause, the one whose came first.
-pub fn culprit<'a>(ranks: impl Iterator<Item = &'a RankErrors>) -> Option<&'a RankErrors> {
+/// The rank that failed first: of those whose errors tell most of a cause, the one whose came first. Where all of them
+/// only tell of another rank, the one that the others have waited for, if they say how far they were.
+pub fn culprit<'a>(ranks: impl Iterator<Item = &'a RankErrors>) -> Option<RankErrors> {
     // Of two at the same time the one of which the rank is known.
     let place = |errors: &&RankErrors| {
         let time = errors.most_telling().map_or(u64::MAX, |error| error.time_unix_nano);
         (errors.cause(), time, Reverse(errors.rank.is_some()))
     };
-    ranks.min_by_key(place)
+    let ranks: Vec<_> = ranks.collect();
+    let first = ranks.iter().copied().min_by_key(place)?;
+    if first.cause() < Cause::Peer {
+        return Some(first.clone());
+    }
+    Some(match out_of_step(&ranks) {
+        Some(found) => RankErrors { cause: Cause::OutOfStep.into(), ..found.clone() },
+        None => first.clone(),
+    })
+}
+
+/// The rank that was elsewhere in its collective operations than the others.
+fn out_of_step<'a>(ranks: &[&'a RankErrors]) -> Option<&'a RankErrors> {
+    let of = |errors: &RankErrors| errors.collective.clone().unwrap_or_default();
+    let known: Vec<_> = ranks.iter().copied().filter(|errors| of(errors).reached().is_some()).collect();
+    let waited_for = known.iter().filter_map(|errors| of(errors).waited_for).max()?;
+    // One that has not begun what others wait for.
+    let behind = known.iter().copied().min_by_key(|errors| of(errors).reached())?;
+    if of(behind).reached() < Some(waited_for) && of(behind).begun.is_some() {
+        return Some(behind);
+    }
+    // One that waits for another operation than most do. Of two, the one that is further behind.
+    let alike =
+        |errors: &RankErrors| known.iter().filter(|other| of(other).waited_for == of(errors).waited_for).count();
+    let alone = known.iter().copied().min_by_key(|errors| (alike(errors), of(errors).waited_for))?;
+    (alike(alone) < known.len()).then_some(alone)
 }
 
 #[cfg(test)]
@@ -165,6 +238,42 @@ mod tests {
         rank.add(&errors(3, Cause::OutOfMemory, 4));
         assert_eq!(rank.first.as_ref().unwrap().time_unix_nano, 1);
         assert_eq!((rank.cause(), rank.most_telling().unwrap().time_unix_nano), (Cause::OutOfMemory, 3));
+    }
+
+    #[test]
+    fn where_all_wait_the_rank_that_is_out_of_step_is_at_fault() {
+        let waits = |rank, waited_for, begun| {
+            let collective = Collective { waited_for, begun, kind: String::new() };
+            RankErrors { collective: Some(collective), ..errors(rank, Cause::Peer, 10 + rank.cast_unsigned()) }
+        };
+        // Rank 2 has not begun what the others wait for.
+        let behind = [waits(0, Some(9), Some(9)), waits(1, Some(9), Some(9)), waits(2, None, Some(8))];
+        let found = culprit(behind.iter()).unwrap();
+        assert_eq!((found.rank, found.cause()), (Some(2), Cause::OutOfStep));
+        // Rank 2 waits for another operation, whether it is ahead or behind.
+        for other in [5, 11] {
+            let ahead = [waits(0, Some(9), Some(12)), waits(1, Some(9), Some(12)), waits(2, Some(other), Some(12))];
+            assert_eq!(culprit(ahead.iter()).unwrap().rank, Some(2), "{other}");
+        }
+        // All wait for the same, and somebody has a reason to fail.
+        let same = [waits(1, Some(9), None), waits(0, Some(9), None)];
+        let found = culprit(same.iter()).unwrap();
+        assert_eq!((found.rank, found.cause()), (Some(0), Cause::Peer));
+        let reason = [behind[0].clone(), behind[2].clone(), errors(1, Cause::Exception, 90)];
+        assert_eq!(culprit(reason.iter()).unwrap().rank, Some(1));
+    }
+
+    #[test]
+    fn what_a_watchdog_says_first_stays_and_is_made_whole_by_what_it_says_next() {
+        let said = |waited_for, begun| {
+            let collective = Some(Collective { waited_for, begun, kind: String::new() });
+            RankErrors { collective, ..errors(0, Cause::Peer, 1) }
+        };
+        let mut rank = errors(0, Cause::Peer, 1);
+        for later in [said(Some(9), None), errors(0, Cause::Ended, 2), said(Some(10), Some(12))] {
+            rank.add(&later);
+        }
+        assert_eq!(rank.collective, said(Some(9), Some(12)).collective);
     }
 
     #[test]

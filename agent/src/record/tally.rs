@@ -25,6 +25,8 @@ pub struct Tally {
     pub records_kept: AtomicU64,
     /// States of progress bars that were drawn over by later ones.
     pub states_folded: AtomicU64,
+    /// Lines left out for what their stream may print in a second.
+    pub lines_limited: AtomicU64,
     /// Lines left out for their level, by [`Severity::range`].
     pub lines_filtered: [AtomicU64; Severity::RANGES],
     /// Of the lines left out, those that the flight recorder sent after all. They are among the records kept as well.
@@ -46,6 +48,7 @@ pub struct Counts {
     pub lines_read: u64,
     pub records_kept: u64,
     pub states_folded: u64,
+    pub lines_limited: u64,
     pub lines_filtered: [u64; Severity::RANGES],
     pub lines_replayed: u64,
     pub lines_lost: u64,
@@ -70,6 +73,7 @@ impl Counts {
         self.lines_read += other.lines_read;
         self.records_kept += other.records_kept;
         self.states_folded += other.states_folded;
+        self.lines_limited += other.lines_limited;
         for (sum, one) in self.lines_filtered.iter_mut().zip(other.lines_filtered) {
             *sum += one;
         }
@@ -90,6 +94,7 @@ impl Tally {
             lines_read: AtomicU64::new(0),
             records_kept: AtomicU64::new(0),
             states_folded: AtomicU64::new(0),
+            lines_limited: AtomicU64::new(0),
             lines_filtered: Default::default(),
             lines_replayed: AtomicU64::new(0),
             lines_lost: AtomicU64::new(0),
@@ -163,6 +168,7 @@ impl Tally {
             lines_read: get(&self.lines_read),
             records_kept: get(&self.records_kept),
             states_folded: get(&self.states_folded),
+            lines_limited: get(&self.lines_limited),
             lines_filtered: std::array::from_fn(|range| get(&self.lines_filtered[range])),
             lines_replayed: get(&self.lines_replayed),
             lines_lost: get(&self.lines_lost),

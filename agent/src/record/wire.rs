@@ -4,6 +4,7 @@
 //! decodes what is written here with `opentelemetry-proto`.
 
 mod check;
+mod gauges;
 mod json;
 mod pass;
 mod read;
@@ -13,6 +14,7 @@ mod split;
 mod write;
 
 pub use check::{Seen, Unfit, check_metric, check_record, check_span, points_in, points_of};
+pub use gauges::{Gathered, Gauges, Sample};
 pub use json::{NoRequest, from_json};
 pub use pass::{Above, NoOutline, Outline, ResourceOutline, ScopeOutline, resource_without};
 pub use read::{Malformed, RecordView, ResourceView, ScopeView, Value, attributes, requests_resources};

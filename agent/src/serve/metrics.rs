@@ -36,7 +36,7 @@ pub(super) fn render(snapshot: &Snapshot, now: UnixNanos) -> String {
 
 fn sources(out: &mut Exposition, snapshot: &Snapshot) {
     type Get = fn(&Counts) -> u64;
-    let counters: [(&str, &str, Get); 7] = [
+    let counters: [(&str, &str, Get); 8] = [
         ("runlog_read_bytes_total", "Bytes that came in.", |counts| counts.bytes_read),
         ("runlog_read_lines_total", "Lines that came in.", |counts| counts.lines_read),
         ("runlog_kept_records_total", "Records that went into a batch.", |counts| counts.records_kept),
@@ -45,6 +45,9 @@ fn sources(out: &mut Exposition, snapshot: &Snapshot) {
         }),
         ("runlog_replayed_lines_total", "Of the lines left out, those that were sent after all.", |counts| {
             counts.lines_replayed
+        }),
+        ("runlog_limited_lines_total", "Lines left out for what their stream may print in a second.", |counts| {
+            counts.lines_limited
         }),
         ("runlog_lost_lines_total", "Lines that are gone although they should have been kept.", |counts| {
             counts.lines_lost
@@ -260,7 +263,7 @@ mod tests {
         for stream in &streams {
             stream.reached(1, 21, 1_000_000_000);
         }
-        let mut counts = Counts { lines_read: 9, ..Counts::default() };
+        let mut counts = Counts { lines_read: 9, lines_limited: 2, ..Counts::default() };
         let behind = Lag::Behind { bytes: None, since: 1_000_000_000 };
         counts.lines_filtered[Severity::DEBUG.range()] = 4;
         Snapshot {
@@ -318,6 +321,7 @@ mod tests {
         for line in [
             "runlog_read_lines_total{source=\"file\"} 9\n",
             "runlog_filtered_lines_total{source=\"file\",level=\"debug\"} 4\n",
+            "runlog_limited_lines_total{source=\"file\"} 2\n",
             "runlog_stream_lag_bytes{source=\"file\",stream=\"a\\\"b\\\\c\\nrunlog_fake 1\"} 42\n",
             "runlog_stream_lag_seconds{source=\"file\",stream=\"a\\\"b\\\\c\\nrunlog_fake 1\"} 2.5\n",
             "runlog_lag_seconds{source=\"file\"} 2.5\n",

@@ -154,6 +154,7 @@ fn source(kind: SourceKind, counts: &Counts, lag: Lag, now: UnixNanos) -> v1::So
         lines_read: counts.lines_read,
         records_kept: counts.records_kept,
         states_folded: counts.states_folded,
+        lines_limited: counts.lines_limited,
         lines_filtered: Some(counts.lines_filtered.into()),
         lines_replayed: counts.lines_replayed,
         lines_lost: counts.lines_lost,

@@ -155,6 +155,11 @@ fn the_settings_are_shown_with_their_origin() {
     parse.join                 true                 default
     parse.join_wait            500ms                default
     parse.join_max_bytes       256KiB               default
+    parse.scalars                                   default
+    parse.repeats              0s                   default
+    parse.collapse_ranks       0s                   default
+    parse.silent_rank_after    0s                   default
+    parse.lines_per_second     0                    default
     recorder.on                false                default
     recorder.bytes             8MiB                 default
     recorder.span              10m                  default

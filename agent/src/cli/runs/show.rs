@@ -11,7 +11,7 @@ use crate::{
         table::{Cell, Table, duration},
         terminal::{Color, Output},
     },
-    record::Cause,
+    record::{self, Cause, Collective, FirstError, RankErrors},
 };
 
 use super::{moment, status};
@@ -93,15 +93,26 @@ struct Errors<'a> {
     first: &'a v1::FirstError,
     telling: &'a v1::FirstError,
     cause: Cause,
+    collective: Option<Collective>,
 }
 
 impl Errors<'_> {
+    fn of_rank(&self) -> RankErrors {
+        let first = |error: &v1::FirstError| FirstError::new(error.time_unix_nano, error.body.as_bytes());
+        let errors = RankErrors::new(self.rank, self.local_rank, self.cause, first(self.telling));
+        RankErrors { collective: self.collective.clone(), ..errors }
+    }
+
     fn rank_word(&self) -> String {
-        match (self.rank, self.local_rank) {
-            (Some(rank), _) => rank.to_string(),
-            (None, Some(local_rank)) => format!("local {local_rank}"),
-            (None, None) => String::new(),
-        }
+        rank_word(self.rank, self.local_rank)
+    }
+}
+
+fn rank_word(rank: Option<i64>, local_rank: Option<i64>) -> String {
+    match (rank, local_rank) {
+        (Some(rank), _) => rank.to_string(),
+        (None, Some(local_rank)) => format!("local {local_rank}"),
+        (None, None) => String::new(),
     }
 }
 
@@ -123,12 +134,25 @@ fn errors(sources: &[v1::SourceReceipt]) -> Vec<Errors<'_>> {
                 first,
                 telling: found.telling.as_ref().unwrap_or(first),
                 cause: found.cause.parse().unwrap_or_default(),
+                collective: found.collective.clone().map(|found| Collective {
+                    waited_for: found.waited_for,
+                    begun: found.begun,
+                    kind: found.kind,
+                }),
             })
         }));
         // What an agent of an earlier version wrote.
         if let Some(first) = source.first_error.as_ref().filter(|_| errors.len() == before) {
             let (rank, cause) = (source.rank, Cause::default());
-            errors.push(Errors { source: &source.name, rank, local_rank: None, first, telling: first, cause });
+            errors.push(Errors {
+                source: &source.name,
+                rank,
+                local_rank: None,
+                first,
+                telling: first,
+                cause,
+                collective: None,
+            });
         }
     }
     errors.sort_by_key(|errors| errors.first.time_unix_nano);
@@ -139,15 +163,12 @@ fn errors(sources: &[v1::SourceReceipt]) -> Vec<Errors<'_>> {
 fn cause(run: &v1::Run, zone: &TimeZone) -> String {
     let sources = sources(run);
     let errors = errors(&sources);
-    let Some(culprit) = errors.iter().min_by_key(|errors| (errors.cause, errors.telling.time_unix_nano)) else {
-        return String::new();
-    };
-    let rank = culprit.rank_word();
-    if rank.is_empty() {
-        return String::new();
-    }
-    let at = moment(culprit.telling.time_unix_nano, zone);
-    format!("rank {rank}, {} at {at}: {}", culprit.cause.meaning(), culprit.telling.body)
+    let ranks: Vec<RankErrors> = errors.iter().map(Errors::of_rank).collect();
+    let Some(culprit) = record::culprit(ranks.iter()) else { return String::new() };
+    let (rank, error) = (rank_word(culprit.rank, culprit.local_rank), culprit.most_telling());
+    let Some(error) = error.filter(|_| !rank.is_empty()) else { return String::new() };
+    let at = moment(error.time_unix_nano, zone);
+    format!("rank {rank}, {} at {at}: {}", culprit.cause().meaning(), error.body)
 }
 
 /// What the receipts and the store say together, in one sentence.
@@ -176,7 +197,11 @@ fn verdict(run: &v1::Run) -> String {
         }
     }
     let lines = if read == 1 { "line" } else { "lines" };
-    let summary = format!("{read} {lines} read, {kept} kept, {filtered} below the level");
+    let mut summary = format!("{read} {lines} read, {kept} kept, {filtered} below the level");
+    match sum(|source| source.lines_limited) {
+        0 => {}
+        limited => summary += &format!(", {limited} over the limit"),
+    }
     match run.complete {
         Some(true) => format!("complete: {summary}"),
         None => format!("so far: {summary}; what came after the last receipt is not in it"),
@@ -201,6 +226,7 @@ fn sources(run: &v1::Run) -> Vec<v1::SourceReceipt> {
                 sum.records_kept += source.records_kept;
                 sum.states_folded += source.states_folded;
                 sum.lines_replayed += source.lines_replayed;
+                sum.lines_limited += source.lines_limited;
                 if sum.first_error.is_none() {
                     sum.first_error.clone_from(&source.first_error);
                 }

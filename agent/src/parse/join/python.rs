@@ -31,6 +31,10 @@ pub enum Python {
     Fields,
     /// Behind such a name.
     Field,
+    /// Behind torchrun's error, whose message is a report between two lines of `=`.
+    Failed,
+    /// In that report.
+    Report,
     /// Behind an empty line after the message.
     Gap,
     /// Behind the sentence that another exception follows.
@@ -76,6 +80,10 @@ impl Python {
             },
             Self::Field if is_indented(line) => (Next::Takes, Self::Fields),
             Self::Field => (Next::Not, Self::Field),
+            Self::Failed if is_ruler(line) => (Next::Takes, Self::Report),
+            Self::Failed => message(line, states_level, is_marked),
+            Self::Report if is_ruler(line) => (Next::Ends, Self::Report),
+            Self::Report => (Next::Takes, Self::Report),
             Self::Gap if is_chain(line) => (Next::Takes, Self::Chain),
             Self::Gap if line.starts_with(b"Exception raised from ") => (Next::Takes, Self::Message),
             Self::Gap => (Next::Not, Self::Gap),
@@ -103,7 +111,12 @@ impl Python {
         let is_level = name.len() > 1 && name.iter().all(u8::is_ascii_uppercase) && states_level(line);
         if is_name && !is_level && (after.is_empty() || after.starts_with(b":")) {
             let is_validation = name.ends_with(b"ValidationError");
-            return (Next::Takes, if is_validation { Self::Fields } else { Self::Message });
+            let behind = match is_validation {
+                true => Self::Fields,
+                false if name.ends_with(b".ChildFailedError") => Self::Failed,
+                false => Self::Message,
+            };
+            return (Next::Takes, behind);
         }
         // Another process or thread has printed between two frames.
         let aside = if let Self::Aside(aside) = self { aside } else { 0 };
@@ -187,6 +200,11 @@ fn dump(line: &[u8]) -> Next {
         (false, true) => Next::May,
         (false, false) => Next::Not,
     }
+}
+
+/// What torchrun draws above and below its report.
+fn is_ruler(line: &[u8]) -> bool {
+    line.starts_with(b"==========") && line.iter().all(|byte| *byte == b'=')
 }
 
 fn is_chain(line: &[u8]) -> bool {

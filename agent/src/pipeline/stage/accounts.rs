@@ -201,7 +201,7 @@ fn bare_resource(run_id: &str) -> Arc<Resource> {
 }
 
 /// The `ml.rank` that each record of a stream has.
-fn rank(origin: &Origin) -> Option<i64> {
+pub(super) fn rank(origin: &Origin) -> Option<i64> {
     let record = RecordView::read(&origin.attributes).ok()?;
     record.attributes().find_map(|attribute| match attribute {
         Ok(("ml.rank", Value::Int(rank))) => Some(rank),
@@ -233,6 +233,9 @@ fn sentence(sum: &Account, sources: usize, culprit: Option<&RankErrors>) -> Stri
     if sum.lines_replayed > 0 {
         text += &format!(", {} replayed", many(sum.lines_replayed, "line"));
     }
+    if sum.lines_limited > 0 {
+        text += &format!(", {} over the limit", sum.lines_limited);
+    }
     if sum.lines_lost > 0 {
         text += &format!(", {} lost", many(sum.lines_lost, "line"));
     }
@@ -241,6 +244,9 @@ fn sentence(sum: &Account, sources: usize, culprit: Option<&RankErrors>) -> Stri
     }
     if sum.gaps > 0 {
         text += &format!(", {}", many(sum.gaps, "gap"));
+    }
+    if sum.scalars_nonfinite > 0 {
+        text += &format!(", {} of metrics not finite", many(sum.scalars_nonfinite, "value"));
     }
     if let Some(culprit) = culprit {
         let who = match (culprit.rank, culprit.local_rank) {
@@ -256,7 +262,7 @@ fn sentence(sum: &Account, sources: usize, culprit: Option<&RankErrors>) -> Stri
 /// The rank that failed first, of all sources. A source of one rank says so once, for all of its lines.
 fn culprit(sources: &BTreeMap<Source, Account>) -> Option<RankErrors> {
     let ranks: Vec<RankErrors> = sources.values().flat_map(Account::errors_by_rank).collect();
-    record::culprit(ranks.iter()).cloned()
+    record::culprit(ranks.iter())
 }
 
 /// One source in `runlog.receipt.sources`.
@@ -282,6 +288,15 @@ fn attributes(sum: &Account, run: &Run, culprit: Option<&RankErrors>) -> Vec<u8>
         ("runlog.receipt.states_folded", sum.states_folded),
     ] {
         record_attribute(&mut bytes, key, Value::Int(i64::try_from(count).unwrap_or(i64::MAX)));
+    }
+    for (key, count) in [
+        ("runlog.receipt.lines_limited", sum.lines_limited),
+        ("runlog.receipt.scalars", sum.scalars),
+        ("runlog.receipt.scalars_nonfinite", sum.scalars_nonfinite),
+    ] {
+        if count > 0 {
+            record_attribute(&mut bytes, key, Value::Int(i64::try_from(count).unwrap_or(i64::MAX)));
+        }
     }
     if let Some(culprit) = culprit {
         record_attribute(&mut bytes, "runlog.receipt.cause", Value::String(culprit.cause().as_str()));

@@ -44,6 +44,10 @@ impl Stage {
 
     /// Closes a batch; its entry has those positions as well.
     pub(super) fn close_with(&mut self, slot: Slot, further: Vec<PositionUpdate>) -> io::Result<()> {
+        // Before the lines that they stand in: after a kill between the two both are read again, and none is missing.
+        if let Some(gauges) = self.batcher.close_gauges(slot)? {
+            self.enqueue(&gauges, Vec::new());
+        }
         let receipts = self.batcher.take_receipts(slot);
         let (run_id, mut counted) = self.batcher.take_accounts(slot);
         let batch = self.batcher.close(slot)?;

@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     parse::{Line, detect, join::Follower, parts},
-    record::{Account, Entries, Entry, Origin, ReadTo, Severity, wire::Text},
+    record::{Account, Entries, Entry, Lane, Origin, ReadTo, Severity, wire::Text},
 };
 
 use super::{Stage, errors::Errors, note, writing::Level};
@@ -51,6 +51,15 @@ impl Stage {
             account.lines_read += 1;
             account.bytes_read += entry.bytes.len() as u64;
             let level = level(entry, &mut follower);
+            let time = if entry.time == 0 { entries.observed } else { entry.time };
+            if self.filter.lets_through(level.severity, level.logger.as_bytes())
+                && !self.limit.admits(origin, level.severity, 1, time)
+            {
+                self.redactor.pass_by(origin.id, Lane::Bare, &entry.bytes);
+                account.lines_limited += 1;
+                self.tell_limit(origin);
+                continue;
+            }
             let (mut is_left_out, mut full) = (false, None);
             for line in parts(&entry.bytes, self.parse.max_line_bytes, entry.at) {
                 let read_to = ReadTo::whole(entry.number + 1);
@@ -66,6 +75,7 @@ impl Stage {
                 full = closing.or(full);
                 account.records_kept += 1;
             }
+            self.scalars.give_to(&mut account);
             account.lines_kept += u64::from(!is_left_out);
             account.lines_filtered += u64::from(is_left_out);
             if !is_left_out && level.severity >= Severity::ERROR {

@@ -2,8 +2,8 @@
 
 use crate::{
     enrich::Redactor,
-    parse::{Prefix, cause, headline, named_rank},
-    record::{Account, FirstError, RankErrors, UnixNanos},
+    parse::{Prefix, cause, collective, headline, named_rank, root_cause},
+    record::{Account, Cause, FirstError, RankErrors, UnixNanos},
 };
 
 /// Of so many errors of a chunk it is asked what they tell of: thousands a second say nothing that these do not.
@@ -17,7 +17,7 @@ pub(super) struct Errors {
 
 impl Errors {
     /// Notes a record of level error or above: the launcher's prefix, and what stands behind it.
-    /// It is kept like a record, without secrets.
+    /// It is kept like a record, without secrets. Says what it tells of, if it was asked.
     pub(super) fn note(
         &mut self,
         account: &mut Account,
@@ -25,22 +25,30 @@ impl Errors {
         prefix: &Prefix<'_>,
         text: &[u8],
         redactor: &mut Redactor,
-    ) {
-        let rank = prefix.rank.or_else(|| named_rank(text)).map(i64::from);
-        let local_rank = prefix.local_rank.map(i64::from);
+    ) -> Option<Cause> {
+        let root = root_cause(text);
+        let (rank, local_rank) = match &root {
+            // What a launcher tells of is a rank, not its own.
+            Some(root) => (Some(root.rank), root.local_rank),
+            None => (prefix.rank.or_else(|| named_rank(text)), prefix.local_rank),
+        };
+        let (rank, local_rank) = (rank.map(i64::from), local_rank.map(i64::from));
         let is_asked = self.noted < ASKED && !account.knows_the_cause(rank, local_rank);
         if !is_asked && account.first_error.is_some() {
-            return;
+            return None;
         }
-        let line = headline(text);
+        let line = root.as_ref().map_or_else(|| headline(text), |root| root.text);
         let masked = redactor.mask_again(line);
         let error = FirstError::new(time, masked.as_ref().map_or(line, |masked| &masked.text));
         if account.first_error.is_none() {
             account.first_error = Some(error.clone());
         }
-        if is_asked {
+        is_asked.then(|| {
             self.noted += 1;
-            account.add_errors(RankErrors::new(rank, local_rank, cause(text), error));
-        }
+            let cause = root.as_ref().map_or_else(|| cause(text), |root| root.cause);
+            let errors = RankErrors::new(rank, local_rank, cause, error);
+            account.add_errors(RankErrors { collective: collective(text), ..errors });
+            cause
+        })
     }
 }

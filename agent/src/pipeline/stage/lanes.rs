@@ -3,7 +3,10 @@
 use std::{array, time::Instant};
 
 use crate::{
-    parse::join::{self, Follower, Joiner, Seen},
+    parse::{
+        self, Alike,
+        join::{Follower, Joiner, Seen},
+    },
     record::{Format, Lane, Origin, ReadTo, Severity, UnixNanos},
 };
 
@@ -18,6 +21,8 @@ pub struct Lanes {
 #[derive(Debug)]
 struct One {
     joiner: Joiner,
+    /// What comes out of the joiner, or passes it.
+    alike: Alike,
     follower: Follower,
     /// Of the line whose parts are coming.
     severity: Severity,
@@ -26,43 +31,45 @@ struct One {
 impl Lanes {
     /// Goes on from there. A line that goes on as well has that level: what is kept of it is kept whole.
     pub fn new(read_to: ReadTo, severity: Severity) -> Self {
-        let one = |_| One { joiner: Joiner::default(), follower: Follower::default(), severity };
+        let one =
+            |_| One { joiner: Joiner::default(), alike: Alike::default(), follower: Follower::default(), severity };
         Self { lanes: array::from_fn(one), read_to }
     }
 
     /// Whether reading could go on with nothing remembered.
     pub fn is_idle(&self) -> bool {
-        self.lanes.iter().all(|one| one.joiner.is_idle() && one.follower.is_idle())
+        self.lanes.iter().all(|one| one.joiner.is_idle() && one.alike.is_idle() && one.follower.is_idle())
     }
 
     /// Whether lines are held.
     pub fn is_holding(&self) -> bool {
-        self.lanes.iter().any(|one| one.joiner.is_holding())
+        self.lanes.iter().any(|one| one.joiner.is_holding() || one.alike.is_holding())
     }
 
     /// The memory that held lines occupy.
     pub fn bytes(&self) -> usize {
-        self.lanes.iter().map(|one| one.joiner.bytes()).sum()
+        self.lanes.iter().map(|one| one.joiner.bytes() + one.alike.bytes()).sum()
     }
 
     /// When something has waited long enough.
-    pub fn deadline(&self, config: &join::Config) -> Option<Instant> {
-        self.lanes.iter().filter_map(|one| one.joiner.deadline(config)).min()
+    pub fn deadline(&self, config: &parse::Config) -> Option<Instant> {
+        let of_one = |one: &One| one.joiner.deadline(&config.join).into_iter().chain(one.alike.deadline(&config.alike));
+        self.lanes.iter().flat_map(of_one).min()
     }
 
     /// Where reading has to start again.
     pub fn given_out(&self, origin: &Origin) -> ReadTo {
-        self.without(origin, |one, _| one.joiner.held_from())
+        self.without(origin, |one, _| one.held_from())
     }
 
     /// The same once all of a lane is given out that can be.
     pub fn given_out_with(&self, origin: &Origin, settled: Lane) -> ReadTo {
-        self.without(
-            origin,
-            |one, lane| {
-                if lane == settled as usize { one.joiner.stays_from() } else { one.joiner.held_from() }
-            },
-        )
+        self.without(origin, |one, lane| {
+            if lane != settled as usize {
+                return one.held_from();
+            }
+            one.alike.held_from().or_else(|| one.joiner.stays_from())
+        })
     }
 
     fn without(&self, origin: &Origin, held_from: impl Fn(&One, usize) -> Option<ReadTo>) -> ReadTo {
@@ -96,6 +103,11 @@ impl Lanes {
         &mut self.lanes[lane as usize].follower
     }
 
+    /// What holds the lines of a lane that are alike.
+    pub const fn alike(&mut self, lane: Lane) -> &mut Alike {
+        &mut self.lanes[lane as usize].alike
+    }
+
     /// The level of the line whose parts are coming.
     pub const fn severity(&mut self, lane: Lane) -> &mut Severity {
         &mut self.lanes[lane as usize].severity
@@ -109,7 +121,14 @@ impl Lanes {
     /// The lanes in the order in which they have to be given out.
     pub fn in_order(&self) -> [Lane; Lane::COUNT] {
         let mut lanes = [Lane::Bare, Lane::Stdout, Lane::Stderr];
-        lanes.sort_by_key(|lane| self.lanes[*lane as usize].joiner.held_from().map(|held_from| held_from.offset));
+        lanes.sort_by_key(|lane| self.lanes[*lane as usize].held_from().map(|held_from| held_from.offset));
         lanes
+    }
+}
+
+impl One {
+    /// Where reading has to start again for what is held. What is alike came before what may go on.
+    fn held_from(&self) -> Option<ReadTo> {
+        self.alike.held_from().or_else(|| self.joiner.held_from())
     }
 }

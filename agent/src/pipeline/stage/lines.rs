@@ -94,6 +94,9 @@ impl Stage {
         stream.waiting = is_waiting.then(|| Arc::clone(origin));
         (stream.end, stream.since, stream.observed) = (chunk.at + chunk.data.len() as u64, now, chunk.observed);
         self.remember(origin.id, stream, held_before, chunk.ending);
+        if chunk.ending == Ending::Closed {
+            self.silence.closed(&origin.resource.run_id, origin.id);
+        }
         if chunk.ending == Ending::Closed && origin.kind.is_of_container() {
             // What it gave is counted before it is known whether its run has ended.
             self.close(slot)?;
@@ -108,7 +111,7 @@ impl Stage {
     /// the last one has ended.
     fn remember(&mut self, id: u64, stream: Stream, held_before: usize, ending: Ending) {
         self.held.bytes = self.held.bytes - held_before + stream.lanes.bytes();
-        self.held.due = self.held.due.into_iter().chain(stream.lanes.deadline(&self.parse.join)).min();
+        self.held.due = self.held.due.into_iter().chain(stream.lanes.deadline(&self.parse)).min();
         if ending.goes_on() && !(stream.waiting.is_none() && stream.lanes.is_idle() && stream.lines.is_between_lines())
         {
             self.streams.insert(id, stream);
@@ -140,11 +143,11 @@ impl Stage {
             return Ok(());
         }
         self.held.late = 0;
-        let join = &self.parse.join;
-        let is_due = |stream: &Stream| stream.lanes.deadline(join).is_some_and(|due| due <= now);
+        let parse = &self.parse;
+        let is_due = |stream: &Stream| stream.lanes.deadline(parse).is_some_and(|due| due <= now);
         let due: Vec<u64> = self.streams.iter().filter(|(_, stream)| is_due(stream)).map(|(id, _)| *id).collect();
         self.held.due =
-            self.streams.values().filter_map(|stream| stream.lanes.deadline(join)).filter(|due| *due > now).min();
+            self.streams.values().filter_map(|stream| stream.lanes.deadline(parse)).filter(|due| *due > now).min();
         due.into_iter().try_for_each(|id| self.release(id, Some(now)))
     }
 

@@ -65,7 +65,9 @@ impl Stage {
             let (text, logger) = (Text::from_validated(severity_text), Text::from_validated(logger));
             let slot = self.batcher.slot(voice, now);
             let full = self.put(voice, observed, &line, Level { severity, text, logger, family }, slot);
-            let account = Account { lines_kept: lines, records_kept: 1, lines_replayed: lines, ..Account::default() };
+            let mut account =
+                Account { lines_kept: lines, records_kept: 1, lines_replayed: lines, ..Account::default() };
+            self.scalars.give_to(&mut account);
             self.batcher.account(slot, &note(voice, account));
             sent += lines;
             full.map_or(Ok(()), |full| self.close(full))

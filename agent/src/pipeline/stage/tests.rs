@@ -1,7 +1,11 @@
+mod signals;
+
 use std::collections::BTreeSet;
 
 use opentelemetry_proto::tonic::{
-    collector::logs::v1::ExportLogsServiceRequest, common::v1::any_value, logs::v1::LogRecord,
+    collector::{logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest},
+    common::v1::any_value,
+    logs::v1::LogRecord,
 };
 use proptest::prelude::*;
 use prost::Message;
@@ -12,7 +16,7 @@ use crate::{
     batch,
     parse::join,
     queue::{self, Disk},
-    record::{Bookmark, Chunk, Format, Lane, ReadTo, Resource, Severity, SourceKind, Tally, origin},
+    record::{BatchMeta, Bookmark, Chunk, Format, Lane, ReadTo, Resource, Severity, Signal, SourceKind, Tally, origin},
     source::intake,
 };
 
@@ -58,15 +62,37 @@ struct Ran {
     settled: Vec<(String, String)>,
     positions: Vec<(String, String)>,
     records: Vec<LogRecord>,
+    metrics: Vec<ExportMetricsServiceRequest>,
+    /// The signals of the queue's entries.
+    signals: Vec<Signal>,
 }
 
 /// Lets a stage work through these chunks. What is begun waits for an hour.
 async fn run(chunks: Vec<Chunk>) -> Ran {
-    run_as(chunks, |stage| stage).await
+    run_with(parse::Config::default(), chunks).await
 }
 
 /// The same with a stage that has something more.
 async fn run_as(chunks: Vec<Chunk>, more: impl FnOnce(Stage) -> Stage) -> Ran {
+    run_so(parse::Config::default(), chunks, more, |_| true).await
+}
+
+/// The same with other settings than tests have.
+async fn run_with(parse: parse::Config, chunks: Vec<Chunk>) -> Ran {
+    run_until(parse, chunks, |_| true).await
+}
+
+/// The same, where the sources end once the positions say that it is enough.
+async fn run_until(parse: parse::Config, chunks: Vec<Chunk>, is_enough: fn(&[(String, String)]) -> bool) -> Ran {
+    run_so(parse, chunks, |stage| stage, is_enough).await
+}
+
+async fn run_so(
+    parse: parse::Config,
+    chunks: Vec<Chunk>,
+    more: impl FnOnce(Stage) -> Stage,
+    is_enough: fn(&[(String, String)]) -> bool,
+) -> Ran {
     let dir = tempfile::tempdir().unwrap();
     let linger = Duration::from_millis(5);
     let config = queue::Config::sized(64 << 20, 8 << 20);
@@ -74,7 +100,7 @@ async fn run_as(chunks: Vec<Chunk>, more: impl FnOnce(Stage) -> Stage) -> Ran {
     let batcher = Batcher::new(batch::Config { max_bytes: 1 << 20, linger }).unwrap();
     let (awaited, _awaiting) = mpsc::channel(1);
     let join = join::Config { wait: Duration::from_secs(3600), ..join::Config::default() };
-    let parse = parse::Config { join, ..parse::Config::default() };
+    let parse = parse::Config { join, ..parse };
     let stage = Stage::new(parse, batcher, queue.clone(), &BTreeMap::new(), Arc::default(), awaited, Arc::default());
     let stage = more(stage);
     let (door, outlet) = intake(16 << 20);
@@ -92,18 +118,27 @@ async fn run_as(chunks: Vec<Chunk>, more: impl FnOnce(Stage) -> Stage) -> Ran {
         all.map(|(key, position)| (key, text(position))).collect::<Vec<_>>()
     };
     let settled = positions();
+    while !is_enough(&positions()) {
+        tokio::task::yield_now().await;
+    }
     drop((door, origins));
     stage.join().unwrap().unwrap();
     let positions = positions();
     let mut reader = queue.reader(DESTINATION).unwrap();
     queue.close();
-    let mut records = Vec::new();
+    let (mut records, mut metrics, mut signals) = (Vec::new(), Vec::new(), Vec::new());
     while let Some(stored) = reader.next().await {
-        let request = ExportLogsServiceRequest::decode(&zstd::decode_all(&stored.body[..]).unwrap()[..]).unwrap();
+        let request = &zstd::decode_all(&stored.body[..]).unwrap()[..];
+        signals.push(BatchMeta::decode(&stored.meta[..]).unwrap().signal());
+        if signals.last() == Some(&Signal::Metrics) {
+            metrics.push(ExportMetricsServiceRequest::decode(request).unwrap());
+            continue;
+        }
+        let request = ExportLogsServiceRequest::decode(request).unwrap();
         let scopes = request.resource_logs.into_iter().flat_map(|resource| resource.scope_logs);
         records.extend(scopes.flat_map(|scope| scope.log_records));
     }
-    Ran { settled, positions, records }
+    Ran { settled, positions, records, metrics, signals }
 }
 
 fn body(record: &LogRecord) -> &str {

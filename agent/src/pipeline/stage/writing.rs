@@ -9,17 +9,17 @@ use std::{
 use crate::{
     batch::Slot,
     parse::{
-        Found, Line, Prefix, detect,
+        Fate, Found, Line, Offered, Prefix, Rank, detect,
         join::{Exception, Family, Given, Joined, Taken},
-        prefix, readable, timestamp,
+        prefix, readable, scalars as numbers_in, timestamp,
     },
     record::{
-        Account, Lane, Origin, Severity, Signal, SourceKind, UnixNanos,
+        Account, Cause, Lane, Origin, ReadTo, Severity, Signal, SourceKind, UnixNanos,
         wire::{Fields, Text},
     },
 };
 
-use super::{Stage, errors::Errors, lanes::Lanes, note};
+use super::{Stage, errors::Errors, lanes::Lanes, note, scalars};
 
 /// A line's level, the word for it, who says so, and whether it tells of an exception.
 #[derive(Clone, Copy)]
@@ -111,7 +111,12 @@ impl Stage {
             uid: (&origin.uid_prefix, line.at),
             event_name: "",
         };
-        self.batcher.push(slot, logger, &fields, Some(line.read_to))
+        let full = self.batcher.push(slot, logger, &fields, Some(line.read_to));
+        if self.parse.scalars.is_empty() || !is_first || family.is_some() {
+            return full;
+        }
+        let from = scalars::From { origin, attributes, launched: &launched, at: line.at, time, observed };
+        self.scalars_of(slot, text, &from).or(full)
     }
 }
 
@@ -162,11 +167,15 @@ impl<'a> Writing<'a> {
                 _ => Level::unstated(*severity),
             };
             *severity = level.severity;
+            self.give_out_alike(lanes, line.lane);
+            if part.index == 0 {
+                self.hear(line);
+            }
             lanes.advance(line.read_to);
             let counted = (u64::from(part.index == 0), line.bytes.len() as u64);
             let read_to = lanes.given_out(self.origin);
             self.record(&Line { read_to, ..*line }, self.observed, level, counted);
-            return self.close_full();
+            return self.close_full(lanes);
         }
         let is_joined = self.stage.parse.join.is_on && self.origin.is_joined;
         let taken = if is_joined { self.take(lanes, line) } else { Taken::Passes };
@@ -195,15 +204,16 @@ impl<'a> Writing<'a> {
                 lanes.advance(line.read_to);
                 if lanes.joiner(line.lane).is_settled() {
                     self.give_out(lanes, line.lane);
-                    self.close_full();
+                    self.close_full(lanes);
                 }
                 return;
             }
         };
+        let from = if self.stage.parse.alike.is_on() { lanes.given_out(self.origin) } else { line.read_to };
         lanes.advance(line.read_to);
         let read_to = lanes.given_out(self.origin);
-        self.record(&Line { read_to, ..*line }, self.observed, level, (1, line.bytes.len() as u64));
-        self.close_full();
+        self.gather(lanes, &Line { read_to, ..*line }, from, self.observed, level, (1, line.bytes.len() as u64));
+        self.close_full(lanes);
     }
 
     /// Counts states of progress bars that were drawn over.
@@ -220,7 +230,7 @@ impl<'a> Writing<'a> {
                 return taken;
             }
             self.give_out(lanes, line.lane);
-            self.close_full();
+            self.close_full(lanes);
         }
     }
 
@@ -236,7 +246,11 @@ impl<'a> Writing<'a> {
             joiner.expire(now, &self.stage.parse.join);
             if joiner.is_settled() {
                 self.give_out(lanes, lane);
-                self.close_full();
+                self.close_full(lanes);
+            }
+            if lanes.alike(lane).deadline(&self.stage.parse.alike).is_some_and(|due| due <= now) {
+                self.give_out_alike(lanes, lane);
+                self.close_full(lanes);
             }
         }
     }
@@ -246,18 +260,21 @@ impl<'a> Writing<'a> {
         for lane in lanes.in_order() {
             lanes.joiner(lane).close();
             self.give_out(lanes, lane);
-            self.close_full();
+            self.give_out_alike(lanes, lane);
+            self.close_full(lanes);
         }
     }
 
     /// Gives out what is held in a lane, all in one batch: one position covers it.
     fn give_out(&mut self, lanes: &mut Lanes, lane: Lane) {
+        let from = lanes.given_out(self.origin);
         let read_to = lanes.given_out_with(self.origin, lane);
         let mut joiner = lanes.take(lane);
         joiner.give_out(|given| match given {
             Given::Line(line, observed) => {
                 let level = detect(line.bytes).map_or(Level::unstated(Severity::INFO), Level::stated);
-                self.record(&Line { read_to, ..line }, observed, level, (1, line.bytes.len() as u64));
+                let counted = (1, line.bytes.len() as u64);
+                self.gather(lanes, &Line { read_to, ..line }, from, observed, level, counted);
             }
             Given::Joined(line, Joined { observed, lines, family, severity, bytes }) => {
                 let level = match severity {
@@ -265,16 +282,80 @@ impl<'a> Writing<'a> {
                     None => detect(line.bytes).map_or(Level::unstated(Severity::ERROR), Level::stated),
                 };
                 let level = Level { family: Some(family), ..level };
-                self.record(&Line { read_to, ..line }, observed, level, (lines, bytes));
+                self.gather(lanes, &Line { read_to, ..line }, from, observed, level, (lines, bytes));
             }
         });
         *lanes.joiner(lane) = joiner;
+    }
+
+    /// Lets a record pass, or holds it with those that are alike. `from` is how far the stream is given out without it.
+    fn gather(
+        &mut self,
+        lanes: &mut Lanes,
+        line: &Line<'_>,
+        from: ReadTo,
+        observed: UnixNanos,
+        level: Level<'_>,
+        counted: (u64, u64),
+    ) {
+        self.hear(line);
+        let parse = &self.stage.parse;
+        if !parse.alike.is_on() {
+            return self.record(line, observed, level, counted);
+        }
+        let prefix = parse.rank_prefix.of(line.bytes);
+        let is_whole = level.family.is_none() && line.part.is_none() && counted.0 == 1;
+        // Each rank's error counts, and so does each number that is a metric.
+        let is_common = is_whole && level.severity < Severity::ERROR;
+        let rank = Rank::of(&prefix).filter(|_| is_common);
+        let rank = rank.filter(|_| numbers_in(line.bytes, &parse.scalars).found.is_empty());
+        let prefix = prefix.bytes.len();
+        let (severity, now) = (level.severity, self.now);
+        let offered = Offered { line, prefix, rank, severity, may_repeat: is_whole, from, observed, now };
+        loop {
+            match lanes.alike(line.lane).take(&offered, &self.stage.parse.alike) {
+                Fate::Passes => return self.record(line, observed, level, counted),
+                Fate::Held => break,
+                Fate::GiveOut => self.give_out_alike(lanes, line.lane),
+            }
+        }
+        if lanes.alike(line.lane).is_settled() {
+            self.give_out_alike(lanes, line.lane);
+        }
+    }
+
+    /// Notes which rank has printed a line.
+    fn hear(&mut self, line: &Line<'_>) {
+        let heard = self.stage.hear(self.slot, self.origin, line.bytes, self.now);
+        self.full = heard.or(self.full);
+    }
+
+    /// Gives out what is held of a lane for being alike, all in one batch.
+    fn give_out_alike(&mut self, lanes: &mut Lanes, lane: Lane) {
+        let Some(from) = lanes.alike(lane).held_from() else { return };
+        let mut alike = std::mem::take(lanes.alike(lane));
+        alike.give_out(|given| {
+            let level = detect(given.line.bytes).map_or(Level::unstated(given.severity), Level::stated);
+            // Before the batch is closed, it is told how far the stream is given out with all of them.
+            let line = Line { read_to: from, ..given.line };
+            self.record(&line, given.observed, level, (given.lines, given.bytes));
+        });
+        *lanes.alike(lane) = alike;
     }
 
     /// Writes a record that so many lines of so many bytes became, and counts them.
     fn record(&mut self, line: &Line<'_>, observed: UnixNanos, level: Level<'_>, (lines, bytes): (u64, u64)) {
         self.account.lines_read += lines;
         self.account.bytes_read += bytes;
+        let time = if line.time == 0 { observed } else { line.time };
+        if line.part.is_none_or(|part| part.index == 0)
+            && self.stage.filter.lets_through(level.severity, level.logger.as_bytes())
+            && !self.stage.limit.admits(self.origin, level.severity, lines, time)
+        {
+            self.stage.redactor.pass_by(self.origin.id, line.lane, line.bytes);
+            self.account.lines_limited += lines;
+            return self.stage.tell_limit(self.origin);
+        }
         let Some(full) = self.stage.write(self.origin, observed, line, level, self.slot, lines) else {
             self.account.lines_filtered += lines;
             // The filter has counted the record.
@@ -284,19 +365,26 @@ impl<'a> Writing<'a> {
         };
         self.account.lines_kept += lines;
         self.account.records_kept += 1;
+        self.stage.scalars.give_to(&mut self.account);
         self.full = full.or(self.full);
         self.stage.heed(&self.origin.resource.run_id, level.severity);
         if level.severity >= Severity::ERROR && line.part.is_none_or(|part| part.index == 0) {
-            let time = if line.time == 0 { observed } else { line.time };
             let prefix = self.stage.parse.rank_prefix.of(line.bytes);
             let (text, redactor) = (prefix.after(line.bytes), &mut self.stage.redactor);
-            self.errors.note(&mut self.account, time, &prefix, text, redactor);
+            let noted = self.errors.note(&mut self.account, time, &prefix, text, redactor);
+            if noted == Some(Cause::OutOfMemory) {
+                let alert = self.stage.alert_memory(self.slot, self.origin, &prefix, text, (time, observed));
+                self.full = alert.or(self.full);
+            }
         }
     }
 
     /// Closes the batch that is full, in one entry with the lines that it counts.
-    fn close_full(&mut self) {
+    fn close_full(&mut self, lanes: &Lanes) {
         if let Some(full) = self.full.take() {
+            if self.stage.parse.alike.is_on() {
+                self.stage.batcher.advance(self.slot, lanes.given_out(self.origin));
+            }
             let account = note(self.origin, std::mem::take(&mut self.account));
             self.stage.batcher.account(self.slot, &account);
             let closed = self.stage.close(full);

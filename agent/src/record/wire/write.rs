@@ -311,13 +311,13 @@ fn put_record(out: &mut Vec<u8>, fields: &Fields<'_>) {
     }
 }
 
-fn put_fixed(out: &mut Vec<u8>, tag: u8, number: u64) {
+pub(super) fn put_fixed(out: &mut Vec<u8>, tag: u8, number: u64) {
     let mut field = [tag; 9];
     field[1..].copy_from_slice(&number.to_le_bytes());
     out.extend_from_slice(&field);
 }
 
-fn put_key_value(out: &mut Vec<u8>, tag: u8, key: &str, value: Value<'_>) {
+pub(super) fn put_key_value(out: &mut Vec<u8>, tag: u8, key: &str, value: Value<'_>) {
     let mut any = Vec::new();
     match value {
         Value::String(text) => put_bytes(&mut any, ANY_STRING, text.as_bytes()),
