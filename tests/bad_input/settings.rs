@@ -161,7 +161,7 @@ fn what_cannot_be_typed_ends_with_64_as_well() {
     --- stderr
     error: unrecognized subcommand 'agnet'
 
-      tip: a similar subcommand exists: 'agent'
+      tip: some similar subcommands exist: 'inject', 'agent'
 
     Usage: runlog [OPTIONS] [COMMAND]
 
