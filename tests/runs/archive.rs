@@ -17,14 +17,13 @@ const BODY: &str = "INFO:root:Gewicht 0.25 \u{2713}";
 /// A run with lines, metrics of each kind and a file.
 fn ridge() -> State {
     let state = State::new();
-    state.exec("ridge/1", &format!("echo '{BODY}'; echo 'ERROR:root:bad'"));
     let run = |arguments: &[&str]| done(&alone(&state, &[&["run", "--run", "ridge/1"], arguments].concat())).clone();
     fs::write(state.path("model"), b"weights").unwrap();
     run(&["start", "--param", "alpha=0.4", "--tag", "best=yes"]);
     run(&["log", "mse", "nan", "--step", "3"]);
     run(&["log-row", "cosine", "angle=0.5", "name=a,\"b\""]);
     run(&["upload", "outputs/model", state.path("model").to_str().unwrap()]);
-    run(&["complete"]);
+    state.exec("ridge/1", &format!("echo '{BODY}'; echo 'ERROR:root:bad'"));
     state
 }
 
@@ -130,11 +129,8 @@ fn an_agent_removes_runs_that_are_too_old_and_says_which() {
     agent.start();
     let runs = || String::from_utf8(agent.run(&["runs", "--json"]).stdout).unwrap();
     eventually("it is gone", || (!runs().contains("old")).then_some(()));
-    let messages = agent.messages_of("INFO");
-    assert!(
-        messages.iter().any(|message| message.contains("store.max_age") && message.contains("old")),
-        "{messages:?}"
-    );
+    let messages = agent.messages();
+    assert!(messages.contains(r#""run_id":"old""#) && messages.contains(r#""option":"store.max_age""#), "{messages}");
 }
 
 /// As if nothing had been stored for two days.

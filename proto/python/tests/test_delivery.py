@@ -1,6 +1,7 @@
 """How what a run says gets away: with an agent and without one, through forks, and with files that change."""
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -12,7 +13,7 @@ from unittest import mock
 
 from stand_in import Case
 
-from runlog import _files
+from runlog import _event, _files, _outbox, _surroundings
 
 
 class Away(Case):
@@ -185,6 +186,36 @@ class Processes(Case):
         names = [one.said["ml.metric.name"] for one in self.spooled()]
         self.assertEqual(names.count("loss"), 20_000)
         self.assertGreater(names.count("handler"), 0)
+
+    def test_an_event_in_the_midst_of_a_look_at_the_environment_is_whole(self):
+        events = _event.Events({})
+        found = []
+
+        def ranks(environment):
+            with mock.patch.object(_surroundings, "ranks", return_value=[]):
+                found.append(json.loads(events.event("ml.metric", "handler", [])))
+            return []
+
+        with mock.patch.object(_surroundings, "ranks", ranks):
+            events.event("ml.metric", "loss", [])
+        self.assertEqual([attribute["key"] for attribute in found[0]["attributes"]], ["event.name", "process.pid"])
+
+    def test_a_record_that_is_put_while_the_thread_is_being_made_starts_no_second_one(self):
+        ways = _outbox.Ways([], self.path("spool"), str, None, lambda _: None)
+        outbox = _outbox.Outbox(ways)
+        made = []
+        thread = threading.Thread
+
+        def make(**given):
+            made.append(given)
+            if len(made) == 1:
+                outbox.put('"handler"', [b"{}"])
+            return thread(**given)
+
+        with mock.patch.object(threading, "Thread", make):
+            outbox.put('"own"', [b"{}"])
+        outbox.end()
+        self.assertEqual(len(made), 1)
 
 
 class Again(Case):

@@ -198,6 +198,8 @@ class FollowingTest(unittest.TestCase):
         _, status = os.waitpid(child, 0)
         self.assertEqual(status, 0)
         self.operator.ask()
+        # Begins to follow again.
+        self.logger.info("goes on")
         self.is_at(logging.INFO)
 
 

@@ -52,9 +52,10 @@ class Events:
         )
 
     def _look(self) -> None:
-        self._look_after = time.monotonic() + _LOOK_EVERY
         seen: _surroundings.Attributes = [("process.pid", os.getpid()), *_surroundings.ranks(self._environment)]
         self._surroundings = ",".join([attribute(key, value) for key, value in seen])
+        # Last, since a signal handler may make an event in the midst of this.
+        self._look_after = time.monotonic() + _LOOK_EVERY
 
     def _moment(self) -> int:
         # Points are read back in the order of their times. There is no lock, since a signal handler may log as well;

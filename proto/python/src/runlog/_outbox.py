@@ -93,6 +93,7 @@ class Outbox:
         self._is_known_to_multiprocessing = False
         self._hurry = threading.Event()
         self._alone = threading.Lock()
+        self._starting = threading.Lock()
         # Of the thread that delivers.
         self._agent = Agent(ways.addresses, self._while_waiting, ways.token)
         self._spool = Spool(ways.spool)
@@ -181,6 +182,16 @@ class Outbox:
                 self._start()
 
     def _start(self) -> None:
+        # Two threads may come here at once, or a signal handler in the midst of it: one thread delivers what both put.
+        if not self._starting.acquire(blocking=False):
+            return
+        try:
+            if self._thread is None:
+                self._start_thread()
+        finally:
+            self._starting.release()
+
+    def _start_thread(self) -> None:
         thread = threading.Thread(target=self._run, name="runlog", daemon=True)
         self._thread = thread
         try:

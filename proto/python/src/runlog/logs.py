@@ -37,7 +37,8 @@ class Handler(logging.Handler):
         ``RUNLOG_SOCKET``, else it is looked for.
     :param spool: the folder of the files. Else ``RUNLOG_OTLP_SPOOL``, else that of this user's agent.
     :param debug: print on stderr what goes wrong. Else ``RUNLOG_PYTHON_DEBUG``.
-    :param follow: while ``runlog level`` asks for a lower level, lower that of the loggers that this handler is at.
+    :param follow: while ``runlog level`` asks for a lower level, lower that of the loggers that this handler is at. A
+        process that has forked goes on with that at its next record.
     """
 
     #: Tells the handlers of this package from the program's.
@@ -55,6 +56,8 @@ class Handler(logging.Handler):
         super().__init__(level)
         self._lowered = _level.Lowered(self)
         self._follows = follow
+        #: Since a fork, until the next record.
+        self._is_to_follow = False
         self._addresses = [_surroundings.address(socket)] if socket else None
         self._spool = spool
         self._debug = debug
@@ -66,6 +69,9 @@ class Handler(logging.Handler):
         # What comes of delivering would come again for each delivery.
         if threading.get_ident() in (self._outbox.thread_id, self._follower.thread_id):
             return
+        if self._is_to_follow:
+            self._is_to_follow = False
+            self._follower.start()
         try:
             self._outbox.put(_scope(record.name), self._encoder.encode(record, self.formatter))
         except Exception as error:
@@ -96,6 +102,7 @@ class Handler(logging.Handler):
         )
         self._outbox = Outbox(ways)
         self._follower = _level.Follower(self._apis, _level.run_id, self._lowered.set)
+        self._is_to_follow = False
         if self._follows:
             self._follower.start()
 
@@ -158,8 +165,8 @@ def _before_fork() -> None:
 def _after_fork_in_parent() -> None:
     for handler in list(_handlers):
         handler._outbox.resume()
-        if handler._follows:
-            handler._follower.start()
+        # Python looks for threads once more when this has returned.
+        handler._is_to_follow = handler._follows
 
 
 if hasattr(os, "register_at_fork"):
