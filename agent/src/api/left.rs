@@ -2,14 +2,11 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Read},
+    io,
     path::Path,
 };
 
 use crate::store::{Digest, FileError, Store};
-
-/// How much is read at once.
-const STEP: usize = 256 * 1024;
 
 /// Takes what lies in the folder into the store: files that are named by their digests. Gives how many there were.
 ///
@@ -47,13 +44,8 @@ fn take(path: &Path, digest: &Digest, store: &Store) -> Result<(), FileError> {
     if store.held(digest).map_err(fault)?.0 {
         return Ok(());
     }
-    let mut file = File::open(path).map_err(fault)?;
+    let file = File::open(path).map_err(fault)?;
     let mut upload = store.upload(digest, None)?;
-    let mut buffer = vec![0; STEP];
-    loop {
-        match file.read(&mut buffer).map_err(fault)? {
-            0 => return upload.finish().map(|_| ()),
-            read => upload.write(&buffer[..read])?,
-        }
-    }
+    upload.write_all_of(file, fault)?;
+    upload.finish().map(drop)
 }

@@ -102,13 +102,8 @@ impl Caller {
     /// # Errors
     /// If who is named does not answer, or there is nobody and no store either.
     pub async fn find(server: Option<&Url>, socket: Option<&str>, settings: &Settings) -> Result<Self> {
-        let found = Self::way(server, socket, settings).await?;
-        Ok(Self { authorization: settings.serve.access.to_show(), ..found })
-    }
-
-    async fn way(server: Option<&Url>, socket: Option<&str>, settings: &Settings) -> Result<Self> {
         if let Some(server) = server {
-            return Self::at(server);
+            return Self::at(server, settings);
         }
         if let Some(path) =
             socket.map(|text| text.strip_prefix("unix:").unwrap_or(text)).filter(|path| path.starts_with('/'))
@@ -121,8 +116,9 @@ impl Caller {
                 .with_context(|| format!("nobody answers at RUNLOG_SOCKET={path}"));
         }
         let state = State::of(settings);
-        let announced = state.address().and_then(|address| Self::at(&Url::parse(&address).ok()?).ok());
-        let listening = settings.serve.listen.and_then(|at| Self::at(&Url::parse(&format!("http://{at}")).ok()?).ok());
+        let announced = Self::announced(&state, settings);
+        let listening = settings.serve.listen.map(|at| format!("http://{at}"));
+        let listening = listening.and_then(|at| Self::at(&Url::parse(&at).ok()?, settings).ok());
         let own = Some(Self::on_socket(&state.dir().join(SOCKET)));
         for caller in [announced, own, listening].into_iter().flatten() {
             if caller.is_there().await.is_ok() {
@@ -156,11 +152,9 @@ impl Caller {
             return Ok(vec![Self::find(server, socket, settings).await?]);
         }
         let state = State::of(settings);
-        let announced = state.address().and_then(|address| Self::at(&Url::parse(&address).ok()?).ok());
-        let announced = announced.map(|caller| Self { authorization: settings.serve.access.to_show(), ..caller });
         let own = Self::on_socket(&state.dir().join(SOCKET));
         let mut found = Vec::new();
-        for caller in announced.into_iter().chain([own]) {
+        for caller in Self::announced(&state, settings).into_iter().chain([own]) {
             // Both are the agent's.
             if found.is_empty() && caller.is_there().await.is_ok() {
                 found.push(caller);
@@ -183,12 +177,17 @@ impl Caller {
         &self.name
     }
 
-    fn at(base: &Url) -> Result<Self> {
+    /// Who says in the state directory that it serves.
+    fn announced(state: &State, settings: &Settings) -> Option<Self> {
+        Self::at(&Url::parse(&state.address()?).ok()?, settings).ok()
+    }
+
+    fn at(base: &Url, settings: &Settings) -> Result<Self> {
         let name = base.to_string();
         match (base.scheme(), base.host_str(), base.port_or_known_default()) {
             ("http", Some(host), Some(port)) => {
                 let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-                Ok(Self { way: Way::Port { host, port }, name, authorization: None })
+                Ok(Self { way: Way::Port { host, port }, name, authorization: settings.serve.access.to_show() })
             }
             _ => bail!("{base} is not a runlog server's address; use one such as http://127.0.0.1:4319"),
         }

@@ -163,6 +163,24 @@ impl Upload {
         self.file.write_all(bytes).map_err(|source| self.fault(source))
     }
 
+    /// Takes all that a reader gives. `unread` makes the error of one that cannot be read.
+    ///
+    /// # Errors
+    /// If it cannot be read, or the disk does not take the bytes.
+    pub fn write_all_of(
+        &mut self,
+        mut reader: impl Read,
+        unread: impl Fn(io::Error) -> FileError,
+    ) -> Result<(), FileError> {
+        let mut buffer = vec![0; STEP];
+        loop {
+            match reader.read(&mut buffer).map_err(&unread)? {
+                0 => return Ok(()),
+                read => self.write(&buffer[..read])?,
+            }
+        }
+    }
+
     /// Keeps what came for the next piece to go on with. Tells how many bytes are held.
     ///
     /// # Errors

@@ -14,12 +14,13 @@
 //! its events. The rest is for other programs. JSON has no NaN: in `logs.jsonl` it is null.
 
 use std::{
+    env,
     fs::File,
-    io::{self, BufReader, BufWriter, Read, Write},
+    io::{self, BufReader, BufWriter, Read, Seek, Write},
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use prost::Message;
@@ -31,7 +32,7 @@ use serde::{Deserialize, Serialize};
 use tar::{Archive, Builder, Entry, Header};
 use uuid::Uuid;
 
-use crate::store::{Digest, MetricsQuery, Reader, Store, Stored};
+use crate::store::{Digest, FileError, MetricsQuery, Reader, Store, Stored};
 
 /// The version of the form that is written, and the only one that is read.
 const VERSION: u32 = 1;
@@ -128,7 +129,6 @@ fn append<W: Write>(archive: &mut Builder<W>, name: &str, bytes: &[u8]) -> io::R
 }
 
 fn append_file<W: Write>(archive: &mut Builder<W>, name: &str, file: &mut File) -> io::Result<()> {
-    use std::io::Seek;
     let size = file.seek(io::SeekFrom::End(0))?;
     file.rewind()?;
     archive.append_data(&mut header(size), name, file.take(size))
@@ -223,19 +223,13 @@ fn whole(entry: &mut Entry<'_, impl Read>, most: u64) -> Result<Vec<u8>> {
 
 /// Keeps the bytes of a file. Which run has it under which name stands in the run's blocks.
 fn keep(store: &Store, mut entry: Entry<'_, impl Read>) -> Result<()> {
-    use std::io::Seek;
     let mut draft = tempfile::tempfile()?;
     io::copy(&mut entry, &mut draft).context("it ends before its end, or is damaged")?;
     draft.rewind()?;
     let (digest, _) = Digest::of(&draft)?;
     draft.rewind()?;
     let mut upload = store.upload(&digest, None)?;
-    let mut buffer = vec![0; 256 * 1024];
-    loop {
-        match draft.read(&mut buffer)? {
-            0 => break,
-            read => upload.write(&buffer[..read])?,
-        }
-    }
-    upload.finish().map(drop).map_err(|error| anyhow!(error))
+    upload.write_all_of(draft, |source| FileError::Io { path: env::temp_dir(), source })?;
+    upload.finish()?;
+    Ok(())
 }

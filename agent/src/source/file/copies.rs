@@ -31,7 +31,8 @@ pub struct Copies {
 struct Seen {
     path: PathBuf,
     of: FileId,
-    /// As it was when it was compared. `None` if nobody had read the other one, so that it is compared again.
+    /// As it was when it was compared. `None` if too little of the other one had been read to be sure, so that it is
+    /// compared again.
     extent: Option<Extent>,
 }
 
@@ -101,8 +102,10 @@ impl FileSource {
                 continue;
             }
             debug!(path = %path.display(), of = %original.display(), "file is a copy");
-            // Were the other one cut before it is read, nothing would tell, and this one be all that is left.
-            let extent = Some(extent).filter(|_| tail.offset() > 0);
+            // Were the other one cut before it is read, nothing would tell, and this one be all that is left. Were a few
+            // bytes read, another file that begins with them would be taken for a copy.
+            let is_certain = tail.offset() > 0 && (tail.print().is_telling() || tail.offset() == extent.size);
+            let extent = Some(extent).filter(|_| is_certain);
             self.copies.is_touched |= extent.is_none();
             self.copies.by_id.insert(id, Seen { path: path.to_owned(), of: tail.id(), extent });
             if let Some(slot) = slot {

@@ -236,15 +236,19 @@ impl FileSource {
         })
     }
 
-    /// The file that holds the bytes now. The newest of several.
+    /// The file that holds the bytes now. The newest of several. Where the bytes are too few to decide, times do, which
+    /// can be wrong: then it is the first one that was written after the bytes were.
     fn find_rest(&self, missing: &Missing) -> Option<Opened> {
         if missing.read_to.offset == 0 {
             return None;
         }
-        for Sibling { path, id, extent } in self.siblings(&missing.path) {
-            // Times can be wrong, so they decide only where the bytes are too few to.
-            let is_too_old = !missing.print.is_telling() && extent.modified < missing.modified;
-            if id == missing.id || is_too_old {
+        let mut siblings = self.siblings(&missing.path);
+        if !missing.print.is_telling() {
+            siblings.retain(|sibling| sibling.extent.modified >= missing.modified);
+            siblings.reverse();
+        }
+        for Sibling { path, id, .. } in siblings {
+            if id == missing.id {
                 continue;
             }
             let opened = self.open_unpacked(path);

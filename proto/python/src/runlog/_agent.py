@@ -15,7 +15,7 @@ from runlog._surroundings import Address
 
 #: How long the agent may take to answer. It gives up after eight seconds itself.
 ANSWER_SECONDS = 10.0
-_CONNECT_SECONDS = 1.0
+CONNECT_SECONDS = 1.0
 #: How long a wait is before somebody looks to other things.
 _TICK_SECONDS = 0.1
 #: An answer is a few hundred bytes. What says more is no agent.
@@ -42,6 +42,24 @@ class Answer(NamedTuple):
     outcome: Outcome
     #: The status line, or why there is none.
     reason: str = ""
+
+
+def connected(address: Address, seconds: float) -> socket.socket:
+    """Give a connection to there, which waits no longer than that for anything."""
+    if not isinstance(address, str):
+        connection = socket.create_connection(address, seconds)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return connection
+    if not hasattr(socket, "AF_UNIX"):
+        raise OSError("there are no unix sockets here")
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connection.settimeout(seconds)
+        connection.connect(address)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 class NoAnswerError(Exception):
@@ -102,19 +120,7 @@ class Agent:
         return Answer(Outcome.AWAY, "; ".join(reasons))
 
     def _connect(self, address: Address) -> socket.socket:
-        if isinstance(address, str):
-            if not hasattr(socket, "AF_UNIX"):
-                raise NoAnswerError("there are no unix sockets here")
-            connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            try:
-                connection.settimeout(_CONNECT_SECONDS)
-                connection.connect(address)
-            except BaseException:
-                connection.close()
-                raise
-        else:
-            connection = socket.create_connection(address, _CONNECT_SECONDS)
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection = connected(address, CONNECT_SECONDS)
         connection.settimeout(_TICK_SECONDS)
         self._connection, self._at = connection, address
         return connection

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
-import socket
 from typing import IO, Any, Callable, Iterator
 from urllib.parse import quote, urlencode
 
+from runlog._agent import connected
 from runlog._surroundings import Address
 from runlog.exceptions import ServiceException
 
@@ -31,20 +31,7 @@ class _Connection(http.client.HTTPConnection):
         self._address = address
 
     def connect(self) -> None:
-        if isinstance(self._address, tuple):
-            self.sock = socket.create_connection(self._address, _CONNECT_SECONDS)
-            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        elif hasattr(socket, "AF_UNIX"):
-            self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            self.sock.settimeout(_CONNECT_SECONDS)
-            try:
-                self.sock.connect(self._address)
-            except OSError:
-                self.sock.close()
-                self.sock = None
-                raise
-        else:
-            raise OSError("there are no unix sockets here")
+        self.sock = connected(self._address, _CONNECT_SECONDS)
         self.sock.settimeout(_ANSWER_SECONDS)
 
 

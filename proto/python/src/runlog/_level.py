@@ -23,6 +23,7 @@ import threading
 import time
 from typing import Any, Callable, Dict, Iterable, NamedTuple
 
+from runlog._agent import CONNECT_SECONDS, connected
 from runlog._surroundings import Address
 
 #: How long the agent may wait with its answer if nothing changes, and how much longer it is waited for.
@@ -31,7 +32,6 @@ PATIENCE_SECONDS = 10.0
 #: When an agent is looked for again that has gone, and at least how often one is that was never there.
 AGAIN_SECONDS = 1.0
 SELDOM_SECONDS = 10.0
-_CONNECT_SECONDS = 1.0
 _LONGEST_ANSWER = 256 * 1024
 
 _LEVELS = {"trace": 5, "debug": 10, "info": 20, "warn": 30, "error": 40, "fatal": 50}
@@ -199,7 +199,7 @@ class Follower:
         if self._has_to_end:
             return False
         try:
-            connection = _connect(address)
+            connection = connected(address, CONNECT_SECONDS)
         except OSError:
             return False
         was_there = False
@@ -222,28 +222,13 @@ class Follower:
         return was_there
 
 
-def _connect(address: Address) -> socket.socket:
-    if isinstance(address, str):
-        if not hasattr(socket, "AF_UNIX"):
-            raise OSError("there are no unix sockets here")
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            connection.settimeout(_CONNECT_SECONDS)
-            connection.connect(address)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-    return socket.create_connection(address, _CONNECT_SECONDS)
-
-
 def _ask(connection: socket.socket, wake: socket.socket, version: int) -> Levels | None:
     """Ask for levels that are not those of that version. ``None`` if that is not answered with any."""
     question = (
         f"GET /api/v1/level?version={version}&wait_seconds={WAIT_SECONDS if version else 0} HTTP/1.1\r\n"
         "host: localhost\r\n\r\n"
     )
-    connection.settimeout(_CONNECT_SECONDS)
+    connection.settimeout(CONNECT_SECONDS)
     connection.sendall(question.encode())
     received = b""
     until = time.monotonic() + WAIT_SECONDS + PATIENCE_SECONDS

@@ -330,6 +330,30 @@ fn f7_a_copy_that_the_globs_lead_to_is_not_read_again() {
     }
 }
 
+// F7: what began with the one byte that was read of the other file was taken for a copy for good, and was lost.
+#[test]
+fn f7_what_begins_as_a_copy_of_a_few_bytes_is_read_once_the_copied_file_was_cut() {
+    let mut reading = Reading::by_hints();
+    reading.append("a.log", "d");
+    reading.until_read(&["d"]);
+    // The door lets no more than a third of it through, so that all that follows is met at once.
+    let big = lines(0, 3_000_000);
+    reading.append("b.log", &big);
+    reading.until(|reading| reading.texts().len() == 2);
+    for (name, text) in [("a-1.log", "done\nand more\n"), ("a-2.log", "down\n"), ("a-3.log", "dawn\n")] {
+        reading.append(name, text);
+        // Which of them was written first is seen.
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    truncate(&reading.path("a.log"));
+    reading.append("a.log", "new\n");
+    reading.until(|reading| reading.texts().iter().map(String::len).sum::<usize>() >= big.len() + 28);
+    reading.stop();
+    let short: Vec<String> = reading.sorted().into_iter().filter(|text| text.len() < 100).collect();
+    assert_eq!(short, ["dawn\n", "done\nand more\n", "down\n", "new\n"]);
+    assert_eq!(reading.gaps, [] as [String; 0]);
+}
+
 #[test]
 fn f7_a_copy_of_a_file_that_was_not_read_yet_is_read_only_if_that_one_is_cut() {
     for is_cut in [false, true] {
