@@ -6,6 +6,8 @@
 //! There is no instrumented build here: libFuzzer needs a nightly compiler. An input that makes a parser behave as none did
 //! before is kept and changed further, where what it does is told by what comes out, not by which code was run.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a target fails by panicking, and says what it tried")]
+
 mod inputs;
 mod joining;
 mod lines;

@@ -52,7 +52,7 @@ use std::{collections::BTreeMap, env, hint::black_box, ops::Range, process::Exit
 use crate::{
     batch::Batcher,
     enrich::{Redactor, redact},
-    parse::{Framer, LocalZone, Prefixes, TerminalConfig, cause, detect, join, timestamp},
+    parse::{AlikeConfig, Framer, LocalZone, Prefixes, TerminalConfig, cause, detect, join, timestamp},
     pipeline::Stage,
     queue::{Config, Disk, Entry, Queue},
     record::{
@@ -150,6 +150,11 @@ fn whole_way(rounds: Range<u64>, features: &[&str]) {
         rank_prefix: Prefixes::Known,
         terminal: is_on("terminal").then_some(TerminalConfig { progress_every: Duration::from_secs(10) }),
         join: join::Config { is_on: is_on("join"), wait: NEVER, max_bytes: 256 << 10 },
+        scalars: Vec::new(),
+        are_gauges_sent: false,
+        alike: AlikeConfig::default(),
+        silent_rank_after: None,
+        lines_per_second: None,
     };
     let (awaited, _awaiting) = mpsc::channel(1);
     let gave_up = Arc::default();
