@@ -13,6 +13,7 @@ mod options;
 mod origin;
 mod reader;
 mod settings;
+mod sources;
 mod standard;
 mod values;
 
