@@ -4,6 +4,9 @@
 //!
 //! `line` is the whole way from a chunk of a file to the queue, with the settings that users have; `line-bare` the same
 //! with all switched off that can be, and `line-join` and so on with one thing of it.
+//!
+//! In `line-level` seven of ten lines are below the level and nothing is an error, and in `line-recorder` the flight recorder
+//! keeps those. In `line-ranks` two ranks print each line, and in `line-collapse` these become one record.
 
 #![allow(clippy::unwrap_used, reason = "a program of a test may stop")]
 
@@ -51,7 +54,7 @@ use std::{collections::BTreeMap, env, hint::black_box, ops::Range, process::Exit
 
 use crate::{
     batch::Batcher,
-    enrich::{Redactor, redact},
+    enrich::{Redactor, Replays, recorder, redact},
     parse::{AlikeConfig, Framer, LocalZone, Prefixes, TerminalConfig, cause, detect, join, timestamp},
     pipeline::Stage,
     queue::{Config, Disk, Entry, Queue},
@@ -70,8 +73,10 @@ const LINES: u64 = 1700;
 const MOST_ROUNDS: u64 = 10;
 const BATCH_BYTES: usize = 768 << 10;
 const MAX_LINE_BYTES: usize = 1 << 20;
-const USAGE: &str =
-    "stages frame|level|cause|time|redact|encode|compress|append|line[-bare|-join|-terminal|-redact] ROUNDS";
+const USAGE: &str = "stages frame|level|cause|time|redact|encode|compress|append|line[-bare|-FEATURE] ROUNDS";
+/// What can be switched on.
+const FEATURES: [&str; 9] =
+    ["join", "terminal", "redact", "scalars", "repeats", "level", "recorder", "ranks", "collapse"];
 /// No batch and no group commit waits for the clock, which counts nothing.
 const NEVER: Duration = Duration::from_secs(3600);
 
@@ -86,7 +91,7 @@ fn main() -> ExitCode {
     let lines: Vec<&[u8]> = text.split_inclusive(|byte| *byte == b'\n').map(|line| &line[..line.len() - 1]).collect();
     match stage.as_str() {
         "frame" => {
-            let chunk = chunk(&origin(Format::Plain), 0, &text);
+            let chunk = chunk(&origin(Format::Plain, Severity::TRACE), 0, &text);
             rounds.for_each(|_| Framer::new(MAX_LINE_BYTES, 0).feed(&chunk, |line| _ = black_box(line)));
         }
         "level" => rounds.for_each(|_| lines.iter().for_each(|line| _ = black_box(detect(black_box(line))))),
@@ -123,7 +128,8 @@ fn main() -> ExitCode {
         "line" => whole_way(rounds, &["join", "terminal", "redact"]),
         "line-bare" => whole_way(rounds, &[]),
         other => {
-            let Some(feature @ ("join" | "terminal" | "redact")) = other.strip_prefix("line-") else {
+            let known = |feature: &&str| FEATURES.contains(feature);
+            let Some(feature) = other.strip_prefix("line-").filter(known) else {
                 eprintln!("{USAGE}");
                 return ExitCode::FAILURE;
             };
@@ -137,7 +143,15 @@ fn main() -> ExitCode {
 fn whole_way(rounds: Range<u64>, features: &[&str]) {
     // Lines that came before in the same batch compress to nothing. To write all of them costs the same for any number.
     let mut lines = lines::Lines::new(0);
-    let texts: Vec<Vec<u8>> = (0..MOST_ROUNDS).map(|_| text(&mut lines)).collect();
+    let (is_recorded, is_collapsed) = (features.contains(&"recorder"), features.contains(&"collapse"));
+    let (has_level, has_ranks) =
+        (is_recorded || features.contains(&"level"), is_collapsed || features.contains(&"ranks"));
+    let changed = |text: Vec<u8>| match (has_level, has_ranks) {
+        (true, _) => calm(text),
+        (_, true) => of_two_ranks(&text),
+        _ => text,
+    };
+    let texts: Vec<Vec<u8>> = (0..MOST_ROUNDS).map(|_| changed(text(&mut lines))).collect();
     let count = usize::try_from(rounds.end).unwrap();
     assert!(count <= texts.len(), "there are lines for {MOST_ROUNDS} rounds");
     let is_on = |feature| features.contains(&feature);
@@ -150,9 +164,9 @@ fn whole_way(rounds: Range<u64>, features: &[&str]) {
         rank_prefix: Prefixes::Known,
         terminal: is_on("terminal").then_some(TerminalConfig { progress_every: Duration::from_secs(10) }),
         join: join::Config { is_on: is_on("join"), wait: NEVER, max_bytes: 256 << 10 },
-        scalars: Vec::new(),
-        are_gauges_sent: false,
-        alike: AlikeConfig::default(),
+        scalars: if is_on("scalars") { patterns(&["loss", "lr", "eval_*"]) } else { Vec::new() },
+        are_gauges_sent: true,
+        alike: AlikeConfig { repeats: is_on("repeats").then_some(NEVER), ranks: is_collapsed.then_some(NEVER) },
         silent_rank_after: None,
         lines_per_second: None,
     };
@@ -160,9 +174,11 @@ fn whole_way(rounds: Range<u64>, features: &[&str]) {
     let gave_up = Arc::default();
     let stage = Stage::new(parse, batcher, queue, &BTreeMap::new(), Arc::default(), awaited, gave_up);
     let stage = stage.redacting(redact::Config { builtin: is_on("redact"), patterns: Vec::new() });
+    let recorder = recorder::Config { bytes: 8 << 20, span: NEVER };
+    let stage = stage.recording(is_recorded.then_some(recorder), Replays::default());
     let (door, outlet) = intake(256 << 20);
     // The agent does not know what a file holds either.
-    let origin = origin(Format::Auto);
+    let origin = origin(Format::Auto, if has_level { Severity::INFO } else { Severity::TRACE });
     let runtime = runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
         for (at, text) in (0..).step_by(texts[0].len()).zip(texts.iter().take(count)) {
@@ -211,6 +227,23 @@ fn text(lines: &mut lines::Lines) -> Vec<u8> {
     text
 }
 
+/// The same lines without an error.
+fn calm(mut text: Vec<u8>) -> Vec<u8> {
+    let places: Vec<usize> = memchr::memmem::find_iter(&text, b" ERROR ").collect();
+    places.into_iter().for_each(|at| text[at..at + 7].copy_from_slice(b" DEBUG "));
+    text
+}
+
+/// Half as many lines, each printed by two ranks.
+fn of_two_ranks(text: &[u8]) -> Vec<u8> {
+    let half = text.split_inclusive(|byte| *byte == b'\n').step_by(2);
+    half.flat_map(|line| [&b"[rank0]: "[..], line, b"[rank1]: ", line].concat()).collect()
+}
+
+fn patterns(names: &[&str]) -> Vec<glob::Pattern> {
+    names.iter().map(|name| glob::Pattern::new(name).unwrap()).collect()
+}
+
 fn writer() -> RequestWriter {
     let mut resource = Vec::new();
     resource_attribute(&mut resource, "ml.run.id", Value::String("instructions"));
@@ -222,7 +255,7 @@ fn chunk(origin: &Arc<Origin>, at: u64, text: &[u8]) -> Chunk {
     Chunk { origin, at, data, observed: 1, marks: Vec::new(), ending: Ending::Open, permit: None }
 }
 
-fn origin(format: Format) -> Arc<Origin> {
+fn origin(format: Format, level: Severity) -> Arc<Origin> {
     let mut attributes = Vec::new();
     record_attribute(&mut attributes, "log.file.name", Value::String("train.log"));
     let stream = Stream {
@@ -231,7 +264,7 @@ fn origin(format: Format) -> Arc<Origin> {
         identity: &[b"instructions"],
         resource: Arc::new(Resource { run_id: "instructions".to_owned(), encoded: Vec::new() }),
         attributes,
-        level: Severity::TRACE,
+        level,
         tally: Tally::detached(SourceKind::File, "train.log"),
         bookmark: Arc::new(NoBookmark),
     };

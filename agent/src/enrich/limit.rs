@@ -34,6 +34,12 @@ impl Limit {
         Self { lines_per_second, streams: HashMap::new() }
     }
 
+    /// Whether there is a limit.
+    #[must_use]
+    pub const fn is_on(&self) -> bool {
+        self.lines_per_second.is_some()
+    }
+
     /// Whether so many lines of that time are within the limit, which they are taken from. Errors always pass.
     pub fn admits(&mut self, origin: &Arc<Origin>, severity: Severity, lines: u64, time: UnixNanos) -> bool {
         let Some(limit) = self.lines_per_second else { return true };

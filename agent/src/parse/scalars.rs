@@ -71,12 +71,15 @@ pub fn scalars<'a>(line: &'a [u8], allowed: &[Pattern]) -> Scalars<'a> {
             continue;
         }
         let length = line[at..].iter().take_while(|byte| is_of_name(**byte)).count();
-        let Some(name) = name(&line[at..at + length]) else {
+        let (text, behind) = (&line[at..at + length], at + length);
+        if !is_name(text) {
             at += length.max(1);
             continue;
-        };
-        let behind = at + length;
-        if let Some((value, rest)) = number_behind(&line[behind..]) {
+        }
+        // Most words have no number behind them, which is seen sooner than anything else.
+        if let Some((value, rest)) = number_behind(&line[behind..])
+            && let Ok(name) = std::str::from_utf8(text)
+        {
             let end = line.len() - rest.len();
             if let Some(kind) = step_kind(name)
                 && let Some(number) = whole(value)
@@ -100,9 +103,8 @@ const fn is_of_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'/' | b'@' | b'#')
 }
 
-fn name(bytes: &[u8]) -> Option<&str> {
-    let is_name = bytes.len() <= MAX_NAME_BYTES && matches!(bytes.first(), Some(b'_' | b'a'..=b'z' | b'A'..=b'Z'));
-    std::str::from_utf8(bytes).ok().filter(|_| is_name)
+fn is_name(bytes: &[u8]) -> bool {
+    bytes.len() <= MAX_NAME_BYTES && matches!(bytes.first(), Some(b'_' | b'a'..=b'z' | b'A'..=b'Z'))
 }
 
 fn is_allowed(name: &str, allowed: &[Pattern]) -> bool {
@@ -123,6 +125,9 @@ fn step_kind(name: &str) -> Option<Kind> {
 
 /// The number behind a name, and what stands behind that.
 fn number_behind(text: &[u8]) -> Option<(f64, &[u8])> {
+    if !matches!(text.first(), Some(b'=' | b':' | b' ' | b'\t' | b'\'' | b'"')) {
+        return None;
+    }
     let unquoted = text.strip_prefix(b"'").or_else(|| text.strip_prefix(b"\""));
     let spaced = without_spaces(unquoted.unwrap_or(text));
     let text = match spaced.split_first() {
@@ -142,7 +147,8 @@ fn without_spaces(text: &[u8]) -> &[u8] {
 fn number(text: &[u8]) -> Option<(f64, &[u8])> {
     let sign = usize::from(matches!(text.first(), Some(b'+' | b'-')));
     let digits = |from: usize| text[from..].iter().take_while(|byte| byte.is_ascii_digit()).count();
-    let word = ["infinity", "inf", "nan"].into_iter().find(|word| {
+    let is_word = matches!(text.get(sign), Some(b'i' | b'I' | b'n' | b'N'));
+    let word = ["infinity", "inf", "nan"].into_iter().filter(|_| is_word).find(|word| {
         text.get(sign..sign + word.len()).is_some_and(|found| found.eq_ignore_ascii_case(word.as_bytes()))
     });
     let end = if let Some(word) = word {

@@ -55,11 +55,13 @@ enum End {
     TerminatorOnly,
 }
 
-/// A string that goes on to its terminator, `ESC \`, or to a bell.
+/// A string that goes on to its terminator, `ESC \`, or to a bell. A row ends inside of none, or what it is would depend on
+/// whether the row or its line was read first.
 fn string(bytes: &[u8], end: End) -> Option<(usize, Effect)> {
     for (at, byte) in bytes.iter().enumerate().skip(2) {
         match *byte {
             BELL if end == End::BellToo => return Some((at + 1, Effect::None)),
+            b'\r' => return None,
             ESCAPE => return (bytes.get(at + 1) == Some(&b'\\')).then_some((at + 2, Effect::None)),
             _ => {}
         }
@@ -96,9 +98,17 @@ mod tests {
 
     #[test]
     fn what_is_no_whole_sequence_is_none() {
-        for text in
-            ["\x1b", "\x1b[", "\x1b[31", "\x1b[3\u{1}m", "\x1b[\u{e9}", "\x1b]0;no end", "\x1b]0;\x1b[31m", "\x1b\x7f"]
-        {
+        for text in [
+            "\x1b",
+            "\x1b[",
+            "\x1b[31",
+            "\x1b[3\u{1}m",
+            "\x1b[\u{e9}",
+            "\x1b]0;no end",
+            "\x1b]0;\x1b[31m",
+            "\x1b]0;\r\x07",
+            "\x1b\x7f",
+        ] {
             assert_eq!(sequence(text.as_bytes()), None, "{text:?}");
         }
     }

@@ -52,7 +52,8 @@ impl Stage {
             account.bytes_read += entry.bytes.len() as u64;
             let level = level(entry, &mut follower, &self.parse.rank_prefix);
             let time = if entry.time == 0 { entries.observed } else { entry.time };
-            if self.filter.lets_through(level.severity, level.logger.as_bytes())
+            if self.limit.is_on()
+                && self.filter.lets_through(level.severity, level.logger.as_bytes())
                 && !self.limit.admits(origin, level.severity, 1, time)
             {
                 self.redactor.pass_by(origin.id, Lane::Bare, &entry.bytes);

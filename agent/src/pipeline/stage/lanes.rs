@@ -65,7 +65,12 @@ impl Lanes {
     }
 
     /// Where reading has to start again.
+    #[inline]
     pub fn given_out(&self, origin: &Origin) -> ReadTo {
+        // Asked for each line, and nearly always so.
+        if !self.is_holding() {
+            return self.read_to;
+        }
         self.without(origin, |one, _| one.held_from())
     }
 

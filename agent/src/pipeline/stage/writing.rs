@@ -313,6 +313,7 @@ impl<'a> Writing<'a> {
 
     /// Lets a record pass, or holds it with those that are alike. `from` is how far the stream is given out without it;
     /// if nobody knows, it is not held.
+    #[inline]
     fn gather(
         &mut self,
         lanes: &mut Lanes,
@@ -323,10 +324,24 @@ impl<'a> Writing<'a> {
         counted: (u64, u64),
     ) {
         self.hear(line);
-        let parse = &self.stage.parse;
-        if !parse.alike.is_on() {
+        if !self.stage.parse.alike.is_on() {
             return self.record(line, observed, level, counted);
         }
+        self.gather_alike(lanes, line, from, observed, level, counted);
+    }
+
+    /// The same where some are held.
+    #[inline(never)]
+    fn gather_alike(
+        &mut self,
+        lanes: &mut Lanes,
+        line: &Line<'_>,
+        from: Option<ReadTo>,
+        observed: UnixNanos,
+        level: Level<'_>,
+        counted: (u64, u64),
+    ) {
+        let parse = &self.stage.parse;
         let prefix = parse.rank_prefix.of(line.bytes);
         let is_whole = level.family.is_none() && line.part.is_none() && counted.0 == 1;
         // Each number that is a metric counts, and so does each rank's error.
@@ -350,7 +365,11 @@ impl<'a> Writing<'a> {
     }
 
     /// Notes which rank has printed a line.
+    #[inline]
     fn hear(&mut self, line: &Line<'_>) {
+        if self.stage.parse.silent_rank_after.is_none() {
+            return;
+        }
         let heard = self.stage.hear(self.slot, self.origin, line.bytes, self.now);
         self.full = heard.or(self.full);
     }
@@ -370,6 +389,7 @@ impl<'a> Writing<'a> {
     }
 
     /// Writes a record that so many lines of so many bytes became, if they are within the limit, and counts them.
+    #[inline]
     fn record(&mut self, line: &Line<'_>, observed: UnixNanos, level: Level<'_>, counted: (u64, u64)) {
         if line.part.is_none_or(|part| part.index == 0) && self.is_over_limit(line, observed, level, counted.0) {
             return self.leave_over_limit(line, counted);
@@ -378,7 +398,11 @@ impl<'a> Writing<'a> {
     }
 
     /// Whether so many lines, which their level lets through, are more than their stream may print.
+    #[inline]
     fn is_over_limit(&mut self, line: &Line<'_>, observed: UnixNanos, level: Level<'_>, lines: u64) -> bool {
+        if !self.stage.limit.is_on() {
+            return false;
+        }
         let time = if line.time == 0 { observed } else { line.time };
         self.stage.filter.lets_through(level.severity, level.logger.as_bytes())
             && !self.stage.limit.admits(self.origin, level.severity, lines, time)
