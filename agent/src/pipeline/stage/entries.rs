@@ -8,8 +8,8 @@ use std::{
 };
 
 use crate::{
-    parse::{Line, detect, join::Follower, parts},
-    record::{Account, Entries, Entry, Lane, Origin, ReadTo, Severity, wire::Text},
+    parse::{Line, Prefixes, join::Follower, parts},
+    record::{Account, Cause, Entries, Entry, Lane, Origin, ReadTo, Severity, wire::Text},
 };
 
 use super::{Stage, errors::Errors, note, writing::Level};
@@ -50,7 +50,7 @@ impl Stage {
         for entry in &entries.entries {
             account.lines_read += 1;
             account.bytes_read += entry.bytes.len() as u64;
-            let level = level(entry, &mut follower);
+            let level = level(entry, &mut follower, &self.parse.rank_prefix);
             let time = if entry.time == 0 { entries.observed } else { entry.time };
             if self.filter.lets_through(level.severity, level.logger.as_bytes())
                 && !self.limit.admits(origin, level.severity, 1, time)
@@ -60,7 +60,7 @@ impl Stage {
                 self.tell_limit(origin);
                 continue;
             }
-            let (mut is_left_out, mut full) = (false, None);
+            let (mut is_left_out, mut full) = (false, self.hear(slot, origin, &entry.bytes, now));
             for line in parts(&entry.bytes, self.parse.max_line_bytes, entry.at) {
                 let read_to = ReadTo::whole(entry.number + 1);
                 let line = Line { read_to, time: entry.time, attributes: &entry.attributes, ..line };
@@ -81,7 +81,11 @@ impl Stage {
             if !is_left_out && level.severity >= Severity::ERROR {
                 self.heed(&origin.resource.run_id, level.severity);
                 let prefix = self.parse.rank_prefix.of(&entry.bytes);
-                errors.note(&mut account, entry.time, &prefix, prefix.after(&entry.bytes), &mut self.redactor);
+                let text = prefix.after(&entry.bytes);
+                let noted = errors.note(&mut account, entry.time, &prefix, text, &mut self.redactor);
+                if noted == Some(Cause::OutOfMemory) {
+                    full = self.alert_memory(slot, origin, &prefix, text, (time, entries.observed)).or(full);
+                }
             }
             // Not between the parts of a text, which a position does not tell apart.
             if let Some(full) = full {
@@ -98,17 +102,17 @@ impl Stage {
 }
 
 /// What stands beside the text counts, else what the text says.
-fn level<'a>(entry: &'a Entry, follower: &mut Follower) -> Level<'a> {
+fn level<'a>(entry: &'a Entry, follower: &mut Follower, prefixes: &Prefixes) -> Level<'a> {
     let beside = Text::new(&entry.logger);
     if let Some((severity, word)) = entry.level {
         return Level { text: Text::new(word), logger: beside, ..Level::unstated(severity) };
     }
-    let level = match detect(&entry.bytes) {
+    let level = match prefixes.detect(&entry.bytes) {
         Some(found) => {
             follower.interrupt();
             Level::stated(found)
         }
-        None => Level::unstated(follower.level(&entry.bytes).unwrap_or(Severity::INFO)),
+        None => Level::unstated(follower.level(&entry.bytes, prefixes).unwrap_or(Severity::INFO)),
     };
     if entry.logger.is_empty() { level } else { Level { logger: beside, ..level } }
 }
