@@ -14,15 +14,14 @@ mod work;
 pub use plan::Plan;
 pub use work::Begun;
 
-use std::{
-    path::{Path, PathBuf},
-    time::SystemTime,
-};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use runlog_proto::v1;
 use serde_json::json;
 use uuid::Uuid;
+
+use crate::record::{Clock, SystemClock};
 
 use super::{
     caller::{Caller, escaped},
@@ -109,7 +108,7 @@ pub async fn submit(args: &SubmitArgs, state_dir: &Path, caller: &Caller, out: &
         id: id.clone(),
         experiment: args.experiment.clone().unwrap_or(own),
         folder,
-        copied: SystemTime::now(),
+        copied: SystemClock.now(),
         keeps_copy: args.keep_copy,
         state_dir: state_dir.to_owned(),
         parallel: args.parallel,

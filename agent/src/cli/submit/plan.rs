@@ -1,11 +1,10 @@
 //! What is to be run, which a process in the background reads from a file.
 
-use std::{
-    path::{Path, PathBuf},
-    time::SystemTime,
-};
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+
+use crate::record::UnixNanos;
 
 /// What all runs of one call share, and which they are.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,7 +16,7 @@ pub struct Plan {
     /// The copy that they run in.
     pub folder: PathBuf,
     /// When it was complete.
-    pub copied: SystemTime,
+    pub copied: UnixNanos,
     /// Whether it stays when all have completed.
     pub keeps_copy: bool,
     /// Where the store is.

@@ -8,11 +8,13 @@ use std::{
     fs, io,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use anyhow::{Context, Result, bail};
 use glob::{MatchOptions, Pattern};
+
+use crate::record::UnixNanos;
 
 const IGNORE_FILES: [&str; 3] = [".runlogignore", ".amlignore", ".gitignore"];
 
@@ -121,7 +123,8 @@ impl Ignored {
 ///
 /// # Errors
 /// If it cannot be read.
-pub fn has_grown(folder: &Path, copied: SystemTime) -> io::Result<bool> {
+pub fn has_grown(folder: &Path, copied: UnixNanos) -> io::Result<bool> {
+    let copied = SystemTime::UNIX_EPOCH + Duration::from_nanos(copied);
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
         for entry in folder.read_dir()? {
@@ -140,6 +143,7 @@ pub fn has_grown(folder: &Path, copied: SystemTime) -> io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::{Clock, SystemClock};
 
     fn written(paths: &[&str]) -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
@@ -170,8 +174,8 @@ mod tests {
         let from = written(&["train.py", "lib/a.py"]);
         let to = from.path().join("copy");
         copy(from.path(), &to).unwrap();
-        let copied = SystemTime::now();
-        let later = copied + std::time::Duration::from_secs(1);
+        let copied = SystemClock.now();
+        let later = SystemTime::now() + Duration::from_secs(1);
         let left = |path: &str| {
             fs::create_dir_all(to.join(path).parent().unwrap()).unwrap();
             fs::File::create(to.join(path)).unwrap().set_modified(later).unwrap();
