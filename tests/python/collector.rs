@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs};
 
-use runlog_tests::{Agent, Collector, CollectorPoint, binary, eventually, root, tool};
+use runlog_tests::{Agent, Collector, CollectorPoint, CollectorRecord, binary, eventually, root, tool};
 use serde_json::Value;
 
 use crate::program::{Program, agent, python, script, socket};
@@ -50,9 +50,10 @@ fn numbers_that_a_program_logs_are_gauges_once_each_by_the_socket_and_by_the_spo
         if run == "spooled" {
             agent.start();
         }
-        eventually("the Collector has the run's end", || {
-            let records = collector.records();
-            records.iter().find(|one| one.event_name == "ml.run.end" && one.resource["ml.run.id"] == run).map(drop)
+        // The last that the program says. It does not end its own run.
+        eventually("the Collector has the end of the run's child", || {
+            let is_of_child = |one: &CollectorRecord| one.resource.get("ml.run.parent.id").is_some_and(|id| id == run);
+            collector.records().iter().find(|one| one.event_name == "ml.run.end" && is_of_child(one)).map(drop)
         });
     }
     assert_eq!(agent.terminate().status.code(), Some(0));
