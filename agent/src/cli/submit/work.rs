@@ -112,7 +112,7 @@ pub async fn work(plan: &Plan, begun: Begun, caller: &Caller) -> Result<Worked> 
             working.waiting.push_back(trial.clone());
         }
     }
-    working.to_the_end().await?;
+    working.supervise().await?;
     let worked = working.worked;
     drop(working.progress);
     finish(plan, &worked, caller).await?;
@@ -120,7 +120,7 @@ pub async fn work(plan: &Plan, begun: Begun, caller: &Caller) -> Result<Worked> 
 }
 
 impl Working<'_> {
-    async fn to_the_end(&mut self) -> Result<()> {
+    async fn supervise(&mut self) -> Result<()> {
         let mut ask = interval(ASK_EVERY);
         ask.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ask.tick().await;
@@ -162,7 +162,7 @@ impl Working<'_> {
         self.told.insert(trial.id.clone(), sender);
         let (plan, socket) = (Arc::clone(&self.plan), self.socket.clone());
         self.progress.began();
-        // Joined in `to_the_end`.
+        // Joined in `supervise`.
         self.running.spawn(async move {
             let since = Instant::now();
             let code = match group {
