@@ -34,7 +34,7 @@ use crate::{
     parse::{self, LocalZone},
     queue::{Queue, Seq},
     record::{
-        Account, Clock, Event, Input, Ledger, Origin, Receipt, SystemClock,
+        Account, Clock, End, Event, Input, Ledger, Origin, Receipt, SystemClock,
         wire::{Fields, Text},
     },
     source::{HeldUp, Outlet, Received},
@@ -184,6 +184,7 @@ impl Stage {
                     self.count_held();
                     self.followers.forget_ended();
                     self.limit.forget_ended();
+                    self.accounts.forget_idle();
                 }
                 Received::Finished => break,
             }
@@ -213,6 +214,9 @@ impl Stage {
         self.heed(&event.origin.resource.run_id, event.severity);
         let slot = self.batcher.slot(&event.origin, Instant::now());
         let full = self.push_event(slot, event);
+        if let Some(end) = End::of(event) {
+            self.accounts.ended(&event.origin.resource.run_id, end);
+        }
         let gaps = u64::from(event.name == "runlog.gap");
         self.batcher.account(slot, &note(&event.origin, Account { gaps, ..Account::default() }));
         full.map_or(Ok(()), |full| self.close(full))

@@ -54,6 +54,7 @@ impl Stage {
         let (origin, now) = (&chunk.origin, Instant::now());
         if chunk.ending == Ending::Closed && chunk.data.is_empty() && self.moved.remove(&origin.id) {
             // What it held back of a line is given out under another name, so it ends before that line.
+            self.accounts.closed(origin);
             return Ok(());
         }
         let held = origin.left.formerly.and_then(|former| Some((former, self.streams.remove(&former)?)));
@@ -77,6 +78,9 @@ impl Stage {
             }
         });
         stream.origin = Arc::downgrade(origin);
+        if origin.kind.is_of_container() && chunk.ending.goes_on() {
+            self.accounts.opened(origin);
+        }
         if !chunk.data.is_empty() {
             origin.tally.heard(chunk.observed);
         }

@@ -1,7 +1,8 @@
 //! What the run of a container is told of it: that it started, how it ended, whether it is well, what is missing of it.
 //!
 //! What was told is kept in the queue like a position, in the same entry as the event, so that an agent that is started
-//! again neither repeats it nor leaves a run without its end because nobody looked when its container ended.
+//! again neither repeats it nor leaves a run without its end because nobody looked when its container ended. While it
+//! lives it is a stream of its run, in which nothing comes, so that the run's receipt waits for its end.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -49,6 +50,8 @@ pub(super) struct Life {
     /// Whether its run begins and ends with it. The agent's own does not.
     has_own_run: bool,
     told: Told,
+    /// For how long its run goes on.
+    open: Option<Arc<Origin>>,
 }
 
 /// What was told last. A protobuf message of our own; fields are only ever added.
@@ -82,7 +85,7 @@ pub(super) fn left_behind(positions: &BTreeMap<String, Vec<u8>>) -> impl Iterato
         let resource = Resource { run_id: told.run_id.clone(), encoded: told.resource.clone() };
         let (name, resource) = (told.name.clone(), Arc::new(resource));
         let tags = Tags { name, resource, attributes: Vec::new(), level: Severity::UNSPECIFIED, is_joined: true };
-        Some((id, Life { key: key.clone(), tags, has_own_run: true, told }))
+        Some((id, Life { key: key.clone(), tags, has_own_run: true, told, open: None }))
     })
 }
 
@@ -94,6 +97,7 @@ impl Life {
             has_own_run: tags.resource.run_id != agents_run.as_str(),
             tags,
             told: stored.and_then(|bytes| Told::decode(bytes).ok()).unwrap_or_default(),
+            open: None,
         }
     }
 
@@ -110,7 +114,9 @@ impl Life {
         if container.started_at == self.told.started_at {
             // Its engine is about to start it again.
             let exit = container.exit.as_ref().filter(|_| container.running);
-            return exit.map_or_else(Vec::new, |exit| self.ended(Some(exit), now));
+            let mut inputs = self.open(now);
+            inputs.extend(exit.map_or_else(Vec::new, |exit| self.ended(Some(exit), now)));
+            return inputs;
         }
         let started = stamp::parse(container.started_at.as_bytes()).unwrap_or(now);
         let last = last.filter(|exit| exit.finished.is_some_and(|finished| finished <= started));
@@ -125,6 +131,7 @@ impl Life {
             resource: resource.encoded.clone(),
         };
         inputs.extend(self.tell("ml.run.start", started, Severity::INFO, body, Vec::new(), now));
+        inputs.extend(self.open(now));
         inputs
     }
 
@@ -133,7 +140,24 @@ impl Life {
         if !self.is_open() {
             return Vec::new();
         }
+        let mut inputs = self.open(now);
         self.told.has_ended = true;
+        inputs.extend(self.tell_end(exit, now));
+        let closing = self.open.take().map(|open| Input::Chunk(Chunk::closing(open, 0, now)));
+        inputs.extend(closing);
+        inputs
+    }
+
+    /// Lets the run go on until the end was told, if that is still to come.
+    fn open(&mut self, now: UnixNanos) -> Vec<Input> {
+        if !self.is_open() || self.open.is_some() {
+            return Vec::new();
+        }
+        let open = self.open.insert(origin(&self.tags, String::new(), Arc::new(NoBookmark)));
+        vec![Input::Chunk(Chunk::opening(Arc::clone(open), 0, now))]
+    }
+
+    fn tell_end(&self, exit: Option<&Exit>, now: UnixNanos) -> Vec<Input> {
         let (name, run_id) = (&self.tags.name, &self.tags.resource.run_id);
         let Some(exit) = exit else {
             let body = format!("container {name} of run {run_id} has ended, how is not known");
@@ -173,8 +197,12 @@ impl Life {
 
     /// Tells of a container that was removed while nobody looked, and forgets it. What it printed last nobody has read.
     pub(super) fn vanished(mut self, exit: Option<&Exit>, now: UnixNanos) -> Vec<Input> {
-        let gap = self.is_open().then(|| cut_short(&self.tags, exit, now));
-        gap.into_iter().flatten().chain(self.gone(exit, now)).collect()
+        let mut told = self.open(now);
+        if self.is_open() {
+            told.extend(cut_short(&self.tags, exit, now));
+        }
+        told.extend(self.gone(exit, now));
+        told
     }
 
     /// An event, and behind it in the same batch that it was told.
@@ -187,7 +215,7 @@ impl Life {
         attributes: Vec<u8>,
         now: UnixNanos,
     ) -> Vec<Input> {
-        let origin = origin(&self.tags, self.key.clone(), Arc::new(self.told.clone()));
+        let origin = Origin::beside(stream(&self.tags, self.key.clone(), Arc::new(self.told.clone())));
         let event = Event { name, time, severity, body, attributes, origin: Arc::clone(&origin) };
         vec![Input::Event(event), Input::Chunk(Chunk::opening(origin, 0, now))]
     }
@@ -252,7 +280,11 @@ pub(super) fn cut_short(tags: &Tags, exit: Option<&Exit>, now: UnixNanos) -> [In
 }
 
 fn origin(tags: &Tags, key: String, bookmark: Arc<dyn Bookmark>) -> Arc<Origin> {
-    Origin::new(Stream {
+    Origin::new(stream(tags, key, bookmark))
+}
+
+fn stream(tags: &Tags, key: String, bookmark: Arc<dyn Bookmark>) -> Stream<'static> {
+    Stream {
         key,
         kind: SourceKind::Docker,
         identity: &[],
@@ -261,5 +293,5 @@ fn origin(tags: &Tags, key: String, bookmark: Arc<dyn Bookmark>) -> Arc<Origin> 
         level: tags.level,
         tally: Tally::detached(SourceKind::Docker, &tags.name),
         bookmark,
-    })
+    }
 }

@@ -31,6 +31,8 @@ fn told(inputs: Vec<Input>) -> (Vec<&'static str>, Option<Vec<u8>>) {
     for input in inputs {
         match input {
             Input::Event(event) => names.push(event.name),
+            // It lives for as long.
+            Input::Chunk(chunk) if chunk.origin.key.is_empty() => {}
             Input::Chunk(chunk) => {
                 assert_eq!(chunk.origin.key, "docker/abc/life");
                 position = chunk.origin.bookmark.at(ReadTo::whole(0));
@@ -130,6 +132,6 @@ fn a_container_that_is_gone_is_ended_by_what_the_queue_knows_of_it() {
     assert_eq!((id, life.tags.resource.as_ref()), ("abc", tags("r").resource.as_ref()));
     let (names, position) = told(life.gone(None, NOW));
     assert_eq!((names, position), (vec!["ml.run.end"], Some(Vec::new())), "and its position is forgotten");
-    let told = left_behind(&positions).flat_map(|(_, life)| life.vanished(None, NOW)).collect::<Vec<_>>();
-    assert!(matches!(&told[0], Input::Event(gap) if gap.name == "runlog.gap"), "{told:?}");
+    let vanished = left_behind(&positions).flat_map(|(_, life)| life.vanished(None, NOW)).collect();
+    assert_eq!(told(vanished).0, ["runlog.gap", "ml.run.end"]);
 }
