@@ -135,18 +135,24 @@ fn a_container_that_ends_while_no_agent_runs_is_ended_at_the_next_start_and_only
         let script = "echo all; while [ ! -e /go ]; do sleep 0.05; done; exit 4";
         let ended = containers.run(&["--label", "runlog.run-id=ended"], script);
         let removed = containers.run(&["--label", "runlog.run-id=removed"], script);
+        // Containers of the agent's run neither begin nor end it, and what is missing of them is told all the same.
+        let read = containers.run_to_end(&[], "echo read");
+        let unread = containers.run(&[], script);
         let _ = (agent.eventually_lines("ended", 1), agent.eventually_lines("removed", 1));
+        let _ = agent.eventually_lines("r", 2);
         assert!(agent.terminate().status.success());
         assert!(events(&agent, "ended", "ml.run.end").is_empty(), "{way:?}: it was still running");
         ended.shell("touch /go");
         assert_eq!(ended.wait(), 4);
-        removed.remove();
+        [&removed, &read, &unread].into_iter().for_each(Container::remove);
         agent.start();
         assert_eq!(eventually_ended(&agent, "ended", 1)[0].attribute("process.exit.code"), "4", "{way:?}");
         eventually_ended(&agent, "removed", 1);
         assert!(agent.terminate().status.success());
         agent.start();
         assert!(agent.terminate().status.success());
+        let gaps = events(&agent, "r", "runlog.gap");
+        assert_eq!(gaps.len(), 1, "{way:?}: {gaps:?}");
         // What was removed may have said more than anybody has read.
         for (run, gaps) in [("ended", 0), ("removed", 1)] {
             let told = ["ml.run.start", "ml.run.end", "runlog.gap"].map(|name| events(&agent, run, name).len());

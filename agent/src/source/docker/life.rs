@@ -1,4 +1,5 @@
-//! What the run of a container is told of it: that it started, how it ended, whether it is well, what is missing of it.
+//! What the run of a container is told of it: that it started, how it ended, whether it is well, what is missing of it. The
+//! agent's own run is told of its containers' gaps alone.
 //!
 //! What was told is kept in the queue like a position, in the same entry as the event, so that an agent that is started
 //! again neither repeats it nor leaves a run without its end because nobody looked when its container ended. While it
@@ -70,6 +71,9 @@ struct Told {
     run_id: String,
     #[prost(bytes = "vec", tag = "5")]
     resource: Vec<u8>,
+    /// Whether its run was the agent's own.
+    #[prost(bool, tag = "6")]
+    is_of_agents_run: bool,
 }
 
 /// The key under which the queue keeps what was told of a container.
@@ -85,7 +89,7 @@ pub(super) fn left_behind(positions: &BTreeMap<String, Vec<u8>>) -> impl Iterato
         let resource = Resource { run_id: told.run_id.clone(), encoded: told.resource.clone() };
         let (name, resource) = (told.name.clone(), Arc::new(resource));
         let tags = Tags { name, resource, attributes: Vec::new(), level: Severity::UNSPECIFIED, is_joined: true };
-        Some((id, Life { key: key.clone(), tags, has_own_run: true, told, open: None }))
+        Some((id, Life { key: key.clone(), tags, has_own_run: !told.is_of_agents_run, told, open: None }))
     })
 }
 
@@ -108,7 +112,7 @@ impl Life {
 
     /// Tells what is new when the container is seen like that. `last` is how it ended before, if that is known.
     pub(super) fn seen(&mut self, container: &Container, last: Option<Exit>, now: UnixNanos) -> Vec<Input> {
-        if !self.has_own_run || container.started_at.is_empty() {
+        if container.started_at.is_empty() {
             return Vec::new();
         }
         if container.started_at == self.told.started_at {
@@ -129,6 +133,7 @@ impl Life {
             name: name.clone(),
             run_id: resource.run_id.clone(),
             resource: resource.encoded.clone(),
+            is_of_agents_run: !self.has_own_run,
         };
         inputs.extend(self.tell("ml.run.start", started, Severity::INFO, body, Vec::new(), now));
         inputs.extend(self.open(now));
@@ -188,7 +193,7 @@ impl Life {
     pub(super) fn gone(&mut self, exit: Option<&Exit>, now: UnixNanos) -> Vec<Input> {
         let mut told = self.ended(exit, now);
         if !self.told.started_at.is_empty() {
-            // In the batch of the event, so that neither is there without the other.
+            // Behind the event, which nobody would tell otherwise.
             let last = origin(&self.tags, self.key.clone(), Arc::new(NoBookmark));
             told.push(Input::Chunk(Chunk::forgetting_behind(&last, now)));
         }
@@ -205,7 +210,8 @@ impl Life {
         told
     }
 
-    /// An event, and behind it in the same batch that it was told.
+    /// An event, and behind it in the same batch that it was told. The agent's own run is told of neither start nor end,
+    /// and what is kept says all the same whether the container was read to its end.
     fn tell(
         &self,
         name: &'static str,
@@ -217,7 +223,8 @@ impl Life {
     ) -> Vec<Input> {
         let origin = Origin::beside(stream(&self.tags, self.key.clone(), Arc::new(self.told.clone())));
         let event = Event { name, time, severity, body, attributes, origin: Arc::clone(&origin) };
-        vec![Input::Event(event), Input::Chunk(Chunk::opening(origin, 0, now))]
+        let event = self.has_own_run.then_some(Input::Event(event));
+        event.into_iter().chain([Input::Chunk(Chunk::opening(origin, 0, now))]).collect()
     }
 }
 
