@@ -77,7 +77,6 @@ pub struct Stage {
     awaited: mpsc::Sender<Awaited>,
     held_up: HeldUp,
     passing: passing::Passing,
-    followers: entries::Followers,
     accounts: Accounts,
     /// Set when there is no more time to wait for room in the queue.
     gave_up: Arc<AtomicBool>,
@@ -123,7 +122,6 @@ impl Stage {
             awaited,
             held_up: HeldUp::default(),
             passing: passing::Passing::default(),
-            followers: entries::Followers::default(),
             accounts,
             gave_up,
             is_abandoned: false,
@@ -182,7 +180,6 @@ impl Stage {
                     self.batcher.forget_idle();
                     self.streams.retain(|_, stream| stream.origin.strong_count() > 0);
                     self.count_held();
-                    self.followers.forget_ended();
                     self.limit.forget_ended();
                     self.accounts.forget_idle();
                 }

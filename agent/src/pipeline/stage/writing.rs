@@ -11,15 +11,15 @@ use crate::{
     parse::{
         Fate, Found, Line, Offered, Prefix, Rank, detect,
         join::{Exception, Family, Given, Joined, Taken},
-        prefix, readable, scalars as numbers_in, timestamp,
+        parts, prefix, readable, scalars as numbers_in, timestamp,
     },
     record::{
-        Account, Cause, Lane, Origin, ReadTo, Severity, Signal, SourceKind, UnixNanos,
+        Account, Cause, Entry, Lane, Origin, ReadTo, Severity, Signal, SourceKind, UnixNanos,
         wire::{Fields, Text},
     },
 };
 
-use super::{Stage, errors::Errors, lanes::Lanes, note, scalars};
+use super::{Stage, errors::Errors, lanes::Lanes, lines::MAX_HELD_BYTES, note, scalars};
 
 /// A line's level, the word for it, who says so, and whether it tells of an exception.
 #[derive(Clone, Copy)]
@@ -214,6 +214,43 @@ impl<'a> Writing<'a> {
         let read_to = lanes.given_out(self.origin);
         self.gather(lanes, &Line { read_to, ..*line }, from, self.observed, level, (1, line.bytes.len() as u64));
         self.close_full(lanes);
+    }
+
+    /// Takes the next record of a stream whose source tells them apart, which is no part of anything.
+    pub(super) fn entry(&mut self, lanes: &mut Lanes, entry: &Entry, level: Level<'_>) {
+        if self.outcome.is_err() {
+            return;
+        }
+        self.give_out_all(lanes);
+        let read_to = ReadTo::whole(entry.number + 1);
+        lanes.advance(read_to);
+        let left_out = |account: &Account| (account.lines_filtered, account.lines_limited);
+        let (filtered, limited) = left_out(&self.account);
+        for line in parts(&entry.bytes, self.stage.parse.max_line_bytes, entry.at) {
+            let line = Line { read_to, time: entry.time, attributes: &entry.attributes, ..line };
+            let is_first = line.part.is_none_or(|part| part.index == 0);
+            let bytes = line.bytes.len() as u64;
+            if left_out(&self.account) == (filtered, limited) {
+                if is_first {
+                    self.hear(&line);
+                }
+                self.record(&line, self.observed, level, (u64::from(is_first), bytes));
+                continue;
+            }
+            self.account.bytes_read += bytes;
+            if self.account.lines_limited > limited {
+                self.stage.redactor.pass_by(self.origin.id, Lane::Bare, line.bytes);
+            } else {
+                self.stage.leave_out(self.origin, self.observed, &line, level, 0);
+            }
+        }
+        // Not between the parts of a text, which a position does not tell apart.
+        self.close_full(lanes);
+    }
+
+    /// Whether more is held of all streams than there is room for.
+    pub(super) fn is_crowded(&self, held_before: usize, lanes: &Lanes) -> bool {
+        self.stage.held.bytes - held_before + lanes.bytes() > MAX_HELD_BYTES
     }
 
     /// Counts states of progress bars that were drawn over.
