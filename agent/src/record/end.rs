@@ -30,10 +30,12 @@ pub struct End {
 }
 
 impl End {
-    /// What an event tells, if it is the end of a process or container: `ml.run.end`. Standard input has none.
+    /// What an event tells, if it is the end of a process or container: `ml.run.end`, or `ml.run.status` where the run goes on.
+    /// Standard input has none.
     #[must_use]
     pub fn of(event: &Event) -> Option<Self> {
-        if event.name != "ml.run.end" {
+        let is_over = event.name == "ml.run.end";
+        if !is_over && event.name != "ml.run.status" {
             return None;
         }
         let name = event.origin.tally.name.clone();
@@ -47,7 +49,7 @@ impl End {
                 _ => {}
             }
         }
-        let is_told = end.exit_code.is_some() || event.origin.kind != SourceKind::Process;
+        let is_told = end.exit_code.is_some() || is_over && event.origin.kind != SourceKind::Process;
         is_told.then_some(end)
     }
 
