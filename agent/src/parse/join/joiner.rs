@@ -3,14 +3,14 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    parse::{Found, Line, Part, detect, prefix},
+    parse::{Found, Line, Part, Prefixes, detect},
     record::{ReadTo, Severity, UnixNanos},
 };
 
 use super::{
     Config, Family, Grammar, Next,
     held::{Held, Lines},
-    opening::{Certainty, may_begin, opening},
+    opening::{Certainty, is_message_before_traceback, may_begin, opening},
 };
 
 /// How long a line waits that is one like any other unless what follows says otherwise. Who prints an exception behind
@@ -102,9 +102,19 @@ pub enum Taken {
 #[derive(Debug, Clone, Copy)]
 pub enum Given<'a> {
     /// A line like any other.
-    Line(Line<'a>, UnixNanos),
+    Line(Line<'a>, Single),
     /// Lines that are one.
     Joined(Line<'a>, Joined),
+}
+
+/// What is known of a line like any other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Single {
+    /// When it was read.
+    pub observed: UnixNanos,
+    /// How far the stream is given out without it and what came behind it. `None` if a position cannot tell: something
+    /// that began before it goes on behind it.
+    pub from: Option<ReadTo>,
 }
 
 /// What is known of them.
@@ -170,11 +180,12 @@ impl Joiner {
     }
 
     /// Takes the next line of the lane, or not. It is whole, not a part of one that is too long.
-    pub fn take(&mut self, line: &Line<'_>, seen: Seen, config: &Config) -> Taken {
-        if self.is_idle() && !may_begin(line.bytes) {
+    pub fn take(&mut self, line: &Line<'_>, seen: Seen, prefixes: &Prefixes, config: &Config) -> Taken {
+        // A known prefix is told by its first byte; a template may begin with any.
+        if self.is_idle() && !matches!(prefixes, Prefixes::Also(_)) && !may_begin(line.bytes) {
             return Taken::Passes;
         }
-        let length = prefix(line.bytes).bytes.len();
+        let length = prefixes.length(line.bytes);
         let (before, text) = line.bytes.split_at(length);
         let key = before.trim_ascii_end();
         if self.lines.is_empty() {
@@ -237,8 +248,8 @@ impl Joiner {
             }
             return taken;
         }
-        if let Some(found) = detect(line.bytes).filter(|_| !goes_on)
-            && self.take_head(line, &found, seen) == Taken::Held
+        if let Some(found) = detect(text).filter(|_| !goes_on)
+            && self.take_head(line, &found, seen, prefixes) == Taken::Held
         {
             return Taken::Held;
         }
@@ -247,13 +258,13 @@ impl Joiner {
     }
 
     /// Holds a line that states that level, which passed, if something may follow that it is the head of.
-    pub fn take_head(&mut self, line: &Line<'_>, found: &Found<'_>, seen: Seen) -> Taken {
+    pub fn take_head(&mut self, line: &Line<'_>, found: &Found<'_>, seen: Seen, prefixes: &Prefixes) -> Taken {
         let grammar = match found.logger {
             b"py.warnings" => Grammar::Warned,
             _ if found.severity >= Severity::ERROR => Grammar::Head,
             _ => return Taken::Passes,
         };
-        let length = prefix(line.bytes).bytes.len();
+        let length = prefixes.length(line.bytes);
         let key = line.bytes[..length].trim_ascii_end();
         let taken = self.open(key, grammar, false, (line, length), seen);
         if let Some(join) = self.joins.last_mut() {
@@ -293,7 +304,9 @@ impl Joiner {
         for (index, held) in self.lines.iter().take(count) {
             let join = held.join.map(|number| (number, &self.joins[number])).filter(|(_, join)| index < join.sure_to);
             let Some((number, join)) = join else {
-                each(Given::Line(self.lines.line(held), held.observed));
+                let is_around = |join: &Join| join.sure_to > 0 && join.first < index && join.last > index;
+                let from = (!self.joins.iter().any(is_around)).then_some(held.from);
+                each(Given::Line(self.lines.line(held), Single { observed: held.observed, from }));
                 continue;
             };
             if index > join.first {
@@ -327,6 +340,7 @@ impl Joiner {
         seen: Seen,
     ) -> Taken {
         self.left = None;
+        let text = &line.bytes[length..];
         let first = self.lines.count();
         self.lines.push(line, length, seen, Some(self.joins.len()));
         self.joins.push(Join {
@@ -338,7 +352,7 @@ impl Joiner {
             first,
             last: first,
             sure_to: if is_certain { self.lines.count() } else { 0 },
-            is_headed: false,
+            is_headed: is_message_before_traceback(text) && states_level(text),
             is_open: true,
             is_cut: false,
             since: seen.now,

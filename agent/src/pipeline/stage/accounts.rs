@@ -12,6 +12,7 @@ use prost::Message;
 use tracing::warn;
 
 use crate::{
+    parse::Prefix,
     record::{
         self, Account, End, Event, NoBookmark, Origin, PositionUpdate, RankErrors, Resource, Severity, SourceKind,
         Tally, UnixNanos,
@@ -290,9 +291,23 @@ fn bare_resource(run_id: &str) -> Arc<Resource> {
 
 /// The `ml.rank` that each record of a stream has.
 pub(super) fn rank(origin: &Origin) -> Option<i64> {
+    number(origin, "ml.rank")
+}
+
+/// What stands before a line, with the local rank of its stream where neither the line nor the stream names another one:
+/// that of torchrun's folders.
+pub(super) fn of_stream<'a>(prefix: Prefix<'a>, origin: &Origin) -> Prefix<'a> {
+    if prefix.names_a_rank() || rank(origin).is_some() {
+        return prefix;
+    }
+    let local_rank = number(origin, "ml.local_rank").and_then(|rank| u32::try_from(rank).ok());
+    Prefix { local_rank, ..prefix }
+}
+
+fn number(origin: &Origin, name: &str) -> Option<i64> {
     let record = RecordView::read(&origin.attributes).ok()?;
     record.attributes().find_map(|attribute| match attribute {
-        Ok(("ml.rank", Value::Int(rank))) => Some(rank),
+        Ok((key, Value::Int(number))) if key == name => Some(number),
         _ => None,
     })
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    parse::{Line, detect, join::Follower},
+    parse::{Line, Prefixes, join::Follower},
     record::{Ending, Entries, Entry, ReadTo, Severity, wire::Text},
 };
 
@@ -33,7 +33,10 @@ impl Stage {
         for entry in &entries.entries {
             match line(entry, max_line_bytes) {
                 Some(line) => writing.line(&mut stream.lanes, &line),
-                None => writing.entry(&mut stream.lanes, entry, level(entry)),
+                None => {
+                    let level = level(entry, &writing.stage.parse.rank_prefix);
+                    writing.entry(&mut stream.lanes, entry, level);
+                }
             }
         }
         if writing.is_crowded(held_before, &stream.lanes) {
@@ -66,14 +69,14 @@ fn line(entry: &Entry, max_line_bytes: usize) -> Option<Line<'_>> {
 }
 
 /// What stands beside the text counts, else what the text says.
-fn level(entry: &Entry) -> Level<'_> {
+fn level<'a>(entry: &'a Entry, prefixes: &Prefixes) -> Level<'a> {
     let beside = Text::new(&entry.logger);
     if let Some((severity, word)) = entry.level {
         return Level { text: Text::new(word), logger: beside, ..Level::unstated(severity) };
     }
-    let level = match detect(&entry.bytes) {
+    let level = match prefixes.detect(&entry.bytes) {
         Some(found) => Level::stated(found),
-        None => Level::unstated(Follower::default().level(&entry.bytes).unwrap_or(Severity::INFO)),
+        None => Level::unstated(Follower::default().level(&entry.bytes, prefixes).unwrap_or(Severity::INFO)),
     };
     if entry.logger.is_empty() { level } else { Level { logger: beside, ..level } }
 }

@@ -1,6 +1,6 @@
 //! From start to exit.
 
-use std::{ffi::OsString, future, io, process::Stdio, sync::Arc, time::Duration};
+use std::{ffi::OsString, future, io, path::PathBuf, process::Stdio, sync::Arc, time::Duration};
 
 use tokio::{
     io::{stderr, stdout},
@@ -22,6 +22,7 @@ use crate::{
 
 use super::{
     Config, Exit, Orphans,
+    error_file::ErrorFile,
     memory::OomKills,
     signals,
     stream::{Name, Output},
@@ -39,6 +40,8 @@ pub struct Program {
     pub environment: Vec<(String, String)>,
     /// What its outputs are.
     pub prints_to: Prints,
+    /// Where it leaves what it raised, if it does.
+    pub error_file: Option<PathBuf>,
 }
 
 /// What a process prints to.
@@ -72,6 +75,7 @@ pub async fn run(program: &Program, config: &Config, context: &Context, tagging:
     // Signals are caught before the process exists, so that none is missed.
     let mut forwarder = signals::Forwarder::catch()?;
     let memory = OomKills::watch();
+    let error_file = program.error_file.clone().map(ErrorFile::at);
     let (mut command, terminal) = program.command()?;
     command.envs(program.environment.iter().map(|(name, value)| (name, value)));
     let mut child = command.spawn()?;
@@ -121,6 +125,9 @@ pub async fn run(program: &Program, config: &Config, context: &Context, tagging:
     };
     exit_sender.send_replace(Some(Instant::now()));
     copied(copies, &mut forwarder).await;
+    if let Some(error_file) = error_file {
+        error_file.collect(tagging, context).await;
+    }
     // Before anything is told on our terminal.
     drop(terminal);
     let exit = Exit::new(status, memory.is_some_and(|memory| memory.are_more()));
