@@ -1,6 +1,6 @@
 """Calls the Run API with a real client of gRPC: calls.py TARGET DESCRIPTORS [TOKEN].
 
-Reads a call on each line of stdin, as ["Method", {request}], and writes what came of it: {"answer": ...} or {"code": ...}.
+Reads a call on each line of stdin, as ["Method", {request}], and writes what came of it: {"answer": …} or {"code": …}.
 """
 
 import json
@@ -17,7 +17,8 @@ with open(descriptors, "rb") as file:
         pool.Add(described)
 service = pool.FindServiceByName("runlog.v1.RunService")
 # A proxy that the environment names is not for this machine, and the path of a socket is no host.
-channel = grpc.insecure_channel(target, options=[("grpc.enable_http_proxy", 0), ("grpc.default_authority", "localhost")])
+options = [("grpc.enable_http_proxy", 0), ("grpc.default_authority", "localhost")]
+channel = grpc.insecure_channel(target, options=options)
 metadata = [("authorization", f"Bearer {token}")] if token else []
 
 

@@ -19,6 +19,9 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Calls of one connection of HTTP/2 that are under way at the same time.
 const MAX_STREAMS: u32 = 32;
 
+/// The head of a request of HTTP/2.
+const HEAD_BYTES: u32 = 16 * 1024;
+
 /// How often an idle connection of HTTP/2 is asked whether it is still there.
 const PING_EVERY: Duration = Duration::from_secs(60);
 
@@ -60,6 +63,7 @@ pub(super) async fn serve(
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(HEAD_BYTES)
         .keep_alive_interval(PING_EVERY)
         .keep_alive_timeout(HEAD_TIMEOUT);
     connections::serve(
