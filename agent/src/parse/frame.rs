@@ -31,6 +31,8 @@ pub struct Line<'a> {
     pub lane: Lane,
     /// Record attributes that what was wrapped around the line states, encoded.
     pub attributes: &'a [u8],
+    /// Which process printed it, where that is known: lines of two of them are never one thing.
+    pub speaker: u64,
 }
 
 impl<'a> Line<'a> {
@@ -49,6 +51,7 @@ impl<'a> Line<'a> {
             part: None,
             lane: Lane::Bare,
             attributes: &[],
+            speaker: 0,
         }
     }
 

@@ -39,6 +39,8 @@ pub struct Joiner {
 #[derive(Debug)]
 struct Join {
     prefix: Vec<u8>,
+    /// Who printed it.
+    speaker: u64,
     /// Whether the prefix stands only before what belongs to an exception, as PyTorch's `[rank3]: ` does.
     is_marked: bool,
     grammar: Grammar,
@@ -65,6 +67,7 @@ struct Join {
 #[derive(Debug)]
 struct Left {
     prefix: Vec<u8>,
+    speaker: u64,
     grammar: Grammar,
     is_marked: bool,
     line_at: u64,
@@ -186,7 +189,7 @@ impl Joiner {
         let (before, text) = line.bytes.split_at(length);
         let key = before.trim_ascii_end();
         if self.lines.is_empty() {
-            if let Some(left) = self.left.take_if(|left| left.prefix == key)
+            if let Some(left) = self.left.take_if(|left| left.speaker == line.speaker && left.prefix == key)
                 && let Some(taken) = self.go_on(left, text, (line, length), seen)
             {
                 return taken;
@@ -201,7 +204,8 @@ impl Joiner {
             };
         }
         let is_full = self.lines.count() >= MAX_LINES || self.lines.bytes() + line.bytes.len() > config.max_bytes;
-        let known = self.joins.iter().position(|join| join.is_open && join.prefix == key);
+        let known =
+            self.joins.iter().position(|join| join.is_open && join.speaker == line.speaker && join.prefix == key);
         if let Some(index) = known {
             let join = &mut self.joins[index];
             let mut grammar = join.grammar;
@@ -341,6 +345,7 @@ impl Joiner {
         self.lines.push(line, length, seen, Some(self.joins.len()));
         self.joins.push(Join {
             prefix: key.to_vec(),
+            speaker: line.speaker,
             is_marked: is_marked(&line.bytes[..length]),
             grammar,
             sure: grammar,
@@ -399,7 +404,14 @@ impl Joiner {
             join.sure = join.grammar;
         }
         let Join { is_marked, grammar, .. } = *join;
-        self.left = Some(Left { prefix: join.prefix.clone(), grammar, is_marked, line_at, index: part + 1 });
+        self.left = Some(Left {
+            prefix: join.prefix.clone(),
+            speaker: join.speaker,
+            grammar,
+            is_marked,
+            line_at,
+            index: part + 1,
+        });
     }
 }
 

@@ -16,6 +16,8 @@ struct Lane {
     config: Config,
     now: std::time::Instant,
     at: u64,
+    /// Who prints the next line.
+    speaker: u64,
     given: Vec<Record>,
 }
 
@@ -32,7 +34,8 @@ struct Record {
 
 impl Lane {
     fn new(config: Config) -> Self {
-        Self { joiner: Joiner::default(), config, now: std::time::Instant::now(), at: 0, given: Vec::new() }
+        let (joiner, now) = (Joiner::default(), std::time::Instant::now());
+        Self { joiner, config, now, at: 0, speaker: 0, given: Vec::new() }
     }
 
     fn all(text: &str) -> Vec<Record> {
@@ -44,7 +47,7 @@ impl Lane {
 
     fn line(&mut self, text: &str) {
         let end = self.at + text.len() as u64 + 1;
-        let line = Line::bare(self.at, end, text.as_bytes());
+        let line = Line { speaker: self.speaker, ..Line::bare(self.at, end, text.as_bytes()) };
         let known = Prefixes::Known;
         let mut taken = self.joiner.take(&line, self.seen(), &known, &self.config);
         if taken == Taken::GiveOut {
@@ -266,6 +269,27 @@ fn what_begins_behind_another_ranks_open_traceback_is_joined_as_well() {
         (1, None, None),
     ];
     assert_eq!(told, expected);
+}
+
+#[test]
+fn lines_of_two_processes_are_not_one_thing_although_nothing_stands_before_them() {
+    let lines = |who: u64| {
+        [
+            "Traceback (most recent call last):".into(),
+            format!("  File \"{who}.py\", line 1"),
+            format!("KeyError: {who}"),
+        ]
+    };
+    let mut lane = Lane::new(config());
+    for (first, second) in lines(1).iter().zip(&lines(2)) {
+        for (speaker, line) in [(1, first), (2, second)] {
+            lane.speaker = speaker;
+            lane.line(line);
+        }
+    }
+    lane.end();
+    let texts: Vec<_> = lane.given.iter().map(|record| record.text.as_str()).collect();
+    assert_eq!(texts, [1, 2].map(|who| lines(who).join("\n")));
 }
 
 #[test]

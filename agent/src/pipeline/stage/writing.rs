@@ -11,15 +11,15 @@ use crate::{
     parse::{
         Fate, Found, Line, Offered, Prefix, Rank, error_file,
         join::{Exception, Family, Given, Joined, Single, Taken},
-        prefix, readable, scalars as numbers_in, timestamp,
+        parts, prefix, readable, scalars as numbers_in, timestamp,
     },
     record::{
-        Account, Cause, Lane, Origin, ReadTo, Severity, Signal, SourceKind, UnixNanos,
+        Account, Cause, Entry, Lane, Origin, ReadTo, Severity, Signal, SourceKind, UnixNanos,
         wire::{Fields, Text},
     },
 };
 
-use super::{Stage, accounts, errors::Errors, lanes::Lanes, note, scalars};
+use super::{Stage, accounts, errors::Errors, lanes::Lanes, lines::MAX_HELD_BYTES, note, scalars};
 
 /// A line's level, the word for it, who says so, and whether it tells of an exception.
 #[derive(Clone, Copy)]
@@ -228,6 +228,43 @@ impl<'a> Writing<'a> {
         let read_to = lanes.given_out(self.origin);
         self.gather(lanes, &Line { read_to, ..*line }, from, self.observed, level, (1, line.bytes.len() as u64));
         self.close_full(lanes);
+    }
+
+    /// Takes the next record of a stream whose source tells them apart, which is no part of anything.
+    pub(super) fn entry(&mut self, lanes: &mut Lanes, entry: &Entry, level: Level<'_>) {
+        if self.outcome.is_err() {
+            return;
+        }
+        self.give_out_all(lanes);
+        let read_to = ReadTo::whole(entry.number + 1);
+        lanes.advance(read_to);
+        let (mut is_over_limit, mut is_left_out) = (false, false);
+        for line in parts(&entry.bytes, self.stage.parse.max_line_bytes, entry.at) {
+            let line = Line { read_to, time: entry.time, attributes: &entry.attributes, ..line };
+            let is_first = line.part.is_none_or(|part| part.index == 0);
+            let counted = (u64::from(is_first), line.bytes.len() as u64);
+            if is_first {
+                self.hear(&line);
+                is_over_limit = self.is_over_limit(&line, self.observed, level, 1);
+            }
+            if is_over_limit {
+                self.leave_over_limit(&line, counted);
+            } else if is_left_out {
+                self.account.bytes_read += counted.1;
+                self.stage.leave_out(self.origin, self.observed, &line, level, 0);
+            } else {
+                let filtered = self.account.lines_filtered;
+                self.write(&line, self.observed, level, counted);
+                is_left_out = self.account.lines_filtered > filtered;
+            }
+        }
+        // Not between the parts of a text, which a position does not tell apart.
+        self.close_full(lanes);
+    }
+
+    /// Whether more is held of all streams than there is room for.
+    pub(super) fn is_crowded(&self, held_before: usize, lanes: &Lanes) -> bool {
+        self.stage.held.bytes - held_before + lanes.bytes() > MAX_HELD_BYTES
     }
 
     /// Counts states of progress bars that were drawn over.

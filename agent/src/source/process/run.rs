@@ -69,7 +69,9 @@ pub struct Tagging {
 /// # Errors
 /// If the program cannot be started.
 pub async fn run(program: &Program, config: &Config, context: &Context, tagging: &Tagging) -> io::Result<Exit> {
-    let events = origin(tagging, tagging.attributes.clone(), "events", Tally::detached(SourceKind::Process, "events"));
+    let name = program.name.to_string_lossy();
+    let tally = Tally::detached(SourceKind::Process, &name);
+    let events = origin(tagging, tagging.attributes.clone(), "events", tally);
     // Signals are caught before the process exists, so that none is missed.
     let mut forwarder = signals::Forwarder::catch()?;
     let memory = OomKills::watch();
@@ -93,7 +95,6 @@ pub async fn run(program: &Program, config: &Config, context: &Context, tagging:
         body,
         attributes,
     };
-    let name = program.name.to_string_lossy();
     let body = format!("run {run_id} started: {name}");
     announce(context, event("ml.run.start", Severity::INFO, body, Vec::new())).await;
 
