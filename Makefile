@@ -1,4 +1,4 @@
-.PHONY: help demo build test test-k8s check bench soak tools package image
+.PHONY: help demo build test test-k8s check bench soak fuzz tools package image
 
 help: ## list these targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ bench: ## throughput and memory, beside the Collector on the same input
 
 soak: ## 10 minutes of kills, rotations and outages, drawn from a seed; tests/soak/run --help
 	@tests/soak/run
+
+fuzz: ## a minute of random bytes for each parser, drawn from another seed each time; RUNLOG_FUZZ=10m is longer
+	@RUNLOG_FUZZ=$${RUNLOG_FUZZ:-60s} cargo test -p runlog-tests --test fuzz -- --nocapture
 
 package: ## Debian's package of a static program, target/debian/runlog_*.deb
 	@deploy/debian/package "$$(deploy/docker/static | tail -n 1)"

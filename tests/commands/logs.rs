@@ -24,6 +24,9 @@ fn a_run_shows_that_every_line_is_there_and_what_was_the_first_error() {
 
         SOURCE  KIND     READ  KEPT  BELOW LEVEL  LINES LOST  BYTES LOST  GAPS
         stdout  process     5     4            1           0           0     0
+
+        ENDED                NAME  HOW
+        [time]  sh    exit code 0
         "#);
         assert_snapshot!(printed(&state.run(&["runs", "show", "beta"])), @r#"
         run         beta
@@ -35,6 +38,9 @@ fn a_run_shows_that_every_line_is_there_and_what_was_the_first_error() {
 
         SOURCE  KIND     READ  KEPT  BELOW LEVEL  LINES LOST  BYTES LOST  GAPS
         stdout  process     1     1            0           0           0     0
+
+        ENDED                NAME  HOW
+        [time]  sh    exit code 3
 
         FIRST ERRORS         RANK  SOURCE  LINE
         [time]     -  stdout  ERROR:b:bad

@@ -67,6 +67,12 @@ fn shown(agent: &Agent, run: &str) -> Option<Value> {
     serde_json::from_slice(&agent.run(&["runs", "show", run, "--json"]).stdout).ok()
 }
 
+/// The exit codes in the receipts of a run, and whether memory was short.
+fn ends(run: &Value) -> Vec<(Option<i64>, bool)> {
+    let ends = run["receipts"].as_array().unwrap().iter().flat_map(|receipt| receipt["ends"].as_array().unwrap());
+    ends.map(|end| (end["exit_code"].as_i64(), end["oom_killed"].as_bool().unwrap())).collect()
+}
+
 fn eventually_ended(agent: &Agent, run: &str, times: usize) -> Vec<Line> {
     eventually(&format!("{run} has ended"), || Some(events(agent, run, "ml.run.end")).filter(|it| it.len() == times))
 }
@@ -110,9 +116,13 @@ fn a_run_begins_and_ends_with_its_container_and_then_has_its_receipt() {
         assert_eq!(events(&agent, "failed", "ml.run.start").len(), 1, "{way:?}");
         let run = eventually("the run has a receipt", || shown(&agent, "failed").filter(|run| run["complete"] == true));
         assert_eq!((run["status"].as_str(), run["exit_code"].as_i64()), (Some("failed"), Some(3)), "{way:?}");
+        assert_eq!(ends(&run), [(Some(3), false)], "{way:?}");
         container.start();
         assert_eq!(container.wait(), 3);
         eventually_ended(&agent, "failed", 2);
+        let run =
+            eventually("a receipt for the second life", || shown(&agent, "failed").filter(|it| ends(it).len() == 2));
+        assert_eq!(run["receipts"].as_array().unwrap().len(), 2, "{way:?}: {run}");
         assert_eq!(agent.eventually_lines("failed", 2).len(), 2, "{way:?}");
     }
 }
@@ -125,18 +135,24 @@ fn a_container_that_ends_while_no_agent_runs_is_ended_at_the_next_start_and_only
         let script = "echo all; while [ ! -e /go ]; do sleep 0.05; done; exit 4";
         let ended = containers.run(&["--label", "runlog.run-id=ended"], script);
         let removed = containers.run(&["--label", "runlog.run-id=removed"], script);
+        // Containers of the agent's run neither begin nor end it, and what is missing of them is told all the same.
+        let read = containers.run_to_end(&[], "echo read");
+        let unread = containers.run(&[], script);
         let _ = (agent.eventually_lines("ended", 1), agent.eventually_lines("removed", 1));
+        let _ = agent.eventually_lines("r", 2);
         assert!(agent.terminate().status.success());
         assert!(events(&agent, "ended", "ml.run.end").is_empty(), "{way:?}: it was still running");
         ended.shell("touch /go");
         assert_eq!(ended.wait(), 4);
-        removed.remove();
+        [&removed, &read, &unread].into_iter().for_each(Container::remove);
         agent.start();
         assert_eq!(eventually_ended(&agent, "ended", 1)[0].attribute("process.exit.code"), "4", "{way:?}");
         eventually_ended(&agent, "removed", 1);
         assert!(agent.terminate().status.success());
         agent.start();
         assert!(agent.terminate().status.success());
+        let gaps = events(&agent, "r", "runlog.gap");
+        assert_eq!(gaps.len(), 1, "{way:?}: {gaps:?}");
         // What was removed may have said more than anybody has read.
         for (run, gaps) in [("ended", 0), ("removed", 1)] {
             let told = ["ml.run.start", "ml.run.end", "runlog.gap"].map(|name| events(&agent, run, name).len());
@@ -222,6 +238,7 @@ fn a_container_that_was_killed_for_want_of_memory_ends_its_run_so() {
         assert!(end.body().contains("killed for want of memory"), "{way:?}: {}", end.body());
         let run = eventually("the run has a receipt", || shown(&agent, "hungry").filter(|run| run["complete"] == true));
         assert_eq!(run["status"], "failed", "{way:?}");
+        assert_eq!(ends(&run), [(Some(137), true)], "{way:?}");
         assert_eq!(agent.eventually_lines("hungry", 1)[0].body(), "begin");
     }
 }

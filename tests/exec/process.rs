@@ -85,6 +85,28 @@ fn how_the_run_ended_is_recorded() {
 }
 
 #[test]
+fn what_a_rank_of_torchrun_leaves_of_its_exception_is_kept_though_its_output_says_nothing() {
+    let state = State::new();
+    let path = state.path("error.json");
+    let file = r#"{"message": {"message": "KeyError: 'x'", "extraInfo": {"py_callstack": "Traceback (most recent call last):\n  File \"a.py\", line 1, in f\nKeyError: 'x'\n", "timestamp": "1764000000"}}}"#;
+    let script = format!("echo started; cat >\"$TORCHELASTIC_ERROR_FILE\" <<'E'\n{file}\nE\nexit 1");
+    let exec = |run: &str, script: &str| {
+        let mut command = state.command(&["exec", "--run-id", run, "--", "sh", "-c", script]);
+        command.env("TORCHELASTIC_ERROR_FILE", &path).envs([("RANK", "3"), ("WORLD_SIZE", "8")]);
+        assert_eq!(command.output().unwrap().status.code(), Some(1));
+    };
+    exec("failed", &script);
+    let lines = state.lines("failed");
+    let left = lines.iter().find(|line| line.attribute("exception.type") == "KeyError").unwrap();
+    assert_eq!((left.body(), left.attribute("ml.rank")), (file, "3"));
+    let receipt = lines.iter().find(|line| line.text("event_name") == "runlog.receipt").unwrap();
+    assert!(receipt.body().ends_with("; rank 3 failed first: exception"), "{}", receipt.body());
+    // It lies there still when another process fails.
+    exec("other", "echo started; exit 1");
+    assert!(state.lines("other").iter().all(|line| line.attribute("exception.type").is_empty()));
+}
+
+#[test]
 fn a_program_that_cannot_be_started_leaves_one_clear_message() {
     let state = State::new();
     let output = state.run(&["exec", "--", "no-such-program", "--flag"]);

@@ -7,7 +7,7 @@ use std::{
 
 use fastrand::Rng;
 use runlog::parse::{
-    Alike, AlikeConfig, Fate, Line, Offered, Rank, detect,
+    Alike, AlikeConfig, Fate, Line, Offered, Prefixes, Rank, detect,
     join::{self, Given, Joiner, Seen, Taken},
     prefix,
 };
@@ -58,7 +58,10 @@ struct Out {
 impl Out {
     fn give_out(&mut self, joiner: &mut Joiner, max_bytes: usize) {
         joiner.give_out(|given| match given {
-            Given::Line(line, _) => count(&mut self.missing, line.bytes, -1),
+            Given::Line(line, single) => {
+                assert!(single.from.is_none_or(|from| from.offset == line.at), "a line is not cut off where it begins");
+                count(&mut self.missing, line.bytes, -1);
+            }
             Given::Joined(line, joined) => {
                 let pieces: Vec<_> = line.bytes.split(|byte| *byte == b'\n').collect();
                 assert_eq!(pieces.len() as u64, joined.lines, "a record says of how many lines it is");
@@ -82,14 +85,17 @@ pub fn joined(input: &[u8], random: &mut Rng) -> impl std::hash::Hash + use<> {
         let seen = Seen { from: ReadTo::whole(at), observed: 1, now };
         count(&mut out.missing, text, 1);
         let taken = loop {
-            match joiner.take(&line, seen, &config) {
+            match joiner.take(&line, seen, &Prefixes::Known, &config) {
                 Taken::GiveOut => out.give_out(&mut joiner, max_bytes),
                 taken => break taken,
             }
         };
         let is_held = match taken {
             Taken::Held => true,
-            Taken::Passes => detect(text).is_some_and(|found| joiner.take_head(&line, &found, seen) == Taken::Held),
+            Taken::Passes => {
+                let takes = |found| joiner.take_head(&line, &found, seen, &Prefixes::Known) == Taken::Held;
+                detect(text).is_some_and(takes)
+            }
             Taken::Alone(_) | Taken::GiveOut => false,
         };
         if !is_held {
@@ -130,7 +136,7 @@ pub fn alike(input: &[u8], random: &mut Rng) -> impl std::hash::Hash + use<> {
             *bytes += given.bytes;
             stands_for.push(given.lines.ilog2());
         });
-        assert!(!alike.is_holding() && alike.bytes() == 0, "something is held behind what was given out");
+        assert!(!alike.is_holding() && alike.held_from().is_none(), "something is held behind what was given out");
     };
     let (mut came, mut came_bytes) = (0, 0);
     for text in input.split(|byte| *byte == b'\n') {

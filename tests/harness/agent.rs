@@ -307,6 +307,18 @@ impl Agent {
     pub fn signal(&self, name: &str) {
         let status = Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()).status().unwrap();
         assert!(status.success());
+        if name == "STOP" {
+            // Each of its threads stops by itself, on a busy machine a moment later.
+            eventually("it stands still", || self.threads().iter().all(|state| *state == 'T').then_some(()));
+        }
+    }
+
+    /// The state of each of its threads, as proc(5) has it.
+    fn threads(&self) -> Vec<char> {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
+        let state = |stat: String| stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+        let stats = threads.filter_map(|thread| fs::read_to_string(thread.unwrap().path().join("stat")).ok());
+        stats.filter_map(state).collect()
     }
 
     /// SIGTERM, and waits for the end.

@@ -28,7 +28,7 @@ mod trainer;
 mod wait;
 
 pub use agent::{Agent, AgentBuilder, Finished, Line, runlog};
-pub use collector::{Collector, CollectorMetric, CollectorRecord};
+pub use collector::{Collector, CollectorMetric, CollectorPoint, CollectorRecord};
 pub use container::{Container, Containers, docker_host};
 pub use disk::SmallDisk;
 pub use engine::Engine;

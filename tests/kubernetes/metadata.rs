@@ -7,7 +7,7 @@ use std::{
     thread,
 };
 
-use runlog_tests::eventually;
+use runlog_tests::{Agent, Line, eventually};
 use serde_json::json;
 
 use crate::node::{Container, Node, uid};
@@ -57,6 +57,16 @@ impl Server {
         };
         let items: Vec<_> = runs.iter().map(pod).collect();
         *self.list.lock().unwrap() = Some(json!({ "items": items }).to_string());
+    }
+
+    /// Knows one pod, of run `known`, with that phase and those states of its container from now on.
+    fn know_state(&self, phase: &str, status: &serde_json::Value) {
+        let about = json!({
+            "name": "p", "namespace": "ml", "uid": uid(1), "annotations": { "runlog.run-id": "known" },
+        });
+        let status = json!({ "phase": phase, "containerStatuses": [status] });
+        let item = json!({ "metadata": about, "spec": { "containers": [{ "name": "trainer" }] }, "status": status });
+        *self.list.lock().unwrap() = Some(json!({ "items": [item] }).to_string());
     }
 
     fn asked(&self) -> u32 {
@@ -120,4 +130,57 @@ fn a_new_pod_is_under_its_run_from_its_first_line_on_and_known_pods_are_not_aske
     assert!(server.asked() > asked, "it was not known");
     assert!(agent.terminate().status.success());
     assert!(agent.lines("ml/train").is_empty());
+}
+
+#[test]
+fn a_restart_and_the_end_of_a_pods_container_are_told_once_with_exit_code_and_are_in_the_receipt() {
+    let node = Node::new();
+    let server = Server::start();
+    let ended = |code: i32, reason: &str| json!({ "terminated": { "exitCode": code, "reason": reason, "finishedAt": "2026-11-24T05:44:24Z" } });
+    server.know_state("Running", &json!({ "name": "trainer", "restartCount": 0, "state": { "running": {} } }));
+    let mut agent = node.agent().set("RUNLOG_KUBERNETES_METADATA", server.url()).start();
+    let mut trainer = Container::start(&node.pod("train-x7k2p", 1), "trainer");
+    trainer.print(10);
+    let _ = agent.eventually_lines("known", 10);
+    let events = |agent: &Agent, name: &str| -> Vec<Line> {
+        agent
+            .try_lines("known")
+            .unwrap_or_default()
+            .into_iter()
+            .filter(|line| line.text("event_name") == name)
+            .collect()
+    };
+
+    let killed = ended(137, "OOMKilled");
+    server.know_state("Running", &json!({ "name": "trainer", "restartCount": 1, "lastState": killed }));
+    trainer.restart();
+    trainer.print(10);
+    let restart = eventually("the restart is told", || events(&agent, "ml.run.status").pop());
+    let told = ["k8s.container.restart_count", "process.exit.code", "runlog.oom_killed", "k8s.container.status.reason"];
+    assert_eq!(told.map(|key| restart.attribute(key)), ["1", "137", "true", "OOMKilled"]);
+    assert!(restart.body().ends_with("(restart 1), it had ended with exit code 137, killed for want of memory"));
+
+    server.know_state("Failed", &json!({ "name": "trainer", "restartCount": 1, "state": ended(3, "Error") }));
+    let end = eventually("the end is told", || events(&agent, "ml.run.end").pop());
+    assert_eq!((end.attribute("process.exit.code"), end.attribute("ml.run.result")), ("3", "failure"));
+    let run = eventually("the run has a receipt", || {
+        let shown = agent.run(&["runs", "show", "known", "--json"]);
+        let run: serde_json::Value = serde_json::from_slice(&shown.stdout).ok()?;
+        (run["complete"] == true && run["status"] == "failed").then_some(run)
+    });
+    let receipts = run["receipts"].as_array().unwrap();
+    let ends = receipts.iter().flat_map(|receipt| receipt["ends"].as_array().unwrap());
+    let ends: Vec<_> = ends.map(|end| (end["exit_code"].as_i64(), end["oom_killed"].as_bool())).collect();
+    assert_eq!((receipts.len(), ends), (1, vec![(Some(137), Some(true)), (Some(3), Some(false))]), "{receipts:?}");
+
+    assert!(agent.terminate().status.success());
+    agent.start();
+    // It is seen again, and asked for.
+    let asked = server.asked();
+    trainer.print(1);
+    let _ = agent.eventually_lines("known", 21);
+    eventually("it was asked for", || (server.asked() > asked).then_some(()));
+    assert!(agent.terminate().status.success());
+    assert_eq!(["ml.run.status", "ml.run.end"].map(|name| events(&agent, name).len()), [1, 1]);
+    trainer.is_told_once(&agent.lines("known"));
 }

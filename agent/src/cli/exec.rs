@@ -35,6 +35,7 @@ pub async fn run(settings: &Settings, input: &Input, arguments: &ExecArgs) -> Re
         arguments: rest.to_vec(),
         environment,
         prints_to: if arguments.pty { Prints::ToTerminal } else { Prints::ToPipes },
+        error_file: input.environment.get("TORCHELASTIC_ERROR_FILE").filter(|path| !path.is_empty()).map(Into::into),
     };
     let exit = process::run(&program, &settings.process, single.context(), &single.tagging(settings)).await;
     let exit = match exit {

@@ -35,9 +35,6 @@ use super::{
     single::Single,
 };
 
-/// The socket's name in its folder.
-const NAME: &str = "otlp.sock";
-
 /// The variables in which programs look for it and for the spool.
 const SOCKET_VARIABLE: &str = "RUNLOG_SOCKET";
 const SPOOL_VARIABLE: &str = "RUNLOG_OTLP_SPOOL";
@@ -139,8 +136,8 @@ impl Socket {
 
 /// Where the socket of the program is whose queue is in that folder.
 pub fn path_of(queue: &Path) -> PathBuf {
-    let inside = queue.join(NAME);
-    if Address::fits(&inside) { inside } else { elsewhere(queue).join(NAME) }
+    let inside = queue.join(Address::SOCKET);
+    if Address::fits(&inside) { inside } else { elsewhere(queue).join(Address::SOCKET) }
 }
 
 /// A folder for the socket if the queue's path is too long.
@@ -151,13 +148,13 @@ fn elsewhere(queue: &Path) -> PathBuf {
 
 /// Where the socket is, and the folder that was made for it if the queue's is too far away.
 fn place(queue: &Path) -> io::Result<(PathBuf, Option<PathBuf>)> {
-    let inside = queue.join(NAME);
+    let inside = queue.join(Address::SOCKET);
     if Address::fits(&inside) {
         return Ok((inside, None));
     }
     let folder = elsewhere(queue);
     fs::DirBuilder::new().mode(0o700).create(&folder)?;
-    Ok((folder.join(NAME), Some(folder)))
+    Ok((folder.join(Address::SOCKET), Some(folder)))
 }
 
 #[cfg(test)]

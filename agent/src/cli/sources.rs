@@ -90,6 +90,8 @@ pub fn start(
         let (fates, ways) = (Arc::clone(&fates), Arc::clone(&ways));
         sources.push(tokio::spawn(pipeline.keeper().keep("source.file", move |context| {
             let (fates, ways) = (Arc::clone(&fates), Arc::clone(&ways));
+            let pods = kubernetes::Pods::new(&kubernetes, tags.clone(), own_pod.clone(), known.clone());
+            let pods = pods.map(|pods| pods.telling(&context));
             let logs = docker::Files::new(&docker, tags.clone(), context.clone(), fates, ways);
             let logs = logs.filter(|_| collects);
             let disk = Arc::new(file::RealDisk);
@@ -98,7 +100,7 @@ pub fn start(
             if let Some(logs) = logs {
                 source = source.with(Box::new(logs));
             }
-            if let Some(pods) = kubernetes::Pods::new(&kubernetes, tags.clone(), own_pod.clone(), known.clone()) {
+            if let Some(pods) = pods {
                 source = source.with(Box::new(pods));
             }
             // It works for as long as the agent does, on a thread that nobody else needs.

@@ -40,8 +40,7 @@ use super::{
 /// Where programs look for a receiver that nobody has told them of.
 const USUAL_PORTS: [SocketAddr; 2] =
     [SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4317), SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4318)];
-/// Names that programs look for in the state directory.
-const SOCKET: &str = "otlp.sock";
+/// What programs look for in the state directory, beside the socket.
 const SPOOL: &str = "spool";
 
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -72,7 +71,7 @@ pub(super) fn compose(reader: &mut Reader, standard: &Standard) -> Settings {
     };
     let docker = docker(reader);
     let kubernetes = kubernetes(reader);
-    let own_socket = standard.runtime_dir.as_ref().unwrap_or(&state_dir).join(SOCKET);
+    let own_socket = standard.runtime_dir.as_ref().unwrap_or(&state_dir).join(Address::SOCKET);
     let otlp = otlp::Config {
         listen: reader.read("otlp.listen", |value| receivers(value, &own_socket)),
         spool: reader.read("otlp.spool", values::path).unwrap_or_else(|| state_dir.join(SPOOL)),

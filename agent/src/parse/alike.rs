@@ -163,10 +163,16 @@ impl Alike {
         !self.held.is_empty()
     }
 
-    /// The memory that held lines occupy.
+    /// The memory that lines occupy, and what is remembered of those that passed.
     #[must_use]
-    pub const fn bytes(&self) -> usize {
-        self.bytes
+    pub fn bytes(&self) -> usize {
+        self.bytes + self.last.capacity() + self.known.len() * 2 * size_of::<Rank>()
+    }
+
+    /// Forgets what passed. A line that repeats it is a record of its own.
+    pub fn forget(&mut self) {
+        self.last = Vec::new();
+        self.known = BTreeSet::new();
     }
 
     /// How far the stream is given out without what is held.
@@ -368,7 +374,8 @@ mod tests {
             at = end;
         }
         give_out(&mut alike, &mut told);
-        assert!(!alike.is_holding() && alike.bytes() == 0);
+        alike.forget();
+        assert!(!alike.is_holding() && alike.is_idle() && alike.bytes() == 0);
         told
     }
 
@@ -394,6 +401,19 @@ mod tests {
         let between = ["[rank0]: a", "launcher", "[rank1]: a"];
         assert_eq!(told(&between, &config()), ["[rank0]: a x1", "[launcher]", "[rank1]: a x1"]);
         assert_eq!(told(&ranks[..2], &Config { ranks: None, ..config() }), ["[[rank0]: a]", "[[rank0]: b]"]);
+    }
+
+    #[test]
+    fn what_has_passed_counts_as_memory_until_it_is_forgotten_and_is_not_known_again() {
+        let (mut alike, text) = (Alike::default(), "x".repeat(MAX_LINE_BYTES));
+        let line = Line::bare(0, 0, text.as_bytes());
+        let (from, now, severity) = (ReadTo::whole(0), Instant::now(), Severity::INFO);
+        let offered =
+            Offered { line: &line, prefix: 0, rank: None, severity, may_repeat: true, from, observed: 1, now };
+        assert_eq!(alike.take(&offered, &config()), Fate::Passes);
+        assert!(alike.bytes() >= MAX_LINE_BYTES && !alike.is_holding(), "{}", alike.bytes());
+        alike.forget();
+        assert_eq!((alike.bytes(), alike.take(&offered, &config())), (0, Fate::Passes));
     }
 
     #[test]

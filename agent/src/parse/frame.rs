@@ -2,6 +2,7 @@
 
 use memchr::memchr;
 
+use super::wrapped;
 use crate::record::{Chunk, Ending, Lane, ReadTo, UnixNanos};
 
 /// One line, or one part of a line that is too long.
@@ -30,6 +31,8 @@ pub struct Line<'a> {
     pub lane: Lane,
     /// Record attributes that what was wrapped around the line states, encoded.
     pub attributes: &'a [u8],
+    /// Which process printed it, where that is known: lines of two of them are never one thing.
+    pub speaker: u64,
 }
 
 impl<'a> Line<'a> {
@@ -48,6 +51,7 @@ impl<'a> Line<'a> {
             part: None,
             lane: Lane::Bare,
             attributes: &[],
+            speaker: 0,
         }
     }
 
@@ -96,6 +100,8 @@ pub enum Returns {
     /// The begin of another row. Of a line that waits for its end, the rows before the last one are given out, so that
     /// a progress bar of hours is no line of megabytes. A line that is there as a whole is not cut.
     Rows,
+    /// The same where a line does not begin as one that something is wrapped around, and a row is no longer than that.
+    RowsOfBare(usize),
 }
 
 /// What some programs put before the first byte of UTF-8.
@@ -148,8 +154,13 @@ impl Framer {
     /// The row that waits for its end, if it is drawn over another one.
     #[must_use]
     pub fn row(&self) -> Option<&[u8]> {
-        let is_row = self.returns == Returns::Rows && self.parts.is_none() && self.held.first() == Some(&b'\r');
+        let is_row = self.returns != Returns::Bytes && self.parts.is_none() && self.held.first() == Some(&b'\r');
         is_row.then_some(self.held.as_slice())
+    }
+
+    /// Says what carriage returns are from the next chunk on.
+    pub const fn are_returns(&mut self, returns: Returns) {
+        self.returns = returns;
     }
 
     /// Gives that row out as it is.
@@ -229,7 +240,7 @@ impl Framer {
         if ends_in_return {
             piece = &piece[..piece.len() - 1];
         }
-        if self.returns == Returns::Rows {
+        if self.returns != Returns::Bytes {
             while let Some(at) = memchr(b'\r', piece) {
                 self.put(&piece[..at], each);
                 self.put_return(marks.at(index + at), each);
@@ -245,7 +256,7 @@ impl Framer {
 
     /// A carriage return behind the held bytes, which came then and is not the line's end.
     fn put_return(&mut self, time: UnixNanos, each: &mut impl FnMut(Line<'_>)) {
-        if self.returns == Returns::Rows {
+        if self.begins_row() {
             if !self.held.is_empty() {
                 self.give_out(Cut::Return, each);
             }
@@ -255,6 +266,18 @@ impl Framer {
             self.held_time = time;
         } else {
             self.put(b"\r", each);
+        }
+    }
+
+    /// Whether a carriage return behind what is held begins another row.
+    fn begins_row(&self) -> bool {
+        match self.returns {
+            Returns::Bytes => false,
+            Returns::Rows => true,
+            Returns::RowsOfBare(max_bytes) => {
+                let is_bare = self.held.first() == Some(&b'\r') || !wrapped::is_like(&self.held);
+                self.parts.is_none() && self.held.len() <= max_bytes && is_bare
+            }
         }
     }
 

@@ -19,7 +19,7 @@ mod rust;
 
 pub use exception::Exception;
 pub use follow::Follower;
-pub use joiner::{Given, Joined, Joiner, Seen, Taken};
+pub use joiner::{Given, Joined, Joiner, Seen, Single, Taken};
 
 use go::Go;
 use java::Java;

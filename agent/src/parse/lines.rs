@@ -17,6 +17,7 @@ use super::{
 pub struct Lines {
     framer: Framer,
     unwrapper: Option<Box<Unwrapper>>,
+    max_line_bytes: usize,
     terminal: Option<terminal::Config>,
     /// Once something was drawn.
     screens: Option<Box<Screens>>,
@@ -33,12 +34,13 @@ impl Lines {
         match origin.format {
             Format::Plain => {
                 let framer = Framer::within(max_line_bytes, at, rest, returns);
-                Self { framer, unwrapper: None, terminal, screens: None }
+                Self { framer, unwrapper: None, max_line_bytes, terminal, screens: None }
             }
             Format::Auto | Format::Docker | Format::Cri => {
                 let unwrapper = Unwrapper::new(origin.format, max_line_bytes, read_to, rest, returns);
                 let framer = Framer::within(unwrapper.max_outer_bytes(), at, rest, Returns::Bytes);
-                Self { framer, unwrapper: Some(Box::new(unwrapper)), terminal, screens: None }
+                let unwrapper = Some(Box::new(unwrapper));
+                Self { framer, unwrapper, max_line_bytes, terminal, screens: None }
             }
         }
     }
@@ -73,7 +75,17 @@ impl Lines {
     /// Gives out the lines as they were printed.
     fn find(&mut self, chunk: &Chunk, mut each: impl FnMut(Line<'_>)) {
         let Some(unwrapper) = &mut self.unwrapper else { return self.framer.feed(chunk, each) };
-        self.framer.feed(chunk, |line| unwrapper.line(&line, &mut each));
+        self.framer.feed(chunk, |line| {
+            if line.is_overwritten {
+                // A row of a bare line.
+                let read_to = unwrapper.read_to(line.read_to.offset);
+                return each(Line { read_to, ..line });
+            }
+            unwrapper.line(&line, &mut each);
+        });
+        if self.terminal.is_some() && unwrapper.is_bare() {
+            self.framer.are_returns(Returns::RowsOfBare(self.max_line_bytes));
+        }
         match chunk.ending {
             Ending::Open => {}
             Ending::Silent | Ending::Closed => unwrapper.flush(self.framer.consumed(), End::Line, &mut each),

@@ -6,6 +6,7 @@
 mod alike;
 mod cause;
 mod collective;
+mod error_file;
 mod frame;
 pub mod join;
 mod lines;
@@ -21,6 +22,7 @@ mod wrapped;
 pub use alike::{Alike, Config as AlikeConfig, Fate, Offered, Rank};
 pub use cause::{cause, headline, named_rank};
 pub use collective::{RootCause, collective, root_cause};
+pub use error_file::{ErrorFile, error_file};
 pub use frame::{Framer, Line, Part};
 pub use lines::Lines;
 pub use parts::parts;

@@ -12,7 +12,7 @@ use crate::record::Severity;
 use super::rank::{prefix, without_escapes};
 
 use fields::{in_json, in_logfmt};
-use head::{at_head, glog, python_warning};
+use head::{at_head, glog, python_warning, signal_report};
 
 /// How far into a line a level is looked for.
 const HEAD_BYTES: usize = 200;
@@ -49,7 +49,11 @@ fn in_plain(line: &[u8]) -> Option<Found<'_>> {
     {
         return in_json(line);
     }
-    glog(line).or_else(|| at_head(line)).or_else(|| in_logfmt(line)).or_else(|| python_warning(line))
+    glog(line)
+        .or_else(|| at_head(line))
+        .or_else(|| in_logfmt(line))
+        .or_else(|| python_warning(line))
+        .or_else(|| signal_report(line))
 }
 
 /// The same for a line whose parts are coloured: its head is read without the escapes.

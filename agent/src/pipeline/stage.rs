@@ -34,7 +34,7 @@ use crate::{
     parse::{self, LocalZone},
     queue::{Queue, Seq},
     record::{
-        Account, Clock, Event, Input, Ledger, Origin, Receipt, SystemClock,
+        Account, Clock, End, Event, Input, Ledger, Origin, Receipt, SystemClock,
         wire::{Fields, Text},
     },
     source::{HeldUp, Outlet, Received},
@@ -77,7 +77,6 @@ pub struct Stage {
     awaited: mpsc::Sender<Awaited>,
     held_up: HeldUp,
     passing: passing::Passing,
-    followers: entries::Followers,
     accounts: Accounts,
     /// Set when there is no more time to wait for room in the queue.
     gave_up: Arc<AtomicBool>,
@@ -123,7 +122,6 @@ impl Stage {
             awaited,
             held_up: HeldUp::default(),
             passing: passing::Passing::default(),
-            followers: entries::Followers::default(),
             accounts,
             gave_up,
             is_abandoned: false,
@@ -182,8 +180,8 @@ impl Stage {
                     self.batcher.forget_idle();
                     self.streams.retain(|_, stream| stream.origin.strong_count() > 0);
                     self.count_held();
-                    self.followers.forget_ended();
                     self.limit.forget_ended();
+                    self.accounts.forget_idle();
                 }
                 Received::Finished => break,
             }
@@ -213,6 +211,9 @@ impl Stage {
         self.heed(&event.origin.resource.run_id, event.severity);
         let slot = self.batcher.slot(&event.origin, Instant::now());
         let full = self.push_event(slot, event);
+        if let Some(end) = End::of(event) {
+            self.accounts.ended(&event.origin.resource.run_id, end);
+        }
         let gaps = u64::from(event.name == "runlog.gap");
         self.batcher.account(slot, &note(&event.origin, Account { gaps, ..Account::default() }));
         full.map_or(Ok(()), |full| self.close(full))

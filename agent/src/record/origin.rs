@@ -117,7 +117,8 @@ pub struct Origin {
     pub left: Left,
     /// Whether lines of it that are one thing, such as a traceback, become one record.
     pub is_joined: bool,
-    /// Whether it stands in for a stream whose lines were left out and are sent after all.
+    /// Whether nobody waits for its end: it stands in for a stream whose lines were left out and are sent after all, or
+    /// brings what is told beside one.
     pub is_stand_in: bool,
 }
 
@@ -192,6 +193,12 @@ impl Origin {
     #[must_use]
     pub fn unjoined(stream: Stream<'_>, format: Format, left: impl Into<Left>) -> Arc<Self> {
         Arc::new(Self { is_joined: false, ..Self::open(stream, format, left.into()) })
+    }
+
+    /// What is told of a run beside its streams. Whoever waits for their ends does not wait for this one's.
+    #[must_use]
+    pub fn beside(stream: Stream<'_>) -> Arc<Self> {
+        Arc::new(Self { is_stand_in: true, ..Self::open(stream, Format::Plain, Left::default()) })
     }
 
     fn open(stream: Stream<'_>, format: Format, left: Left) -> Self {

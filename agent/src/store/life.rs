@@ -188,6 +188,9 @@ fn receipt(record: &RecordView<'_>) -> Result<Receipt, Malformed> {
             ("runlog.receipt.sources", Value::String(text)) => {
                 receipt.sources = serde_json::from_str(text).unwrap_or_default();
             }
+            ("runlog.receipt.ends", Value::String(text)) => {
+                receipt.ends = serde_json::from_str(text).unwrap_or_default();
+            }
             _ => {}
         }
     }

@@ -8,7 +8,13 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tempfile
+import threading
 import warnings
+from pathlib import Path
+
+# Of the longer outputs so many lines that differ.
+MOST_SHAPES = 14
 
 # tool -> (part, how its lines state a level, the level by the word)
 LEVELS_OF = {
@@ -33,6 +39,23 @@ LEVELS_OF = {
     "keras": ("held-out", r"^(WARNING): |^([IWE])\d{4} ", {"WARNING": "warn", "I": "info", "W": "warn", "E": "error"}),
     "unittest": ("held-out", r"^(?!)", {}),
     "pip": ("held-out", r"^(\w+): ", {"WARNING": "warn", "ERROR": "error", "DEPRECATION": "warn"}),
+    "luigi": ("held-out", r"^(\w+): ", {"DEBUG": "debug", "INFO": "info", "WARNING": "warn", "ERROR": "error"}),
+    "supervisor": (
+        "known",
+        r"^[\d-]+ [\d:,]+ (\w{4}) ",
+        {"CRIT": "fatal", "ERRO": "error", "WARN": "warn", "INFO": "info", "DEBG": "debug", "TRAC": "trace"},
+    ),
+    "sphinx": ("held-out", r": (WARNING|ERROR): ", {"WARNING": "warn", "ERROR": "error"}),
+    "mkdocs": ("held-out", r"^(\w+) +-  ", {"DEBUG": "debug", "INFO": "info", "WARNING": "warn", "ERROR": "error"}),
+    "twisted": ("held-out", r"#(\w+)\] ", {"info": "info", "warn": "warn", "error": "error"}),
+    "cherrypy": ("held-out", r"^(?!)", {}),
+    "huey": ("held-out", r"^\[[\d :,-]+\] (\w+):", {"DEBUG": "debug", "INFO": "info", "ERROR": "error"}),
+    "celery": (
+        "held-out",
+        r"^\[[\d :,-]+: (\w+)/MainProcess\] ",
+        {"DEBUG": "debug", "INFO": "info", "WARNING": "warn", "ERROR": "error", "CRITICAL": "fatal"},
+    ),
+    "gensim": ("held-out", r"^[\d-]+ [\d:,]+ : (\w+) : ", {"INFO": "info", "WARNING": "warn"}),
     "gcc": ("held-out", r"^\S+:\d+:\d+: (\w+): ", {"warning": "warn", "error": "error", "note": "info"}),
 }
 
@@ -40,6 +63,8 @@ LEVELS_OF = {
 def level(tool: str, line: str) -> str:
     if re.match(r"^\S+\.py:\d+: \w+Warning: ", line):
         return "warn"
+    if line == "Traceback (most recent call last):":
+        return "error"
     _, pattern, levels = LEVELS_OF[tool]
     found = re.search(pattern, line)
     return levels.get(found.group(found.lastindex or 0), "none") if found else "none"
@@ -161,6 +186,85 @@ def go() -> None:
 def pip() -> None:
     subprocess.run([sys.executable, "-m", "pip", "download", "--no-index", "no-such-package", "-d", "/nowhere"], check=False)
     subprocess.run([sys.executable, "-m", "pip", "uninstall", "-y", "no-such-package"], check=False)
+
+
+def say_for(seconds: float, *command: str, **files: str) -> None:
+    """Runs a program of this environment in a folder with these files, where it prints what it does until it is ended."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name, text in files.items():
+            (Path(folder) / name.replace("__", ".")).write_text(text)
+        program, *arguments = command
+        with subprocess.Popen(
+            [str(Path(sys.executable).parent / program), *arguments], cwd=folder,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True,
+        ) as process:
+            threading.Timer(seconds, process.terminate).start()
+            said, _ = process.communicate()
+        seen: list[str] = []
+        # Of lines that only differ in a number one is enough.
+        for line in said.replace(folder, "/train").splitlines():
+            shape = re.sub(r"[\d.]+", "0", line)
+            if shape not in seen:
+                seen.append(shape)
+                print(line)
+            if len(seen) == MOST_SHAPES:
+                return
+
+
+def luigi() -> None:
+    code = (
+        "import luigi\nclass A(luigi.Task):\n    def run(self): print('hello')\n"
+        "class B(luigi.Task):\n    def requires(self): return [A()]\n"
+    )
+    say_for(20, "python", "-m", "luigi", "--module", "tasks", "B", "--local-scheduler", tasks__py=code)
+
+
+def supervisor() -> None:
+    config = (
+        "[supervisord]\nnodaemon=true\nlogfile=/dev/null\npidfile=pid\nloglevel=debug\n[program:one]\n"
+        "command=/bin/false\nstartsecs=0\nautorestart=false\n[program:two]\ncommand=/bin/nothing\n"
+    )
+    say_for(6, "supervisord", "-c", "s.conf", s__conf=config)
+
+
+def sphinx() -> None:
+    index = "x\n=\n\n.. toctree::\n\n   nothing\n\n:ref:`no`\n\n.. nothing::\n"
+    say_for(60, "sphinx-build", ".", "out", conf__py="project = 'x'\n", index__rst=index, orphan__rst="y\n")
+
+
+def mkdocs() -> None:
+    config = "site_name: x\ndocs_dir: docs\nnothing: 1\nnav: [no.md]\n"
+    say_for(30, "mkdocs", "-v", "build", mkdocs__yml=config)
+
+
+def twisted() -> None:
+    say_for(4, "twistd", "-n", "web", "--listen", "tcp:0:interface=127.0.0.1", "--path", ".")
+
+
+def cherrypy() -> None:
+    say_for(4, "cherryd", "-c", "c.conf", c__conf="[global]\nserver.socket_port = 18472\n")
+
+
+def huey() -> None:
+    code = (
+        "from huey import SqliteHuey\nhuey = SqliteHuey(filename='q.db')\n@huey.task()\ndef t(n):\n"
+        "    if n: raise ValueError('bad')\n    print('hello')\nif __name__ != '__main__':\n    t(0); t(1)\n"
+    )
+    say_for(5, "huey_consumer", "tasks.huey", "-v", tasks__py=code)
+
+
+def celery() -> None:
+    code = "from celery import Celery\napp = Celery('x', broker='memory://')\n"
+    say_for(6, "celery", "-A", "tasks", "worker", "-l", "DEBUG", "-P", "solo", tasks__py=code)
+
+
+def gensim() -> None:
+    import logging
+
+    logging.basicConfig(format="%(asctime)s : %(levelname)s : %(message)s", level=logging.INFO)
+    from gensim.models import Word2Vec
+
+    Word2Vec([["a", "b", "c"] * 20] * 20, min_count=1, epochs=1, vector_size=4)
 
 
 def gcc() -> None:

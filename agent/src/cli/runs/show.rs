@@ -11,7 +11,7 @@ use crate::{
         table::{Cell, Table, duration},
         terminal::{Color, Output},
     },
-    record::{self, Cause, Collective, FirstError, RankErrors},
+    record::{self, Cause, Collective, End, FirstError, RankErrors},
 };
 
 use super::{moment, status};
@@ -30,6 +30,20 @@ pub(super) fn print(json: bool, run: &v1::Run, out: &mut Output<'_>, zone: &Time
             writeln!(out.writer)?;
             table(&sources).print(out)?;
             left_out(sources.len(), out)?;
+        }
+        let ends = ends(run);
+        if !ends.is_empty() {
+            writeln!(out.writer)?;
+            let mut table = Table::new(["ended", "name", "how"]);
+            for end in ends.iter().take(LISTED) {
+                table.row([
+                    Cell::left(moment(end.time_unix_nano, zone)),
+                    Cell::left(end.name.clone()),
+                    Cell::left(end.words()).colored((!end.is_well()).then_some(Color::Red)),
+                ]);
+            }
+            table.print(out)?;
+            left_out(ends.len(), out)?;
         }
         let errors = errors(&sources);
         if !errors.is_empty() {
@@ -236,6 +250,21 @@ fn sources(run: &v1::Run) -> Vec<v1::SourceReceipt> {
         }
     }
     sums
+}
+
+/// How the run's processes and containers ended, over all receipts, each once.
+fn ends(run: &v1::Run) -> Vec<End> {
+    let mut ends: Vec<End> = Vec::new();
+    for v1::End { name, time_unix_nano, exit_code, signal, oom_killed } in
+        run.receipts.iter().flat_map(|receipt| receipt.ends.clone())
+    {
+        let end = End { name, time_unix_nano, exit_code, signal, oom_killed };
+        if !ends.contains(&end) {
+            ends.push(end);
+        }
+    }
+    ends.sort_by_key(|end| end.time_unix_nano);
+    ends
 }
 
 fn table(sources: &[v1::SourceReceipt]) -> Table<8> {

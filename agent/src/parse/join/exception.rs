@@ -83,7 +83,9 @@ fn class_at(text: &[u8], at: usize, ends: impl Fn(&[u8]) -> bool) -> (&[u8], &[u
 fn python(text: &[u8]) -> Exception<'_> {
     let is_header = |line: &[u8]| {
         let line = line.trim_ascii_start();
-        is_traceback(line.strip_prefix(b"+ Exception Group ").unwrap_or(line)) || line.starts_with("╭".as_bytes())
+        is_traceback(line.strip_prefix(b"+ Exception Group ").unwrap_or(line))
+            || line.ends_with(b": Traceback (most recent call last):")
+            || line.starts_with("╭".as_bytes())
     };
     let is_chain = |line: &[u8]| line.ends_with(b" exception occurred:") || line.ends_with(b" following exception:");
     let is_start =

@@ -1,6 +1,6 @@
 //! Where lines are not joined, they have the level of what they belong to all the same.
 
-use crate::{parse::prefix, record::Severity};
+use crate::{parse::Prefixes, record::Severity};
 
 use super::{
     Grammar, Next,
@@ -24,8 +24,8 @@ impl Follower {
     }
 
     /// The level of the next line, which states none, if it belongs to an exception.
-    pub fn level(&mut self, line: &[u8]) -> Option<Severity> {
-        let (before, text) = line.split_at(prefix(line).bytes.len());
+    pub fn level(&mut self, line: &[u8], prefixes: &Prefixes) -> Option<Severity> {
+        let (before, text) = line.split_at(prefixes.length(line));
         let key = before.trim_ascii_end();
         if let Some((known, grammar)) = &mut self.0
             && known == key

@@ -3,14 +3,14 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    parse::{Found, Line, Part, detect, prefix},
+    parse::{Found, Line, Part, Prefixes, detect},
     record::{ReadTo, Severity, UnixNanos},
 };
 
 use super::{
     Config, Family, Grammar, Next,
     held::{Held, Lines},
-    opening::{Certainty, may_begin, opening},
+    opening::{Certainty, is_message_before_traceback, may_begin, opening},
 };
 
 /// How long a line waits that is one like any other unless what follows says otherwise. Who prints an exception behind
@@ -39,6 +39,8 @@ pub struct Joiner {
 #[derive(Debug)]
 struct Join {
     prefix: Vec<u8>,
+    /// Who printed it.
+    speaker: u64,
     /// Whether the prefix stands only before what belongs to an exception, as PyTorch's `[rank3]: ` does.
     is_marked: bool,
     grammar: Grammar,
@@ -65,6 +67,7 @@ struct Join {
 #[derive(Debug)]
 struct Left {
     prefix: Vec<u8>,
+    speaker: u64,
     grammar: Grammar,
     is_marked: bool,
     line_at: u64,
@@ -99,9 +102,19 @@ pub enum Taken {
 #[derive(Debug, Clone, Copy)]
 pub enum Given<'a> {
     /// A line like any other.
-    Line(Line<'a>, UnixNanos),
+    Line(Line<'a>, Single),
     /// Lines that are one.
     Joined(Line<'a>, Joined),
+}
+
+/// What is known of a line like any other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Single {
+    /// When it was read.
+    pub observed: UnixNanos,
+    /// How far the stream is given out without it and what came behind it. `None` if a position cannot tell: something
+    /// that began before it goes on behind it.
+    pub from: Option<ReadTo>,
 }
 
 /// What is known of them.
@@ -167,15 +180,16 @@ impl Joiner {
     }
 
     /// Takes the next line of the lane, or not. It is whole, not a part of one that is too long.
-    pub fn take(&mut self, line: &Line<'_>, seen: Seen, config: &Config) -> Taken {
-        if self.is_idle() && !may_begin(line.bytes) {
+    pub fn take(&mut self, line: &Line<'_>, seen: Seen, prefixes: &Prefixes, config: &Config) -> Taken {
+        // A known prefix is told by its first byte; a template may begin with any.
+        if self.is_idle() && !matches!(prefixes, Prefixes::Also(_)) && !may_begin(line.bytes) {
             return Taken::Passes;
         }
-        let length = prefix(line.bytes).bytes.len();
+        let length = prefixes.length(line.bytes);
         let (before, text) = line.bytes.split_at(length);
         let key = before.trim_ascii_end();
         if self.lines.is_empty() {
-            if let Some(left) = self.left.take_if(|left| left.prefix == key)
+            if let Some(left) = self.left.take_if(|left| left.speaker == line.speaker && left.prefix == key)
                 && let Some(taken) = self.go_on(left, text, (line, length), seen)
             {
                 return taken;
@@ -190,7 +204,8 @@ impl Joiner {
             };
         }
         let is_full = self.lines.count() >= MAX_LINES || self.lines.bytes() + line.bytes.len() > config.max_bytes;
-        let known = self.joins.iter().position(|join| join.is_open && join.prefix == key);
+        let known =
+            self.joins.iter().position(|join| join.is_open && join.speaker == line.speaker && join.prefix == key);
         if let Some(index) = known {
             let join = &mut self.joins[index];
             let mut grammar = join.grammar;
@@ -233,8 +248,8 @@ impl Joiner {
             }
             return taken;
         }
-        if let Some(found) = detect(line.bytes).filter(|_| !goes_on)
-            && self.take_head(line, &found, seen) == Taken::Held
+        if let Some(found) = detect(text).filter(|_| !goes_on)
+            && self.take_head(line, &found, seen, prefixes) == Taken::Held
         {
             return Taken::Held;
         }
@@ -243,13 +258,13 @@ impl Joiner {
     }
 
     /// Holds a line that states that level, which passed, if something may follow that it is the head of.
-    pub fn take_head(&mut self, line: &Line<'_>, found: &Found<'_>, seen: Seen) -> Taken {
+    pub fn take_head(&mut self, line: &Line<'_>, found: &Found<'_>, seen: Seen, prefixes: &Prefixes) -> Taken {
         let grammar = match found.logger {
             b"py.warnings" => Grammar::Warned,
             _ if found.severity >= Severity::ERROR => Grammar::Head,
             _ => return Taken::Passes,
         };
-        let length = prefix(line.bytes).bytes.len();
+        let length = prefixes.length(line.bytes);
         let key = line.bytes[..length].trim_ascii_end();
         let taken = self.open(key, grammar, false, (line, length), seen);
         if let Some(join) = self.joins.last_mut() {
@@ -289,7 +304,9 @@ impl Joiner {
         for (index, held) in self.lines.iter().take(count) {
             let join = held.join.map(|number| (number, &self.joins[number])).filter(|(_, join)| index < join.sure_to);
             let Some((number, join)) = join else {
-                each(Given::Line(self.lines.line(held), held.observed));
+                let is_around = |join: &Join| join.sure_to > 0 && join.first < index && join.last > index;
+                let from = (!self.joins.iter().any(is_around)).then_some(held.from);
+                each(Given::Line(self.lines.line(held), Single { observed: held.observed, from }));
                 continue;
             };
             if index > join.first {
@@ -323,17 +340,19 @@ impl Joiner {
         seen: Seen,
     ) -> Taken {
         self.left = None;
+        let text = &line.bytes[length..];
         let first = self.lines.count();
         self.lines.push(line, length, seen, Some(self.joins.len()));
         self.joins.push(Join {
             prefix: key.to_vec(),
+            speaker: line.speaker,
             is_marked: is_marked(&line.bytes[..length]),
             grammar,
             sure: grammar,
             first,
             last: first,
             sure_to: if is_certain { self.lines.count() } else { 0 },
-            is_headed: false,
+            is_headed: is_message_before_traceback(text) && states_level(text),
             is_open: true,
             is_cut: false,
             since: seen.now,
@@ -385,7 +404,14 @@ impl Joiner {
             join.sure = join.grammar;
         }
         let Join { is_marked, grammar, .. } = *join;
-        self.left = Some(Left { prefix: join.prefix.clone(), grammar, is_marked, line_at, index: part + 1 });
+        self.left = Some(Left {
+            prefix: join.prefix.clone(),
+            speaker: join.speaker,
+            grammar,
+            is_marked,
+            line_at,
+            index: part + 1,
+        });
     }
 }
 

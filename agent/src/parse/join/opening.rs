@@ -58,14 +58,23 @@ const GLIBC: [&[u8]; 11] = [
 /// Whether a line may begin something, as far as its first byte says, which may be that of a launcher's prefix.
 pub fn may_begin(line: &[u8]) -> bool {
     line.first().is_some_and(|first| FIRST[*first as usize] || matches!(first, b'[' | b'(' | 0x1b))
+        || is_message_before_traceback(line)
+}
+
+/// `Scheduler hit an exception: Traceback (most recent call last):`, as programs print `traceback.format_exc()`.
+pub fn is_message_before_traceback(line: &[u8]) -> bool {
+    line.last() == Some(&b':') && line.ends_with(b": Traceback (most recent call last):")
 }
 
 /// What a line begins, the launcher's prefix taken off; `None` for most.
 pub fn opening(line: &[u8]) -> Option<Opening> {
+    let python = |state, certainty| Some(Opening { grammar: Grammar::Python(state), certainty });
+    if is_message_before_traceback(line) {
+        return python(Python::Frames, Certain);
+    }
     if !FIRST[*line.first()? as usize] {
         return None;
     }
-    let python = |state, certainty| Some(Opening { grammar: Grammar::Python(state), certainty });
     let go = |state, certainty| Some(Opening { grammar: Grammar::Go(state), certainty });
     let native = |state, certainty| Some(Opening { grammar: Grammar::Native(state), certainty });
     match line {

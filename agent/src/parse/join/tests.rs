@@ -2,7 +2,7 @@ use std::{fmt::Write, fs, path::PathBuf, time::Duration};
 
 use super::*;
 use crate::{
-    parse::{Line, detect},
+    parse::{Line, Prefixes, detect},
     record::{ReadTo, Severity},
 };
 
@@ -16,6 +16,8 @@ struct Lane {
     config: Config,
     now: std::time::Instant,
     at: u64,
+    /// Who prints the next line.
+    speaker: u64,
     given: Vec<Record>,
 }
 
@@ -32,7 +34,8 @@ struct Record {
 
 impl Lane {
     fn new(config: Config) -> Self {
-        Self { joiner: Joiner::default(), config, now: std::time::Instant::now(), at: 0, given: Vec::new() }
+        let (joiner, now) = (Joiner::default(), std::time::Instant::now());
+        Self { joiner, config, now, at: 0, speaker: 0, given: Vec::new() }
     }
 
     fn all(text: &str) -> Vec<Record> {
@@ -44,23 +47,24 @@ impl Lane {
 
     fn line(&mut self, text: &str) {
         let end = self.at + text.len() as u64 + 1;
-        let line = Line::bare(self.at, end, text.as_bytes());
-        let mut taken = self.joiner.take(&line, self.seen(), &self.config);
+        let line = Line { speaker: self.speaker, ..Line::bare(self.at, end, text.as_bytes()) };
+        let known = Prefixes::Known;
+        let mut taken = self.joiner.take(&line, self.seen(), &known, &self.config);
         if taken == Taken::GiveOut {
             self.give_out();
-            taken = self.joiner.take(&line, self.seen(), &self.config);
+            taken = self.joiner.take(&line, self.seen(), &known, &self.config);
         }
         if taken == Taken::Passes
             && let Some(found) = detect(line.bytes)
         {
-            taken = self.joiner.take_head(&line, &found, self.seen());
+            taken = self.joiner.take_head(&line, &found, self.seen(), &known);
         }
         match taken {
             Taken::Held => {}
             Taken::GiveOut => panic!("held behind nothing"),
-            Taken::Passes => self.given.push(record(Given::Line(line, 1))),
+            Taken::Passes => self.given.push(record(Given::Line(line, SINGLE))),
             Taken::Alone(family) => {
-                let record = record(Given::Line(line, 1));
+                let record = record(Given::Line(line, SINGLE));
                 self.given.push(Record { family: Some(family), severity: Some(family.severity(line.bytes)), ..record });
             }
         }
@@ -91,6 +95,8 @@ impl Lane {
         self.give_out();
     }
 }
+
+const SINGLE: Single = Single { observed: 1, from: None };
 
 fn record(given: Given<'_>) -> Record {
     let (line, lines, family, severity) = match given {
@@ -266,6 +272,27 @@ fn what_begins_behind_another_ranks_open_traceback_is_joined_as_well() {
 }
 
 #[test]
+fn lines_of_two_processes_are_not_one_thing_although_nothing_stands_before_them() {
+    let lines = |who: u64| {
+        [
+            "Traceback (most recent call last):".into(),
+            format!("  File \"{who}.py\", line 1"),
+            format!("KeyError: {who}"),
+        ]
+    };
+    let mut lane = Lane::new(config());
+    for (first, second) in lines(1).iter().zip(&lines(2)) {
+        for (speaker, line) in [(1, first), (2, second)] {
+            lane.speaker = speaker;
+            lane.line(line);
+        }
+    }
+    lane.end();
+    let texts: Vec<_> = lane.given.iter().map(|record| record.text.as_str()).collect();
+    assert_eq!(texts, [1, 2].map(|who| lines(who).join("\n")));
+}
+
+#[test]
 fn an_exception_that_pytorch_marks_is_fatal_and_others_may_have_been_caught() {
     let severity = |prefix: &str| {
         let text = TRACEBACK.lines().map(|line| format!("{prefix}{line}\n")).collect::<String>();
@@ -282,7 +309,16 @@ fn an_exception_that_pytorch_marks_is_fatal_and_others_may_have_been_caught() {
 fn lines_that_are_not_joined_have_the_level_of_what_they_belong_to() {
     let text = format!("before\n{TRACEBACK}\nafter\npanic: not one\nfree(): invalid pointer\nafter");
     let mut follower = Follower::default();
-    let levels: Vec<_> = text.lines().map(|line| follower.level(line.as_bytes())).collect();
+    let levels: Vec<_> = text.lines().map(|line| follower.level(line.as_bytes(), &Prefixes::Known)).collect();
     let error = Some(Severity::ERROR);
     assert_eq!(levels, [None, error, error, error, None, None, Some(Severity::FATAL), None]);
+}
+
+#[test]
+fn a_message_in_the_line_of_a_traceback_is_its_head() {
+    let traceback = "Traceback (most recent call last):\n  File \"a.py\", line 1, in f\nKeyError: 'x'";
+    let joined = |head: &str| told(&format!("before\n{head}: {traceback}\nafter"));
+    let expected = |level: &str| format!("  \"before\"\n  3 Python {level} \"KeyError\" \"'x'\" from 0\n  \"after\"\n");
+    assert_eq!(joined("[2026-11-24 05:44:23 TP3] Scheduler hit an exception"), expected("error"));
+    assert_eq!(joined("2026-11-24 05:44:23,123 WARNING train: tried again"), expected("warn"));
 }

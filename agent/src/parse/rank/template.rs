@@ -3,6 +3,7 @@
 use std::{str::FromStr, sync::Arc};
 
 use super::{Prefix, number, prefix};
+use crate::parse::{Found, detect};
 
 /// Which prefixes are taken off.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +27,28 @@ impl Prefixes {
                 Some(outer) => outer.around(prefix(outer.after(line)), line),
                 None => prefix(line),
             },
+        }
+    }
+
+    /// How much of a line joins pass over to see what it is: also what is not taken off because they are off.
+    #[must_use]
+    #[inline]
+    pub fn length(&self, line: &[u8]) -> usize {
+        match self {
+            Self::Off | Self::Known => prefix(line),
+            Self::Also(_) => self.of(line),
+        }
+        .bytes
+        .len()
+    }
+
+    /// The level that a line states, as [`detect`] finds it, behind what a template has put before it.
+    #[must_use]
+    #[inline]
+    pub fn detect<'a>(&self, line: &'a [u8]) -> Option<Found<'a>> {
+        match self {
+            Self::Off | Self::Known => detect(line),
+            Self::Also(template) => detect(template.before(line).map_or(line, |found| found.after(line))),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Levels in a field: JSON objects and logfmt.
 
-use crate::record::Severity;
+use crate::{parse::error_file::is_error_file, record::Severity};
 
 use super::{
     Found, HEAD_BYTES, digits_at, found,
@@ -9,6 +9,9 @@ use super::{
 
 /// A field of a JSON object. The object is searched, not parsed: an escaped quote never ends a key.
 pub(super) fn in_json(line: &[u8]) -> Option<Found<'_>> {
+    if is_error_file(line) {
+        return Some(found(Severity::ERROR, b"", b""));
+    }
     let mut level = None;
     let (mut logger, mut name): (&[u8], &[u8]) = (b"", b"");
     for quote in memchr::memchr_iter(b'"', line) {

@@ -229,11 +229,18 @@ fn logger_after(line: &[u8], level_end: usize, has_time: bool) -> Option<&[u8]> 
     }
     let (name, after) = rest.split_at(length);
     let is_name = name.first().is_some_and(|byte| byte.is_ascii_alphabetic() || *byte == b'_');
-    // `engine.py:88` is a place in a file; `com.acme.Train - …` is log4j's way.
-    let is_ended = after.first() == Some(&b':') && !after.get(1).is_some_and(u8::is_ascii_digit)
+    // `engine.py:88` is a place in a file, `WARNING:train:88` a message; `com.acme.Train - …` is log4j's way.
+    let is_place = || after.get(1).is_some_and(u8::is_ascii_digit) && (!is_basic || is_source(name));
+    let is_ended = after.first() == Some(&b':') && !is_place()
         || after.starts_with(b" - ") && name.contains(&b'.')
         || after.starts_with(b" | ") && is_in_columns();
     (is_name && is_ended).then_some(name)
+}
+
+/// Whether a name is that of a file of a program's source.
+fn is_source(name: &[u8]) -> bool {
+    let end = name.iter().rposition(|byte| *byte == b'.').map_or(&[][..], |dot| &name[dot + 1..]);
+    matches!(end, b"py" | b"c" | b"cc" | b"cpp" | b"cu" | b"h" | b"hpp" | b"go" | b"rs" | b"java" | b"js" | b"ts")
 }
 
 fn is_time_like(token: &[u8], next: u8) -> bool {
@@ -271,6 +278,23 @@ pub(super) fn python_warning(line: &[u8]) -> Option<Found<'_>> {
             head.first() == Some(&b'/') && head[..colon].ends_with(b".py") && !head[..colon].contains(&b' ');
         is_whole_path.then(|| found(Severity::WARN, b"", LOGGER_OF_WARNINGS))
     })
+}
+
+/// What a handler of signals prints while its process dies, in glog, Abseil and Open MPI, there behind a bracket:
+/// `*** SIGSEGV received at time=… ***`, `[node-3:42] *** Process received signal ***`.
+pub(super) fn signal_report(line: &[u8]) -> Option<Found<'_>> {
+    let text = match line.first()? {
+        b'*' => line,
+        b'[' => {
+            let head = &line[..line.len().min(HEAD_BYTES)];
+            line[memchr::memchr(b']', head)? + 1..].strip_prefix(b" ")?
+        }
+        _ => return None,
+    };
+    let said = text.strip_prefix(b"*** ")?.trim_ascii_end().strip_suffix(b"***")?;
+    let is_of_signal =
+        [&b"SIG"[..], b"signal", b"Aborted at "].iter().any(|word| memchr::memmem::find(said, word).is_some());
+    is_of_signal.then(|| found(Severity::ERROR, b"", b""))
 }
 
 #[cfg(test)]

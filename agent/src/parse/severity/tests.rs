@@ -5,6 +5,8 @@ const LINES: &[(&str, u8, &str, &str)] = &[
     // Python logging, its usual formats.
     ("WARNING:root:disk is slow", 13, "WARNING", "root"),
     ("DEBUG:sklearn.linear_model:alpha 0.1", 5, "DEBUG", "sklearn.linear_model"),
+    ("WARNING:noisy.x:3", 13, "WARNING", "noisy.x"),
+    ("WARNING:engine.py:88:slow", 13, "WARNING", ""),
     ("2026-11-24 05:44:23,123 - train.data - INFO - loaded 442 rows", 9, "INFO", "train.data"),
     ("2026-11-24 05:44:23,123 INFO train: epoch 1", 9, "INFO", "train"),
     ("2026-11-24 05:44:23,123 DEBUG urllib3.connectionpool: https://host:443", 5, "DEBUG", "urllib3.connectionpool"),
@@ -44,6 +46,12 @@ const LINES: &[(&str, u8, &str, &str)] = &[
     ("[1,3]<stderr>:E1124 05:44:23.123456 12 a.cc:1] x", 17, "E", ""),
     ("2026/11/24 05:44:23 [error] 7#7: *1 open() failed", 17, "error", ""),
     ("/usr/lib/python3/site-packages/sklearn/x.py:12: ConvergenceWarning: no", 13, "ConvergenceWarning", "py.warnings"),
+    ("2026-11-24 05:44:23,123 DEBG fd 6 closed", 5, "DEBG", ""),
+    ("2026-11-24 05:44:23,123 CRIT running as root", 21, "CRIT", ""),
+    ("*** SIGSEGV received at time=1764000000 on cpu 3 ***", 17, "", ""),
+    ("[node-3:04242] *** Process received signal ***", 17, "", ""),
+    ("***** Running training *****", 0, "", ""),
+    ("*** done ***", 0, "", ""),
     (r"C:\a\b.py:12: UserWarning: no", 13, "UserWarning", "py.warnings"),
     // JSON.
     (r#"{"level":"info","msg":"x"}"#, 9, "info", ""),

@@ -17,11 +17,13 @@ pub(super) fn word(token: &[u8]) -> Option<Severity> {
 fn rarer_word(token: &[u8]) -> Option<Severity> {
     Some(match token {
         b"INF" => Severity::INFO,
-        b"DEBU" | b"DBG" | b"VERBOSE" | b"FINE" => Severity::DEBUG,
+        b"DEBU" | b"DEBG" | b"DBG" | b"VERBOSE" | b"FINE" => Severity::DEBUG,
         b"WARN" | b"WARNI" | b"WRN" => Severity::WARN,
         b"ERRO" | b"ERR" | b"SEVERE" | b"EXCEPTION" => Severity::ERROR,
-        b"CRITICAL" | b"CRITI" | b"FATAL" | b"FATA" | b"FTL" | b"PANIC" | b"EMERGENCY" | b"ABORT" => Severity::FATAL,
-        b"TRACE" | b"TRC" | b"FINER" | b"FINEST" => Severity::TRACE,
+        b"CRITICAL" | b"CRITI" | b"CRIT" | b"FATAL" | b"FATA" | b"FTL" | b"PANIC" | b"EMERGENCY" | b"ABORT" => {
+            Severity::FATAL
+        }
+        b"TRACE" | b"TRAC" | b"TRC" | b"FINER" | b"FINEST" => Severity::TRACE,
         b"NOTICE" => Severity::from_number(10),
         b"SUCCESS" => Severity::from_number(12),
         // PostgreSQL's.
@@ -38,7 +40,7 @@ pub(super) fn word_any_case(token: &[u8]) -> Option<Severity> {
     upper.make_ascii_uppercase();
     word(upper).or(match &*upper {
         b"INFORMATION" => Some(Severity::INFO),
-        b"CRIT" | b"ALERT" | b"EMERG" => Some(Severity::FATAL),
+        b"ALERT" | b"EMERG" => Some(Severity::FATAL),
         _ => None,
     })
 }

@@ -372,6 +372,35 @@ fn wrapped(text: &str) -> String {
     wrapped
 }
 
+/// A text as it was printed, as a container runtime wraps it, and where that is told by the first line.
+fn formats(text: &str) -> [(Format, String); 3] {
+    [(Format::Plain, text.to_owned()), (Format::Cri, wrapped(text)), (Format::Auto, format!("bare\n{text}"))]
+}
+
+#[test]
+fn a_bar_in_a_file_that_may_be_wrapped_is_told_before_its_line_ends() {
+    let drawn = |format| {
+        let mut reading = Reading::of(format, ReadTo::default(), 1 << 20);
+        reading.open("loading\n", 0);
+        for (state, seconds) in [(10, 1), (20, 12), (30, 13), (40, 24)] {
+            reading.open(&format!("\r{}", tqdm("train", state)), seconds);
+        }
+        reading
+    };
+    let (told, plain) = (drawn(Format::Auto), drawn(Format::Plain));
+    assert_eq!(told.bodies(), ["loading", &tqdm("train", 30)]);
+    assert_eq!(told.seen, plain.seen);
+    // Wrapped around it is what begins so, whatever stood before.
+    let text = "2026-11-24T05:44:23.1Z stdout F 50%\r100%\n";
+    let seen = Reading::of(Format::Auto, ReadTo::default(), 1 << 20)
+        .open("loading\n", 0)
+        .open(&text[..35], 0)
+        .open(&text[35..], 0)
+        .close();
+    assert_eq!(seen.last().unwrap().body, "100%");
+    assert_eq!(seen.len(), 2);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(if cfg!(debug_assertions) { 500 } else { 5000 }))]
 
@@ -382,7 +411,7 @@ proptest! {
         cuts in proptest::collection::vec(any::<prop::sample::Index>(), 0..12),
         max in prop_oneof![4 => Just(1_usize << 20), 1 => 1..90_usize],
     ) {
-        for (format, text) in [(Format::Plain, text.clone()), (Format::Cri, wrapped(&text))] {
+        for (format, text) in formats(&text) {
             let all = |pieces: &[&[u8]]| {
                 let mut reading = Reading::of(format, ReadTo::default(), max);
                 for piece in pieces {
@@ -405,7 +434,7 @@ proptest! {
         cuts in proptest::collection::vec(any::<prop::sample::Index>(), 0..8),
         deaths in proptest::collection::vec(any::<prop::sample::Index>(), 0..4),
     ) {
-        for (format, text) in [(Format::Plain, text.clone()), (Format::Cri, wrapped(&text))] {
+        for (format, text) in formats(&text) {
             let (mut kept, mut left) = (Vec::new(), ReadTo::default());
             for death in deaths.iter().map(Some).chain([None]) {
                 let from = usize::try_from(left.offset).unwrap();

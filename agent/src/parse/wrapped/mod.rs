@@ -58,10 +58,20 @@ impl Unwrapper {
         self.joiner.is_waiting()
     }
 
+    /// Whether the first line was one that nothing was wrapped around, though something might have been.
+    pub fn is_bare(&self) -> bool {
+        self.reader.is_bare()
+    }
+
     /// How far the stream is given out if wrapped lines were read up to `consumed`.
     pub fn read_to(&self, consumed: u64) -> ReadTo {
         self.joiner.read_to(consumed)
     }
+}
+
+/// Whether a line, of which there may be more, begins as one that something is wrapped around.
+pub fn is_like(line: &[u8]) -> bool {
+    docker::is_like(line) || cri::split(line).is_some()
 }
 
 #[cfg(test)]

@@ -38,6 +38,11 @@ impl Reader {
         Self { format, is_wrapped, stamps, attributes, text: Vec::new(), open: None }
     }
 
+    /// Whether the format is told by the lines, and the first one was bare.
+    pub fn is_bare(&self) -> bool {
+        self.format == Format::Auto && self.is_wrapped == Some(false)
+    }
+
     /// The attributes of a line whose end never came.
     pub fn attributes(&self, lane: Lane) -> &[u8] {
         self.attributes.of(lane)

@@ -89,7 +89,8 @@ impl Stage {
     pub(super) fn hear(&mut self, slot: Slot, origin: &Origin, line: &[u8], now: Instant) -> Option<Slot> {
         let after = self.parse.silent_rank_after?;
         let own = || accounts::rank(origin).and_then(|rank| u32::try_from(rank).ok()).map(Rank::Global);
-        let rank = Rank::of(&self.parse.rank_prefix.of(line)).or_else(own)?;
+        let prefix = accounts::of_stream(self.parse.rank_prefix.of(line), origin);
+        let rank = Rank::of(&prefix).or_else(own)?;
         let silent_for = self.silence.hear(&origin.resource.run_id, rank, origin.id, now, after)?;
         let body = format!("{} prints again, after {} s", name(rank), silent_for.as_secs());
         let alert = Alert { kind: "rank_speaks", severity: Severity::INFO, body: &body };

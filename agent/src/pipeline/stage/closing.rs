@@ -63,9 +63,11 @@ impl Stage {
                 }
                 Put::Refused => {
                     counted.iter_mut().for_each(|(_, account)| account.lose_kept());
-                    change = self.accounts.with(&run_id, &counted);
+                    change = self.accounts.with(&run_id, &counted).unwritten();
                 }
             }
+        } else {
+            change = change.unwritten();
         }
         self.accounts.commit(change);
         Ok(())

@@ -2,7 +2,7 @@
 
 use crate::{
     enrich::Redactor,
-    parse::{Prefix, cause, collective, headline, named_rank, root_cause},
+    parse::{Prefix, cause, collective, error_file, headline, named_rank, root_cause},
     record::{Account, Cause, FirstError, RankErrors, UnixNanos},
 };
 
@@ -37,7 +37,13 @@ impl Errors {
         if !is_asked && account.first_error.is_some() {
             return None;
         }
-        let line = root.as_ref().map_or_else(|| headline(text), |root| root.text);
+        let left = error_file(text);
+        let time = left.as_ref().and_then(|left| left.time).unwrap_or(time);
+        let line = match (&root, &left) {
+            (Some(root), _) => root.text,
+            (None, Some(left)) => left.message.as_bytes(),
+            (None, None) => headline(text),
+        };
         let masked = redactor.mask_again(line);
         let error = FirstError::new(time, masked.as_ref().map_or(line, |masked| &masked.text));
         if account.first_error.is_none() {
@@ -45,7 +51,11 @@ impl Errors {
         }
         is_asked.then(|| {
             self.noted += 1;
-            let cause = root.as_ref().map_or_else(|| cause(text), |root| root.cause);
+            let cause = match (&root, &left) {
+                (Some(root), _) => root.cause,
+                (None, Some(left)) => cause(left.traceback.as_bytes()),
+                (None, None) => cause(text),
+            };
             let errors = RankErrors::new(rank, local_rank, cause, error);
             account.add_errors(RankErrors { collective: collective(text), ..errors });
             cause

@@ -26,13 +26,20 @@ struct One {
     follower: Follower,
     /// Of the line whose parts are coming.
     severity: Severity,
+    /// Whether that line is left out for the limit.
+    is_over_limit: bool,
 }
 
 impl Lanes {
     /// Goes on from there. A line that goes on as well has that level: what is kept of it is kept whole.
     pub fn new(read_to: ReadTo, severity: Severity) -> Self {
-        let one =
-            |_| One { joiner: Joiner::default(), alike: Alike::default(), follower: Follower::default(), severity };
+        let one = |_| One {
+            joiner: Joiner::default(),
+            alike: Alike::default(),
+            follower: Follower::default(),
+            severity,
+            is_over_limit: false,
+        };
         Self { lanes: array::from_fn(one), read_to }
     }
 
@@ -111,6 +118,11 @@ impl Lanes {
     /// The level of the line whose parts are coming.
     pub const fn severity(&mut self, lane: Lane) -> &mut Severity {
         &mut self.lanes[lane as usize].severity
+    }
+
+    /// Whether the line whose parts are coming is left out for the limit.
+    pub const fn is_over_limit(&mut self, lane: Lane) -> &mut bool {
+        &mut self.lanes[lane as usize].is_over_limit
     }
 
     /// Takes what is held in a lane out of it, to be given out and put back.

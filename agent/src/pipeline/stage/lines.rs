@@ -17,7 +17,7 @@ use super::{IDLE, Stage, lanes::Lanes, writing::Writing};
 pub(super) const PIECE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What the lines that are held of all streams may occupy.
-const MAX_HELD_BYTES: usize = 8 << 20;
+pub(super) const MAX_HELD_BYTES: usize = 8 << 20;
 
 /// How many inputs of others are worked off while something has waited long enough: what it goes on with may be among
 /// them.
@@ -31,18 +31,18 @@ pub(super) struct Stream {
     /// thing with the next. Whoever reads the stream sees by it that not all of it is on its way yet.
     pub(super) waiting: Option<Arc<Origin>>,
     lines: Lines,
-    lanes: Lanes,
+    pub(super) lanes: Lanes,
     /// Behind its last bytes.
     end: u64,
     /// When they came, by the clock and on the wall.
     since: Instant,
-    observed: UnixNanos,
+    pub(super) observed: UnixNanos,
 }
 
 /// What is held of all streams.
 #[derive(Debug, Default)]
 pub(super) struct HeldBack {
-    bytes: usize,
+    pub(super) bytes: usize,
     /// When the first of it has waited long enough.
     pub(super) due: Option<Instant>,
     /// How many inputs have come since.
@@ -54,6 +54,7 @@ impl Stage {
         let (origin, now) = (&chunk.origin, Instant::now());
         if chunk.ending == Ending::Closed && chunk.data.is_empty() && self.moved.remove(&origin.id) {
             // What it held back of a line is given out under another name, so it ends before that line.
+            self.accounts.closed(origin);
             return Ok(());
         }
         let held = origin.left.formerly.and_then(|former| Some((former, self.streams.remove(&former)?)));
@@ -64,19 +65,10 @@ impl Stage {
             }
             None => self.streams.remove(&origin.id),
         };
-        let mut stream = known.unwrap_or_else(|| {
-            let lines = Lines::new(&self.parse, origin, chunk.at);
-            Stream {
-                origin: Weak::new(),
-                waiting: None,
-                lanes: Lanes::new(lines.read_to(), origin.level.max(Severity::INFO)),
-                lines,
-                end: chunk.at,
-                since: now,
-                observed: chunk.observed,
-            }
-        });
-        stream.origin = Arc::downgrade(origin);
+        let mut stream = known.unwrap_or_else(|| self.stream(origin, chunk.at, chunk.observed, now));
+        if origin.kind.is_of_container() && chunk.ending.goes_on() {
+            self.accounts.opened(origin);
+        }
         if !chunk.data.is_empty() {
             origin.tally.heard(chunk.observed);
         }
@@ -84,16 +76,13 @@ impl Stage {
         let mut writing = Writing::new(self, origin, chunk.observed, now);
         stream.lines.feed(chunk, |line| writing.line(&mut stream.lanes, &line));
         writing.folded(stream.lines.take_folded());
-        let is_crowded = writing.stage.held.bytes - held_before + stream.lanes.bytes() > MAX_HELD_BYTES;
-        if !chunk.ending.goes_on() || is_crowded {
+        if !chunk.ending.goes_on() || writing.is_crowded(held_before, &stream.lanes) {
             writing.give_out_all(&mut stream.lanes);
         }
         stream.lanes.advance(stream.lines.read_to());
         let slot = writing.end(&stream.lanes)?;
-        let is_waiting = stream.lines.is_waiting() || stream.lanes.is_holding();
-        stream.waiting = is_waiting.then(|| Arc::clone(origin));
         (stream.end, stream.since, stream.observed) = (chunk.at + chunk.data.len() as u64, now, chunk.observed);
-        self.remember(origin.id, stream, held_before, chunk.ending);
+        self.remember(origin, stream, held_before, chunk.ending);
         if chunk.ending == Ending::Closed {
             self.silence.closed(&origin.resource.run_id, origin.id);
         }
@@ -107,14 +96,31 @@ impl Stage {
         Ok(())
     }
 
+    /// What is remembered of a stream that is read from `at` on.
+    pub(super) fn stream(&self, origin: &Arc<Origin>, at: u64, observed: UnixNanos, now: Instant) -> Stream {
+        let lines = Lines::new(&self.parse, origin, at);
+        Stream {
+            origin: Weak::new(),
+            waiting: None,
+            lanes: Lanes::new(lines.read_to(), origin.level.max(Severity::INFO)),
+            lines,
+            end: at,
+            since: now,
+            observed,
+        }
+    }
+
     /// Keeps what there is to remember of a stream. Thousands of idle files have nothing: the next chunk begins where
     /// the last one has ended.
-    fn remember(&mut self, id: u64, stream: Stream, held_before: usize, ending: Ending) {
+    pub(super) fn remember(&mut self, origin: &Arc<Origin>, mut stream: Stream, held_before: usize, ending: Ending) {
+        stream.origin = Arc::downgrade(origin);
+        let is_waiting = stream.lines.is_waiting() || stream.lanes.is_holding();
+        stream.waiting = is_waiting.then(|| Arc::clone(origin));
         self.held.bytes = self.held.bytes - held_before + stream.lanes.bytes();
         self.held.due = self.held.due.into_iter().chain(stream.lanes.deadline(&self.parse)).min();
         if ending.goes_on() && !(stream.waiting.is_none() && stream.lanes.is_idle() && stream.lines.is_between_lines())
         {
-            self.streams.insert(id, stream);
+            self.streams.insert(origin.id, stream);
         }
     }
 
@@ -177,9 +183,7 @@ impl Stage {
             None => writing.give_out_all(&mut stream.lanes),
         }
         writing.end(&stream.lanes)?;
-        let is_waiting = stream.lines.is_waiting() || stream.lanes.is_holding();
-        stream.waiting = is_waiting.then(|| Arc::clone(&origin));
-        self.remember(id, stream, held_before, Ending::Open);
+        self.remember(&origin, stream, held_before, Ending::Open);
         Ok(())
     }
 }

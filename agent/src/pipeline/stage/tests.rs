@@ -93,6 +93,15 @@ async fn run_so(
     more: impl FnOnce(Stage) -> Stage,
     is_enough: fn(&[(String, String)]) -> bool,
 ) -> Ran {
+    run_inputs(parse, chunks.into_iter().map(Input::Chunk).collect(), more, is_enough).await
+}
+
+async fn run_inputs(
+    parse: parse::Config,
+    inputs: Vec<Input>,
+    more: impl FnOnce(Stage) -> Stage,
+    is_enough: fn(&[(String, String)]) -> bool,
+) -> Ran {
     let dir = tempfile::tempdir().unwrap();
     let linger = Duration::from_millis(5);
     let config = queue::Config::sized(64 << 20, 8 << 20);
@@ -105,9 +114,14 @@ async fn run_so(
     let stage = more(stage);
     let (door, outlet) = intake(16 << 20);
     let stage = std::thread::spawn(move || stage.run(&outlet));
-    let origins: Vec<_> = chunks.iter().map(|chunk| Arc::clone(&chunk.origin)).collect();
-    for chunk in chunks {
-        door.send(Input::Chunk(chunk)).await.unwrap();
+    let origin = |input: &Input| match input {
+        Input::Chunk(chunk) => Arc::clone(&chunk.origin),
+        Input::Entries(entries) => Arc::clone(&entries.origin),
+        _ => panic!("neither a chunk nor entries"),
+    };
+    let origins: Vec<_> = inputs.iter().map(origin).collect();
+    for input in inputs {
+        door.send(input).await.unwrap();
     }
     let (done, settled) = oneshot::channel();
     door.send(Input::Settle(done)).await.unwrap();

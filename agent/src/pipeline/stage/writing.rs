@@ -9,17 +9,17 @@ use std::{
 use crate::{
     batch::Slot,
     parse::{
-        Fate, Found, Line, Offered, Prefix, Rank, detect,
-        join::{Exception, Family, Given, Joined, Taken},
-        prefix, readable, scalars as numbers_in, timestamp,
+        Fate, Found, Line, Offered, Prefix, Rank, error_file,
+        join::{Exception, Family, Given, Joined, Single, Taken},
+        parts, prefix, readable, scalars as numbers_in, timestamp,
     },
     record::{
-        Account, Cause, Lane, Origin, ReadTo, Severity, Signal, SourceKind, UnixNanos,
+        Account, Cause, Entry, Lane, Origin, ReadTo, Severity, Signal, SourceKind, UnixNanos,
         wire::{Fields, Text},
     },
 };
 
-use super::{Stage, errors::Errors, lanes::Lanes, note, scalars};
+use super::{Stage, accounts, errors::Errors, lanes::Lanes, lines::MAX_HELD_BYTES, note, scalars};
 
 /// A line's level, the word for it, who says so, and whether it tells of an exception.
 #[derive(Clone, Copy)]
@@ -96,6 +96,11 @@ impl Stage {
         }
         if let Some(exception) = family.and_then(|family| Exception::read(family, prefix(text).after(text))) {
             self.tags.add_exception(&exception);
+        } else if severity >= Severity::ERROR
+            && let Some(left) = error_file(text)
+            && let Some(exception) = Exception::read(Family::Python, left.traceback.as_bytes())
+        {
+            self.tags.add_exception(&exception);
         }
         let attributes = if launched.names_a_rank() { origin.attributes_without_ranks() } else { &origin.attributes };
         // What we have written ourselves is no malformed protobuf.
@@ -163,29 +168,34 @@ impl<'a> Writing<'a> {
             self.give_out(lanes, line.lane);
             let severity = lanes.severity(line.lane);
             let level = match part.index {
-                0 => detect(line.bytes).map_or(Level::unstated(Severity::INFO), Level::stated),
+                0 => self.stated(line),
                 _ => Level::unstated(*severity),
             };
             *severity = level.severity;
             self.give_out_alike(lanes, line.lane);
             if part.index == 0 {
                 self.hear(line);
+                *lanes.is_over_limit(line.lane) = self.is_over_limit(line, self.observed, level, 1);
             }
             lanes.advance(line.read_to);
-            let counted = (u64::from(part.index == 0), line.bytes.len() as u64);
+            let (lines, bytes) = (u64::from(part.index == 0), line.bytes.len() as u64);
+            if *lanes.is_over_limit(line.lane) {
+                return self.leave_over_limit(line, (lines, bytes));
+            }
             let read_to = lanes.given_out(self.origin);
-            self.record(&Line { read_to, ..*line }, self.observed, level, counted);
+            self.write(&Line { read_to, ..*line }, self.observed, level, (lines, bytes));
             return self.close_full(lanes);
         }
         let is_joined = self.stage.parse.join.is_on && self.origin.is_joined;
         let taken = if is_joined { self.take(lanes, line) } else { Taken::Passes };
         let level = match taken {
             Taken::Alone(family) => {
-                let severity = family.severity(prefix(line.bytes).after(line.bytes));
+                let text = &line.bytes[self.stage.parse.rank_prefix.length(line.bytes)..];
+                let severity = family.severity(text);
                 Level { family: Some(family), ..Level::unstated(severity) }
             }
             Taken::Passes => {
-                let found = detect(line.bytes);
+                let found = self.stage.parse.rank_prefix.detect(line.bytes);
                 if let Some(found) = found.filter(|_| is_joined)
                     && self.take_head(lanes, line, &found) == Taken::Held
                 {
@@ -197,7 +207,11 @@ impl<'a> Writing<'a> {
                         Level::stated(found)
                     }
                     None if is_joined => Level::unstated(Severity::INFO),
-                    None => Level::unstated(lanes.follower(line.lane).level(line.bytes).unwrap_or(Severity::INFO)),
+                    None => {
+                        let follower = lanes.follower(line.lane);
+                        let level = follower.level(line.bytes, &self.stage.parse.rank_prefix);
+                        Level::unstated(level.unwrap_or(Severity::INFO))
+                    }
                 }
             }
             Taken::Held | Taken::GiveOut => {
@@ -209,11 +223,48 @@ impl<'a> Writing<'a> {
                 return;
             }
         };
-        let from = if self.stage.parse.alike.is_on() { lanes.given_out(self.origin) } else { line.read_to };
+        let from = self.stage.parse.alike.is_on().then(|| lanes.given_out(self.origin));
         lanes.advance(line.read_to);
         let read_to = lanes.given_out(self.origin);
         self.gather(lanes, &Line { read_to, ..*line }, from, self.observed, level, (1, line.bytes.len() as u64));
         self.close_full(lanes);
+    }
+
+    /// Takes the next record of a stream whose source tells them apart, which is no part of anything.
+    pub(super) fn entry(&mut self, lanes: &mut Lanes, entry: &Entry, level: Level<'_>) {
+        if self.outcome.is_err() {
+            return;
+        }
+        self.give_out_all(lanes);
+        let read_to = ReadTo::whole(entry.number + 1);
+        lanes.advance(read_to);
+        let (mut is_over_limit, mut is_left_out) = (false, false);
+        for line in parts(&entry.bytes, self.stage.parse.max_line_bytes, entry.at) {
+            let line = Line { read_to, time: entry.time, attributes: &entry.attributes, ..line };
+            let is_first = line.part.is_none_or(|part| part.index == 0);
+            let counted = (u64::from(is_first), line.bytes.len() as u64);
+            if is_first {
+                self.hear(&line);
+                is_over_limit = self.is_over_limit(&line, self.observed, level, 1);
+            }
+            if is_over_limit {
+                self.leave_over_limit(&line, counted);
+            } else if is_left_out {
+                self.account.bytes_read += counted.1;
+                self.stage.leave_out(self.origin, self.observed, &line, level, 0);
+            } else {
+                let filtered = self.account.lines_filtered;
+                self.write(&line, self.observed, level, counted);
+                is_left_out = self.account.lines_filtered > filtered;
+            }
+        }
+        // Not between the parts of a text, which a position does not tell apart.
+        self.close_full(lanes);
+    }
+
+    /// Whether more is held of all streams than there is room for.
+    pub(super) fn is_crowded(&self, held_before: usize, lanes: &Lanes) -> bool {
+        self.stage.held.bytes - held_before + lanes.bytes() > MAX_HELD_BYTES
     }
 
     /// Counts states of progress bars that were drawn over.
@@ -225,7 +276,7 @@ impl<'a> Writing<'a> {
     fn take(&mut self, lanes: &mut Lanes, line: &Line<'_>) -> Taken {
         let seen = lanes.seen(self.observed, self.now);
         loop {
-            let taken = lanes.joiner(line.lane).take(line, seen, &self.stage.parse.join);
+            let taken = lanes.joiner(line.lane).take(line, seen, &self.stage.parse.rank_prefix, &self.stage.parse.join);
             if taken != Taken::GiveOut {
                 return taken;
             }
@@ -236,7 +287,7 @@ impl<'a> Writing<'a> {
 
     fn take_head(&self, lanes: &mut Lanes, line: &Line<'_>, found: &Found<'_>) -> Taken {
         let seen = lanes.seen(self.observed, self.now);
-        lanes.joiner(line.lane).take_head(line, found, seen)
+        lanes.joiner(line.lane).take_head(line, found, seen, &self.stage.parse.rank_prefix)
     }
 
     /// Gives out what has waited until then, lane by lane.
@@ -261,39 +312,49 @@ impl<'a> Writing<'a> {
             lanes.joiner(lane).close();
             self.give_out(lanes, lane);
             self.give_out_alike(lanes, lane);
+            lanes.alike(lane).forget();
             self.close_full(lanes);
         }
     }
 
     /// Gives out what is held in a lane, all in one batch: one position covers it.
     fn give_out(&mut self, lanes: &mut Lanes, lane: Lane) {
-        let from = lanes.given_out(self.origin);
         let read_to = lanes.given_out_with(self.origin, lane);
         let mut joiner = lanes.take(lane);
         joiner.give_out(|given| match given {
-            Given::Line(line, observed) => {
-                let level = detect(line.bytes).map_or(Level::unstated(Severity::INFO), Level::stated);
+            Given::Line(line, Single { observed, from }) => {
+                let level = self.stated(&line);
                 let counted = (1, line.bytes.len() as u64);
                 self.gather(lanes, &Line { read_to, ..line }, from, observed, level, counted);
             }
             Given::Joined(line, Joined { observed, lines, family, severity, bytes }) => {
                 let level = match severity {
                     Some(severity) => Level::unstated(severity),
-                    None => detect(line.bytes).map_or(Level::unstated(Severity::ERROR), Level::stated),
+                    None => {
+                        let found = self.stage.parse.rank_prefix.detect(line.bytes);
+                        found.map_or(Level::unstated(Severity::ERROR), Level::stated)
+                    }
                 };
                 let level = Level { family: Some(family), ..level };
-                self.gather(lanes, &Line { read_to, ..line }, from, observed, level, (lines, bytes));
+                self.gather(lanes, &Line { read_to, ..line }, None, observed, level, (lines, bytes));
             }
         });
         *lanes.joiner(lane) = joiner;
     }
 
-    /// Lets a record pass, or holds it with those that are alike. `from` is how far the stream is given out without it.
+    /// What a line states, or that it states nothing.
+    fn stated<'l>(&self, line: &Line<'l>) -> Level<'l> {
+        let found = self.stage.parse.rank_prefix.detect(line.bytes);
+        found.map_or(Level::unstated(Severity::INFO), Level::stated)
+    }
+
+    /// Lets a record pass, or holds it with those that are alike. `from` is how far the stream is given out without it;
+    /// if nobody knows, it is not held.
     fn gather(
         &mut self,
         lanes: &mut Lanes,
         line: &Line<'_>,
-        from: ReadTo,
+        from: Option<ReadTo>,
         observed: UnixNanos,
         level: Level<'_>,
         counted: (u64, u64),
@@ -305,13 +366,14 @@ impl<'a> Writing<'a> {
         }
         let prefix = parse.rank_prefix.of(line.bytes);
         let is_whole = level.family.is_none() && line.part.is_none() && counted.0 == 1;
-        // Each rank's error counts, and so does each number that is a metric.
-        let is_common = is_whole && level.severity < Severity::ERROR;
-        let rank = Rank::of(&prefix).filter(|_| is_common);
-        let rank = rank.filter(|_| numbers_in(line.bytes, &parse.scalars).found.is_empty());
+        // Each number that is a metric counts, and so does each rank's error.
+        let has_numbers = || !parse.scalars.is_empty() && !numbers_in(line.bytes, &parse.scalars).found.is_empty();
+        let may_repeat = is_whole && from.is_some() && !has_numbers();
+        let rank = Rank::of(&prefix).filter(|_| may_repeat && level.severity < Severity::ERROR);
+        let from = from.unwrap_or(line.read_to);
         let prefix = prefix.bytes.len();
         let (severity, now) = (level.severity, self.now);
-        let offered = Offered { line, prefix, rank, severity, may_repeat: is_whole, from, observed, now };
+        let offered = Offered { line, prefix, rank, severity, may_repeat, from, observed, now };
         loop {
             match lanes.alike(line.lane).take(&offered, &self.stage.parse.alike) {
                 Fate::Passes => return self.record(line, observed, level, counted),
@@ -335,7 +397,8 @@ impl<'a> Writing<'a> {
         let Some(from) = lanes.alike(lane).held_from() else { return };
         let mut alike = std::mem::take(lanes.alike(lane));
         alike.give_out(|given| {
-            let level = detect(given.line.bytes).map_or(Level::unstated(given.severity), Level::stated);
+            let found = self.stage.parse.rank_prefix.detect(given.line.bytes);
+            let level = found.map_or(Level::unstated(given.severity), Level::stated);
             // Before the batch is closed, it is told how far the stream is given out with all of them.
             let line = Line { read_to: from, ..given.line };
             self.record(&line, given.observed, level, (given.lines, given.bytes));
@@ -343,19 +406,34 @@ impl<'a> Writing<'a> {
         *lanes.alike(lane) = alike;
     }
 
+    /// Writes a record that so many lines of so many bytes became, if they are within the limit, and counts them.
+    fn record(&mut self, line: &Line<'_>, observed: UnixNanos, level: Level<'_>, counted: (u64, u64)) {
+        if line.part.is_none_or(|part| part.index == 0) && self.is_over_limit(line, observed, level, counted.0) {
+            return self.leave_over_limit(line, counted);
+        }
+        self.write(line, observed, level, counted);
+    }
+
+    /// Whether so many lines, which their level lets through, are more than their stream may print.
+    fn is_over_limit(&mut self, line: &Line<'_>, observed: UnixNanos, level: Level<'_>, lines: u64) -> bool {
+        let time = if line.time == 0 { observed } else { line.time };
+        self.stage.filter.lets_through(level.severity, level.logger.as_bytes())
+            && !self.stage.limit.admits(self.origin, level.severity, lines, time)
+    }
+
+    fn leave_over_limit(&mut self, line: &Line<'_>, (lines, bytes): (u64, u64)) {
+        self.account.lines_read += lines;
+        self.account.bytes_read += bytes;
+        self.stage.redactor.pass_by(self.origin.id, line.lane, line.bytes);
+        self.account.lines_limited += lines;
+        self.stage.tell_limit(self.origin);
+    }
+
     /// Writes a record that so many lines of so many bytes became, and counts them.
-    fn record(&mut self, line: &Line<'_>, observed: UnixNanos, level: Level<'_>, (lines, bytes): (u64, u64)) {
+    fn write(&mut self, line: &Line<'_>, observed: UnixNanos, level: Level<'_>, (lines, bytes): (u64, u64)) {
         self.account.lines_read += lines;
         self.account.bytes_read += bytes;
         let time = if line.time == 0 { observed } else { line.time };
-        if line.part.is_none_or(|part| part.index == 0)
-            && self.stage.filter.lets_through(level.severity, level.logger.as_bytes())
-            && !self.stage.limit.admits(self.origin, level.severity, lines, time)
-        {
-            self.stage.redactor.pass_by(self.origin.id, line.lane, line.bytes);
-            self.account.lines_limited += lines;
-            return self.stage.tell_limit(self.origin);
-        }
         let Some(full) = self.stage.write(self.origin, observed, line, level, self.slot, lines) else {
             self.account.lines_filtered += lines;
             // The filter has counted the record.
@@ -369,7 +447,7 @@ impl<'a> Writing<'a> {
         self.full = full.or(self.full);
         self.stage.heed(&self.origin.resource.run_id, level.severity);
         if level.severity >= Severity::ERROR && line.part.is_none_or(|part| part.index == 0) {
-            let prefix = self.stage.parse.rank_prefix.of(line.bytes);
+            let prefix = accounts::of_stream(self.stage.parse.rank_prefix.of(line.bytes), self.origin);
             let (text, redactor) = (prefix.after(line.bytes), &mut self.stage.redactor);
             let noted = self.errors.note(&mut self.account, time, &prefix, text, redactor);
             if noted == Some(Cause::OutOfMemory) {

@@ -345,11 +345,12 @@ impl Files {
         if !known.is_removed {
             return life.ended(exit.as_ref(), now);
         }
-        let mut told = life.gone(exit.as_ref(), now);
+        let mut told = Vec::new();
         // Of one that was not opened in time nothing was read. An engine that is heard is asked for it.
         if !known.is_opened && self.fates.container(id).is_none() {
             told.extend(life::cut_short(tags, exit.as_ref(), now));
         }
+        told.extend(life.gone(exit.as_ref(), now));
         self.known.remove(id);
         self.ways.forget(id);
         told

@@ -325,11 +325,15 @@ impl Fleet {
             let _ = context.intake.send(Input::Chunk(chunk)).await;
         }
         // It was removed while no agent looked, so nobody has told its end.
-        if self.unseen.remove(id)
-            && let Some(life) = left_behind
-            && self.shared.fates.is_mine_to_tell(id)
-        {
-            for input in life.vanished(self.shared.fates.exit(id).as_ref(), context.clock.now()) {
+        let was_begun = !context.positions.contains_key(&life::key(id));
+        if self.unseen.remove(id) && (left_behind.is_some() || was_begun) && self.shared.fates.is_mine_to_tell(id) {
+            let (exit, now) = (self.shared.fates.exit(id), context.clock.now());
+            let told = match left_behind {
+                Some(life) => life.vanished(exit.as_ref(), now),
+                // An older agent has kept no more of it than how far it was read.
+                None => life::cut_short(&self.shared.unknown(id), exit.as_ref(), now).into(),
+            };
+            for input in told {
                 let _ = context.intake.send(input).await;
             }
         }

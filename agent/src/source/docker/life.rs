@@ -1,7 +1,9 @@
-//! What the run of a container is told of it: that it started, how it ended, whether it is well, what is missing of it.
+//! What the run of a container is told of it: that it started, how it ended, whether it is well, what is missing of it. The
+//! agent's own run is told of its containers' gaps alone.
 //!
 //! What was told is kept in the queue like a position, in the same entry as the event, so that an agent that is started
-//! again neither repeats it nor leaves a run without its end because nobody looked when its container ended.
+//! again neither repeats it nor leaves a run without its end because nobody looked when its container ended. While it
+//! lives it is a stream of its run, in which nothing comes, so that the run's receipt waits for its end.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -49,6 +51,8 @@ pub(super) struct Life {
     /// Whether its run begins and ends with it. The agent's own does not.
     has_own_run: bool,
     told: Told,
+    /// For how long its run goes on.
+    open: Option<Arc<Origin>>,
 }
 
 /// What was told last. A protobuf message of our own; fields are only ever added.
@@ -67,6 +71,9 @@ struct Told {
     run_id: String,
     #[prost(bytes = "vec", tag = "5")]
     resource: Vec<u8>,
+    /// Whether its run was the agent's own.
+    #[prost(bool, tag = "6")]
+    is_of_agents_run: bool,
 }
 
 /// The key under which the queue keeps what was told of a container.
@@ -82,7 +89,7 @@ pub(super) fn left_behind(positions: &BTreeMap<String, Vec<u8>>) -> impl Iterato
         let resource = Resource { run_id: told.run_id.clone(), encoded: told.resource.clone() };
         let (name, resource) = (told.name.clone(), Arc::new(resource));
         let tags = Tags { name, resource, attributes: Vec::new(), level: Severity::UNSPECIFIED, is_joined: true };
-        Some((id, Life { key: key.clone(), tags, has_own_run: true, told }))
+        Some((id, Life { key: key.clone(), tags, has_own_run: !told.is_of_agents_run, told, open: None }))
     })
 }
 
@@ -94,6 +101,7 @@ impl Life {
             has_own_run: tags.resource.run_id != agents_run.as_str(),
             tags,
             told: stored.and_then(|bytes| Told::decode(bytes).ok()).unwrap_or_default(),
+            open: None,
         }
     }
 
@@ -104,13 +112,15 @@ impl Life {
 
     /// Tells what is new when the container is seen like that. `last` is how it ended before, if that is known.
     pub(super) fn seen(&mut self, container: &Container, last: Option<Exit>, now: UnixNanos) -> Vec<Input> {
-        if !self.has_own_run || container.started_at.is_empty() {
+        if container.started_at.is_empty() {
             return Vec::new();
         }
         if container.started_at == self.told.started_at {
             // Its engine is about to start it again.
             let exit = container.exit.as_ref().filter(|_| container.running);
-            return exit.map_or_else(Vec::new, |exit| self.ended(Some(exit), now));
+            let mut inputs = self.open(now);
+            inputs.extend(exit.map_or_else(Vec::new, |exit| self.ended(Some(exit), now)));
+            return inputs;
         }
         let started = stamp::parse(container.started_at.as_bytes()).unwrap_or(now);
         let last = last.filter(|exit| exit.finished.is_some_and(|finished| finished <= started));
@@ -123,8 +133,10 @@ impl Life {
             name: name.clone(),
             run_id: resource.run_id.clone(),
             resource: resource.encoded.clone(),
+            is_of_agents_run: !self.has_own_run,
         };
         inputs.extend(self.tell("ml.run.start", started, Severity::INFO, body, Vec::new(), now));
+        inputs.extend(self.open(now));
         inputs
     }
 
@@ -133,7 +145,24 @@ impl Life {
         if !self.is_open() {
             return Vec::new();
         }
+        let mut inputs = self.open(now);
         self.told.has_ended = true;
+        inputs.extend(self.tell_end(exit, now));
+        let closing = self.open.take().map(|open| Input::Chunk(Chunk::closing(open, 0, now)));
+        inputs.extend(closing);
+        inputs
+    }
+
+    /// Lets the run go on until the end was told, if that is still to come.
+    fn open(&mut self, now: UnixNanos) -> Vec<Input> {
+        if !self.is_open() || self.open.is_some() {
+            return Vec::new();
+        }
+        let open = self.open.insert(origin(&self.tags, String::new(), Arc::new(NoBookmark)));
+        vec![Input::Chunk(Chunk::opening(Arc::clone(open), 0, now))]
+    }
+
+    fn tell_end(&self, exit: Option<&Exit>, now: UnixNanos) -> Vec<Input> {
         let (name, run_id) = (&self.tags.name, &self.tags.resource.run_id);
         let Some(exit) = exit else {
             let body = format!("container {name} of run {run_id} has ended, how is not known");
@@ -164,7 +193,7 @@ impl Life {
     pub(super) fn gone(&mut self, exit: Option<&Exit>, now: UnixNanos) -> Vec<Input> {
         let mut told = self.ended(exit, now);
         if !self.told.started_at.is_empty() {
-            // In the batch of the event, so that neither is there without the other.
+            // Behind the event, which nobody would tell otherwise.
             let last = origin(&self.tags, self.key.clone(), Arc::new(NoBookmark));
             told.push(Input::Chunk(Chunk::forgetting_behind(&last, now)));
         }
@@ -173,11 +202,16 @@ impl Life {
 
     /// Tells of a container that was removed while nobody looked, and forgets it. What it printed last nobody has read.
     pub(super) fn vanished(mut self, exit: Option<&Exit>, now: UnixNanos) -> Vec<Input> {
-        let gap = self.is_open().then(|| cut_short(&self.tags, exit, now));
-        gap.into_iter().flatten().chain(self.gone(exit, now)).collect()
+        let mut told = self.open(now);
+        if self.is_open() {
+            told.extend(cut_short(&self.tags, exit, now));
+        }
+        told.extend(self.gone(exit, now));
+        told
     }
 
-    /// An event, and behind it in the same batch that it was told.
+    /// An event, and behind it in the same batch that it was told. The agent's own run is told of neither start nor end,
+    /// and what is kept says all the same whether the container was read to its end.
     fn tell(
         &self,
         name: &'static str,
@@ -187,9 +221,10 @@ impl Life {
         attributes: Vec<u8>,
         now: UnixNanos,
     ) -> Vec<Input> {
-        let origin = origin(&self.tags, self.key.clone(), Arc::new(self.told.clone()));
+        let origin = Origin::beside(stream(&self.tags, self.key.clone(), Arc::new(self.told.clone())));
         let event = Event { name, time, severity, body, attributes, origin: Arc::clone(&origin) };
-        vec![Input::Event(event), Input::Chunk(Chunk::opening(origin, 0, now))]
+        let event = self.has_own_run.then_some(Input::Event(event));
+        event.into_iter().chain([Input::Chunk(Chunk::opening(origin, 0, now))]).collect()
     }
 }
 
@@ -252,7 +287,11 @@ pub(super) fn cut_short(tags: &Tags, exit: Option<&Exit>, now: UnixNanos) -> [In
 }
 
 fn origin(tags: &Tags, key: String, bookmark: Arc<dyn Bookmark>) -> Arc<Origin> {
-    Origin::new(Stream {
+    Origin::new(stream(tags, key, bookmark))
+}
+
+fn stream(tags: &Tags, key: String, bookmark: Arc<dyn Bookmark>) -> Stream<'static> {
+    Stream {
         key,
         kind: SourceKind::Docker,
         identity: &[],
@@ -261,5 +300,5 @@ fn origin(tags: &Tags, key: String, bookmark: Arc<dyn Bookmark>) -> Arc<Origin> 
         level: tags.level,
         tally: Tally::detached(SourceKind::Docker, &tags.name),
         bookmark,
-    })
+    }
 }

@@ -1,6 +1,6 @@
 //! Reads the logs of one container to their end, over as many connections as it takes.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::time::timeout;
 use tracing::{debug, info, warn};
@@ -40,6 +40,9 @@ const SETTLED: Duration = Duration::from_secs(1);
 /// How long what the engine has just written may be on its way.
 const LAST_CHANCE: Duration = Duration::from_millis(500);
 
+/// So many digits of an id are enough for people.
+const SHORT_ID: usize = 12;
+
 /// Gives a container its tags.
 pub(super) type Tagger = dyn Fn(&Container) -> Tags + Send + Sync;
 
@@ -72,6 +75,12 @@ impl Shared {
         };
         let positions = &self.context.positions;
         is_ours.then(|| life::left_behind(positions).find(|(known, _)| *known == id))?.map(|(_, life)| life)
+    }
+
+    /// What is told of a container is tagged so if nothing is known but its id.
+    pub(super) fn unknown(&self, id: &str) -> Tags {
+        let name = id.get(..SHORT_ID).unwrap_or(id).to_owned();
+        (self.tagger)(&Container::mentioned(id, name, String::new(), HashMap::new()))
     }
 
     /// Says so if the file of a container cannot be read now that an agent before has begun there.

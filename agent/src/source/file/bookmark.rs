@@ -349,7 +349,23 @@ pub fn attributes(common: &[u8], path: &Path) -> Vec<u8> {
     if let Some(name) = path.file_name() {
         record_attribute(&mut attributes, "log.file.name", Value::String(&name.to_string_lossy()));
     }
+    // An agent that is of a rank itself collects for it.
+    if let Some(local_rank) = local_rank(path)
+        && memchr::memmem::find(common, b"ml.local_rank").is_none()
+    {
+        record_attribute(&mut attributes, "ml.local_rank", Value::Int(local_rank.into()));
+    }
     attributes
+}
+
+/// Whose file it is in the folders of torchrun's `--log-dir`: `attempt_0/3/stderr.log`.
+fn local_rank(path: &Path) -> Option<u32> {
+    let mut names = path.components().rev().map(|component| component.as_os_str().to_str());
+    let (file, rank, attempt) = (names.next()??, names.next()??, names.next()??);
+    let is_of_torchrun = matches!(file, "stdout.log" | "stderr.log" | "error.json");
+    let attempt = attempt.strip_prefix("attempt_").filter(|_| is_of_torchrun)?;
+    attempt.parse::<u32>().ok()?;
+    rank.parse().ok()
 }
 
 /// For each lane, how many bytes behind the offset are given out of it. Empty if none.
@@ -399,6 +415,18 @@ mod tests {
 
     use super::*;
     use crate::source::file::{Disk, RealDisk};
+
+    #[test]
+    fn a_file_in_a_folder_of_torchrun_is_of_its_local_rank() {
+        let rank = |path: &str| local_rank(Path::new(path));
+        assert_eq!(rank("/logs/none_x1/attempt_0/3/stderr.log"), Some(3));
+        assert_eq!(rank("attempt_12/0/error.json"), Some(0));
+        for other in
+            ["/logs/attempt_0/3/train.log", "/logs/attempt_x/3/stdout.log", "/logs/3/stdout.log", "error.json", ""]
+        {
+            assert_eq!(rank(other), None, "{other}");
+        }
+    }
 
     #[test]
     fn a_place_in_woven_streams_is_found_again_and_told_from_another_files() {

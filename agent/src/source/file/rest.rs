@@ -29,6 +29,9 @@ use crate::{
     source::gap::gap,
 };
 
+/// In the unit of a file's times.
+const SECOND: i64 = 1_000_000_000;
+
 /// A stream whose file does not hold its bytes any more.
 #[derive(Debug)]
 pub struct Missing {
@@ -305,6 +308,10 @@ impl FileSource {
     /// were rotated out of the globs without a word.
     pub fn find_between(&mut self, path: &Path, former: FileId, former_modified: i64, now: FileId) {
         for Sibling { path: at, id, extent } in self.siblings(path) {
+            // What was compressed late is a new file with old bytes, and has their time: those that were written last before
+            // the other file was are from before it. Some tools keep whole seconds.
+            let is_packed = unpack::is_packed(&at);
+            let is_old = is_packed && extent.modified.saturating_add(SECOND) < former_modified;
             let is_known = self.tails.by_id(id).is_some() || self.unclaimed.has(id) || self.copies.has(id);
             let is_between = match former.birth {
                 0 => extent.modified > former_modified,
@@ -312,10 +319,10 @@ impl FileSource {
                 birth => birth < id.birth && id.birth <= now.birth,
             };
             let name = at.file_name().unwrap_or_default();
-            if is_known || !is_between || self.globs.lead_to(folder_of(&at), name) {
+            if is_known || is_old || !is_between || self.globs.lead_to(folder_of(&at), name) {
                 continue;
             }
-            if unpack::is_packed(&at) {
+            if is_packed {
                 self.read_archive(at, path);
             } else if let Some(slot) = self.find(&at, path) {
                 info!(path = %at.display(), "reading a file that was rotated before it was seen");

@@ -10,7 +10,13 @@ use std::{
 use serde::Deserialize;
 use tokio::sync::Notify;
 
-use crate::run::{self, Identity, Pod};
+use crate::{
+    record::{
+        UnixNanos,
+        wire::{Value, record_attribute},
+    },
+    run::{self, Identity, Pod},
+};
 
 /// Written on a pod, as annotations or labels; the same as the labels of a Docker container.
 const RUN_ID: &str = "runlog.run-id";
@@ -56,6 +62,58 @@ pub(super) struct Described {
     pub enabled: Option<bool>,
     /// The run in the environment of each container.
     pub identities: HashMap<String, Identity>,
+    /// Whether none of its containers will run again.
+    pub is_over: bool,
+    /// What is known of each container.
+    pub states: HashMap<String, State>,
+}
+
+/// What is known of a container.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct State {
+    /// Whether the pod is there for it, and it does not only prepare what it needs.
+    pub is_main: bool,
+    /// Which life the present one is.
+    pub restarts: i64,
+    /// How it ended, if it does not run.
+    pub now: Option<Exit>,
+    /// How the life before has ended.
+    pub last: Option<Exit>,
+}
+
+/// How a container ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Exit {
+    pub code: i64,
+    /// The kubelet's word for why.
+    pub reason: String,
+    pub finished: Option<UnixNanos>,
+}
+
+impl Exit {
+    fn is_oom_killed(&self) -> bool {
+        self.reason == "OOMKilled"
+    }
+
+    pub(super) fn is_well(&self) -> bool {
+        self.code == 0 && !self.is_oom_killed()
+    }
+
+    pub(super) fn words(&self) -> String {
+        let why = if self.is_oom_killed() { ", killed for want of memory" } else { "" };
+        format!("exit code {}{why}", self.code)
+    }
+
+    /// Appends what a record says of it.
+    pub(super) fn describe(&self, attributes: &mut Vec<u8>) {
+        record_attribute(attributes, "process.exit.code", Value::Int(self.code));
+        if !self.reason.is_empty() {
+            record_attribute(attributes, "k8s.container.status.reason", Value::String(&self.reason));
+        }
+        if self.is_oom_killed() {
+            record_attribute(attributes, "runlog.oom_killed", Value::Bool(true));
+        }
+    }
 }
 
 impl Metadata {
@@ -109,6 +167,8 @@ struct Item {
     metadata: About,
     #[serde(default)]
     spec: Spec,
+    #[serde(default)]
+    status: Status,
 }
 
 #[derive(Deserialize, Default)]
@@ -127,6 +187,47 @@ struct Spec {
     node_name: String,
     containers: Vec<Container>,
     init_containers: Vec<Container>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
+struct Status {
+    phase: String,
+    container_statuses: Vec<ContainerStatus>,
+    init_container_statuses: Vec<ContainerStatus>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
+struct ContainerStatus {
+    name: String,
+    restart_count: i64,
+    state: ContainerState,
+    last_state: ContainerState,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct ContainerState {
+    terminated: Option<Terminated>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
+struct Terminated {
+    exit_code: i64,
+    reason: String,
+    finished_at: Option<String>,
+}
+
+impl ContainerState {
+    fn exit(self) -> Option<Exit> {
+        let Terminated { exit_code: code, reason, finished_at } = self.terminated?;
+        let finished = finished_at.and_then(|text| text.parse::<jiff::Timestamp>().ok());
+        let finished =
+            finished.and_then(|time| UnixNanos::try_from(time.as_nanosecond()).ok()).filter(|nanos| *nanos > 0);
+        Some(Exit { code, reason, finished })
+    }
 }
 
 #[derive(Deserialize)]
@@ -160,7 +261,7 @@ struct Field {
 impl Item {
     /// What is kept of it, and under which uid.
     fn describe(self) -> (String, Described) {
-        let Self { metadata: about, spec } = self;
+        let Self { metadata: about, spec, status } = self;
         let pipeline_run = about.labels.get(PIPELINE_RUN.0);
         let identity = |container: &Container| {
             // The last one wins, as for the kubelet.
@@ -186,8 +287,23 @@ impl Item {
             level: about.said(LEVEL),
             enabled: about.said(ENABLED).map(|text| text.eq_ignore_ascii_case("true")),
             identities: spec.containers.iter().chain(&spec.init_containers).map(identity).collect(),
+            is_over: matches!(status.phase.as_str(), "Succeeded" | "Failed"),
+            states: status.states(),
         };
         (about.annotations.get(STATIC_UID).cloned().unwrap_or(about.uid), described)
+    }
+}
+
+impl Status {
+    fn states(self) -> HashMap<String, State> {
+        let of = |is_main| {
+            move |of: ContainerStatus| {
+                let ContainerStatus { name, restart_count: restarts, state, last_state } = of;
+                (name, State { is_main, restarts, now: state.exit(), last: last_state.exit() })
+            }
+        };
+        let prepared = self.init_container_statuses.into_iter().map(of(false));
+        prepared.chain(self.container_statuses.into_iter().map(of(true))).collect()
     }
 }
 

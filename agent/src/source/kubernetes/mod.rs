@@ -7,6 +7,7 @@
 
 mod ask;
 mod config;
+mod lives;
 mod metadata;
 mod own;
 mod path;

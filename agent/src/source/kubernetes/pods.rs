@@ -11,22 +11,27 @@ use std::{
 use glob::Pattern;
 use tracing::warn;
 
-use super::{Config, Metadata, PodLog, Scope, metadata::Described, own::Own};
+use super::{
+    Config, Metadata, PodLog, Scope,
+    lives::{self, Lives},
+    metadata::Described,
+    own::Own,
+};
 use crate::{
     record::{
-        Format, Severity, SourceKind,
+        Format, Input, Severity, SourceKind,
         severity::UnknownLevel,
         wire::{Value, record_attribute},
     },
     run::{self, Facts, Identity, Pod, RunId},
     source::{
-        Tagging, Tags,
+        Context, Tagging, Tags,
         file::{Claim, Owners},
     },
 };
 
 /// How long lines of a new pod are left where they are until it is known what the pod says of itself.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The kubelet's folder of logs.
 pub struct Pods {
@@ -44,6 +49,8 @@ pub struct Pods {
     missed: HashMap<String, Instant>,
     /// Logs whose lines are tagged by their path alone, although the pod may say more.
     guessed: HashSet<PathBuf>,
+    /// What becomes of containers, if that is to be told.
+    lives: Option<Lives>,
 }
 
 impl Pods {
@@ -69,7 +76,15 @@ impl Pods {
         }
         let (missed, guessed) = (HashMap::new(), HashSet::new());
         let real_folder = fs::canonicalize(&folder).unwrap_or_else(|_| folder.clone());
-        Some(Self { folder, real_folder, config: config.clone(), tagging, own_pod, own, metadata, missed, guessed })
+        let (config, lives) = (config.clone(), None);
+        Some(Self { folder, real_folder, config, tagging, own_pod, own, metadata, missed, guessed, lives })
+    }
+
+    /// Tells runs what becomes of their containers, from where the queue has it.
+    #[must_use]
+    pub fn telling(self, context: &Context) -> Self {
+        let lives = Lives::new(self.metadata.clone(), context);
+        Self { lives: Some(lives), ..self }
     }
 
     /// Whether a log is wanted, as far as its path says.
@@ -182,6 +197,9 @@ impl Owners for Pods {
     }
 
     fn look(&mut self) {
+        if let Some(lives) = &mut self.lives {
+            lives.look(&self.folder);
+        }
         let Some(metadata) = &self.metadata else { return };
         let (folder_of, is_there) = (Path::parent, Path::is_dir);
         self.guessed.retain(|path| folder_of(path).is_some_and(is_there));
@@ -197,6 +215,33 @@ impl Owners for Pods {
 
     fn is_removed(&self, path: &Path) -> bool {
         self.has(path) && self.folder.is_dir() && path.parent().is_some_and(|folder| !folder.exists())
+    }
+
+    fn opened(&mut self, path: &Path) {
+        let Some(log) = PodLog::of(path) else { return };
+        if self.lives.is_none() {
+            return;
+        }
+        let tags = self.tags_of(&log);
+        if let Some(lives) = &mut self.lives {
+            lives.opened(&log, path, tags, Instant::now());
+        }
+    }
+
+    fn news(&mut self) -> Vec<Input> {
+        self.lives.as_mut().map(|lives| lives.news(Instant::now())).unwrap_or_default()
+    }
+
+    fn ending(&self) -> Vec<String> {
+        self.lives.as_ref().map(Lives::ending).unwrap_or_default()
+    }
+
+    fn is_of(&self, path: &Path, id: &str) -> bool {
+        self.has(path) && PodLog::of(path).is_some_and(|log| lives::id(&log) == id)
+    }
+
+    fn ended(&mut self, id: &str) -> Vec<Input> {
+        self.lives.as_mut().map(|lives| lives.ended(id)).unwrap_or_default()
     }
 
     fn claim(&mut self, path: &Path) -> Claim {

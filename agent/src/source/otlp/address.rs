@@ -19,6 +19,9 @@ pub enum Address {
 }
 
 impl Address {
+    /// What a socket is called in its folder.
+    pub const SOCKET: &str = "otlp.sock";
+
     /// Whether a socket can have that path.
     #[must_use]
     pub fn fits(path: &Path) -> bool {

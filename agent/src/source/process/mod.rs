@@ -7,6 +7,7 @@
 //! The end: each output is read until its pipe ends, and shown at its reader's pace, as without runlog. A child of
 //! the process that holds the pipe open does not hold us: what the process itself left in it is read, nothing more.
 
+mod error_file;
 mod exit;
 mod input;
 mod memory;

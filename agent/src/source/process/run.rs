@@ -1,6 +1,6 @@
 //! From start to exit.
 
-use std::{ffi::OsString, future, io, process::Stdio, sync::Arc, time::Duration};
+use std::{ffi::OsString, future, io, path::PathBuf, process::Stdio, sync::Arc, time::Duration};
 
 use tokio::{
     io::{stderr, stdout},
@@ -22,6 +22,7 @@ use crate::{
 
 use super::{
     Config, Exit, Orphans,
+    error_file::ErrorFile,
     memory::OomKills,
     signals,
     stream::{Name, Output},
@@ -39,6 +40,8 @@ pub struct Program {
     pub environment: Vec<(String, String)>,
     /// What its outputs are.
     pub prints_to: Prints,
+    /// Where it leaves what it raised, if it does.
+    pub error_file: Option<PathBuf>,
 }
 
 /// What a process prints to.
@@ -66,10 +69,13 @@ pub struct Tagging {
 /// # Errors
 /// If the program cannot be started.
 pub async fn run(program: &Program, config: &Config, context: &Context, tagging: &Tagging) -> io::Result<Exit> {
-    let events = origin(tagging, tagging.attributes.clone(), "events", Tally::detached(SourceKind::Process, "events"));
+    let name = program.name.to_string_lossy();
+    let tally = Tally::detached(SourceKind::Process, &name);
+    let events = origin(tagging, tagging.attributes.clone(), "events", tally);
     // Signals are caught before the process exists, so that none is missed.
     let mut forwarder = signals::Forwarder::catch()?;
     let memory = OomKills::watch();
+    let error_file = program.error_file.clone().map(ErrorFile::at);
     let (mut command, terminal) = program.command()?;
     command.envs(program.environment.iter().map(|(name, value)| (name, value)));
     let mut child = command.spawn()?;
@@ -89,7 +95,6 @@ pub async fn run(program: &Program, config: &Config, context: &Context, tagging:
         body,
         attributes,
     };
-    let name = program.name.to_string_lossy();
     let body = format!("run {run_id} started: {name}");
     announce(context, event("ml.run.start", Severity::INFO, body, Vec::new())).await;
 
@@ -120,6 +125,9 @@ pub async fn run(program: &Program, config: &Config, context: &Context, tagging:
     };
     exit_sender.send_replace(Some(Instant::now()));
     copied(copies, &mut forwarder).await;
+    if let Some(error_file) = error_file {
+        error_file.collect(tagging, context).await;
+    }
     // Before anything is told on our terminal.
     drop(terminal);
     let exit = Exit::new(status, memory.is_some_and(|memory| memory.are_more()));

@@ -1,21 +1,26 @@
 use super::*;
 use crate::record::{Cause, FirstError, wire::resource_attribute};
 
+fn stream(kind: SourceKind, name: &str) -> Stream<'static> {
+    Stream {
+        key: name.to_owned(),
+        kind,
+        identity: &[],
+        resource: Arc::new(Resource { run_id: String::new(), encoded: Vec::new() }),
+        attributes: Vec::new(),
+        level: Severity::TRACE,
+        tally: Tally::detached(kind, name),
+        bookmark: Arc::new(NoBookmark),
+    }
+}
+
 fn origin(kind: SourceKind, run_id: &str, name: &str) -> Arc<Origin> {
     let mut encoded = Vec::new();
     resource_attribute(&mut encoded, "ml.run.id", Value::String(run_id));
     let mut attributes = Vec::new();
     record_attribute(&mut attributes, "ml.rank", Value::Int(3));
-    Origin::new(Stream {
-        key: name.to_owned(),
-        kind,
-        identity: &[],
-        resource: Arc::new(Resource { run_id: run_id.to_owned(), encoded }),
-        attributes,
-        level: Severity::TRACE,
-        tally: Tally::detached(kind, name),
-        bookmark: Arc::new(NoBookmark),
-    })
+    let resource = Arc::new(Resource { run_id: run_id.to_owned(), encoded });
+    Origin::new(Stream { resource, attributes, ..stream(kind, name) })
 }
 
 fn lines(count: u64) -> Account {
@@ -23,7 +28,7 @@ fn lines(count: u64) -> Account {
 }
 
 /// What the queue holds after changes were committed, as positions.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Held(BTreeMap<String, Vec<u8>>);
 
 impl Held {
@@ -137,6 +142,65 @@ fn a_run_of_containers_ends_with_the_last_of_their_streams() {
         count(&mut accounts, &mut held, &origin(SourceKind::File, "r", "f"), lines(1));
         assert!(!accounts.closed(&out));
     }
+}
+
+#[test]
+fn a_run_ends_with_the_last_of_its_streams_whether_or_not_anything_of_it_has_counted_yet() {
+    // A joined head of the second stream is held back, so nothing counts of it before its end.
+    let (mut accounts, mut held) = (Accounts::default(), Held::default());
+    let [life, out, err] = ["", "c/stdout", "c/stderr"].map(|name| origin(SourceKind::Docker, "r", name));
+    [&life, &out, &err].into_iter().for_each(|stream| accounts.opened(stream));
+    count(&mut accounts, &mut held, &out, lines(1));
+    assert!(!accounts.closed(&out) && !accounts.closed(&life));
+    count(&mut accounts, &mut held, &err, lines(1));
+    assert!(accounts.closed(&err));
+    drop(accounts.settle("r"));
+
+    // One that was left without a word is not waited for, and a run of which nothing counts has no receipt.
+    accounts.opened(&out);
+    accounts.opened(&origin(SourceKind::Docker, "r", "lost"));
+    accounts
+        .opened(&Origin::beside(Stream { resource: Arc::clone(&out.resource), ..stream(SourceKind::Docker, "told") }));
+    assert!(!accounts.closed(&out));
+    assert_eq!(accounts.runs(), Vec::<String>::new());
+    accounts.opened(&origin(SourceKind::Docker, "r", "lost"));
+    accounts.forget_idle();
+    assert_eq!(accounts.runs(), Vec::<String>::new());
+}
+
+#[test]
+fn a_receipt_says_how_the_containers_of_its_run_have_ended_also_after_a_restart() {
+    let (mut accounts, mut held) = (Accounts::default(), Held::default());
+    let out = origin(SourceKind::Docker, "r", "c/stdout");
+    let well = End { name: "server".into(), time_unix_nano: 1, exit_code: Some(0), ..End::default() };
+    let killed =
+        End { name: "worker".into(), time_unix_nano: 2, exit_code: Some(137), oom_killed: true, ..End::default() };
+    count(&mut accounts, &mut held, &out, lines(1));
+    accounts.ended("r", well);
+    accounts.ended("r", killed.clone());
+    // An entry was to be made and was not: the next one has them.
+    let change = accounts.with("r", &[]).unwritten();
+    accounts.commit(change);
+    count(&mut accounts, &mut held, &out, lines(1));
+    assert_eq!(held.0.len(), 2, "{held:?}");
+
+    let mut accounts = Accounts::resume(&held.0);
+    // Told again, since what was told of it was not in the queue.
+    accounts.ended("r", killed);
+    let event = accounts.receipt("r", accounts.origin("r").unwrap(), 7).unwrap();
+    assert!(
+        event.body.ends_with("below the level; worker ended: exit code 137, killed for want of memory"),
+        "{}",
+        event.body
+    );
+    let record = RecordView::read(&event.attributes).unwrap();
+    let attributes: BTreeMap<_, _> = record.attributes().map(Result::unwrap).collect();
+    let Value::String(ends) = attributes["runlog.receipt.ends"] else { panic!("{attributes:?}") };
+    let ends: Vec<runlog_proto::v1::End> = serde_json::from_str(ends).unwrap();
+    let ends: Vec<_> = ends.iter().map(|end| (end.name.as_str(), end.exit_code, end.oom_killed)).collect();
+    assert_eq!(ends, [("server", Some(0), false), ("worker", Some(137), true)]);
+    held.take(accounts.settle("r"));
+    assert_eq!(held.0, BTreeMap::new());
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use opentelemetry_proto::tonic::metrics::v1::{metric, number_data_point};
 
 use super::*;
+use crate::record::{Entries, Entry};
 
 fn with_scalars(names: &[&str]) -> parse::Config {
     let scalars = names.iter().map(|name| glob::Pattern::new(name).unwrap()).collect();
@@ -186,13 +187,19 @@ async fn what_is_over_the_limit_is_counted_and_errors_pass() {
 #[tokio::test]
 async fn memory_that_is_used_up_is_an_alert_once_for_each_rank_without_its_secrets() {
     let file = origin("file", None);
-    let of_rank = |rank: u32| format!("[rank{rank}]: ERROR CUDA out of memory. Tried 2 GiB\n");
+    let of_rank = |rank: u32| format!("[rank{rank}]: ERROR CUDA out of memory, password=hunter2horse\n");
     let text = format!("{}{}{}ERROR other\n", of_rank(0), of_rank(3), of_rank(3));
-    let ran = run(vec![chunk(&file, 0, text.as_bytes()), chunk(&file, text.len() as u64, of_rank(3).as_bytes())]).await;
+    let chunks = vec![chunk(&file, 0, text.as_bytes()), chunk(&file, text.len() as u64, of_rank(3).as_bytes())];
+    let ran = run_as(chunks, |mut stage| {
+        // Each chunk is counted by itself then.
+        stage.parse.join.is_on = false;
+        stage.redacting(redact::Config { builtin: true, patterns: Vec::new() })
+    });
+    let ran = ran.await;
     let told = events(&ran, "ml.alert", ["ml.alert.kind", "ml.rank"]);
     assert_eq!(told, [["out_of_memory", "0"], ["out_of_memory", "3"]].map(|alert| alert.map(str::to_owned)));
     let alert = ran.records.iter().find(|record| record.event_name == "ml.alert").unwrap();
-    let sentence = "rank 0: out of memory: ERROR CUDA out of memory. Tried 2 GiB";
+    let sentence = "rank 0: out of memory: ERROR CUDA out of memory, password=[redacted:password]";
     assert_eq!((body(alert), alert.severity_number), (sentence, 17));
 }
 
@@ -249,4 +256,134 @@ async fn a_line_of_megabytes_is_parts_that_say_so_and_are_all_there() {
     let whole: String = told[1..4].iter().map(|(body, _)| body.as_str()).collect();
     assert_eq!(whole, long);
     assert!(body(ran.records.last().unwrap()).starts_with("3 lines of 1 source read: 3 kept"));
+}
+
+#[tokio::test]
+async fn a_line_that_waits_behind_a_traceback_for_other_ranks_does_not_bring_the_traceback_again() {
+    let file = origin("file", None);
+    // Position and records would disagree after a kill: the traceback is in the queue, and its stream is read again.
+    let traceback = format!("[rank0]: {}\n", TRACEBACK.replace('\n', "\n[rank0]: "));
+    let text = format!("{traceback}[rank1]: loading\n[rank0]: 2026-11-24 05:44:23,000 INFO a: b\n");
+    let ran = run_with(alike(0, 3600), vec![chunk(&file, 0, text.as_bytes())]).await;
+    assert_eq!(ran.settled, [("file".to_owned(), traceback.len().to_string())]);
+    assert_eq!(told(&ran).0, [TRACEBACK, "loading", "2026-11-24 05:44:23,000 INFO a: b"]);
+}
+
+#[tokio::test]
+async fn a_line_in_the_midst_of_a_traceback_waits_for_no_other_rank() {
+    let file = origin("file", None);
+    let mut lines = TRACEBACK.lines();
+    let mut text = format!("[rank0]: {}\n[rank1]: loading\n", lines.next().unwrap());
+    lines.for_each(|line| text += &format!("[rank0]: {line}\n"));
+    text += "[rank0]: 2026-11-24 05:44:23,000 INFO a: b\n";
+    let ran = run_with(alike(0, 3600), vec![chunk(&file, 0, text.as_bytes())]).await;
+    // No position lies between it and the traceback around it.
+    let last = text.len() - text.lines().last().unwrap().len() - 1;
+    assert_eq!(ran.settled, [("file".to_owned(), last.to_string())]);
+    assert_eq!(told(&ran).0[..2], [TRACEBACK, "loading"]);
+}
+
+#[tokio::test]
+async fn a_number_that_is_a_metric_is_kept_as_often_as_it_is_printed() {
+    let parse = parse::Config { alike: alike(3600, 0).alike, ..with_scalars(&["loss"]) };
+    let ran = run_with(parse, vec![chunk(&origin("file", None), 0, b"loss=1\nloss=1\nloss=1\nx\nx\n")]).await;
+    assert_eq!(gauge(&ran, "ml.run.metric"), ["1", "1", "1"]);
+    assert_eq!(lines(&ran, ["runlog.repeats"]).last().unwrap().1, ["1"]);
+}
+
+#[tokio::test]
+async fn a_long_line_that_is_over_the_limit_is_left_out_with_all_of_its_parts() {
+    let text = format!("one\n{}\n", "x".repeat(100));
+    let lines_per_second = std::num::NonZeroU32::new(1);
+    let parse = parse::Config { lines_per_second, max_line_bytes: 40, ..parse::Config::default() };
+    let ran = run_with(parse, vec![chunk(&origin("file", None), 0, text.as_bytes())]).await;
+    let (lines, receipt) = told(&ran);
+    assert_eq!(lines, ["one"]);
+    assert_eq!(receipt, "2 lines of 1 source read: 1 kept, 0 below the level, 1 over the limit");
+    assert_eq!(ran.positions, [("file".to_owned(), text.len().to_string())]);
+}
+
+#[tokio::test]
+async fn ranks_of_a_template_are_kept_apart_and_their_levels_and_exceptions_are_known() {
+    let parse = parse::Config { rank_prefix: "${rank}: ".parse().unwrap(), ..parse::Config::default() };
+    let woven = TRACEBACK.lines().flat_map(|line| [0, 12].map(|rank| format!("{rank:2}: {line}\n")));
+    let text: String = woven.chain([" 0: WARNING:train:slow\n".to_owned(), "12: rest\n".to_owned()]).collect();
+    let ran = run_with(parse, vec![chunk(&origin("file", None), 0, text.as_bytes())]).await;
+    let told = lines(&ran, ["runlog.prefix", "exception.type", "ml.rank"]);
+    let expected = [
+        (TRACEBACK, [" 0: ", "KeyError", "0"]),
+        (TRACEBACK, ["12: ", "KeyError", "12"]),
+        ("WARNING:train:slow", [" 0: ", "", "0"]),
+        ("rest", ["12: ", "", "12"]),
+    ];
+    assert_eq!(told, expected.map(|(line, shown)| (line.to_owned(), shown.map(str::to_owned))));
+    assert_eq!(ran.records.iter().map(|record| record.severity_number).collect::<Vec<_>>()[..4], [17, 17, 13, 9]);
+}
+
+/// What `@record` of torchelastic leaves, written at that second.
+fn left(class: &str, second: u64) -> String {
+    let stack = format!(r#"Traceback (most recent call last):\n  File \"a.py\", line 1, in f\n{class}: bad\n"#);
+    format!(
+        r#"{{"message": {{"message": "{class}: bad", "extraInfo": {{"py_callstack": "{stack}", "timestamp": "{second}"}}}}}}"#
+    )
+}
+
+/// The stream of a file of that rank on its node.
+fn of_local_rank(key: &str, local_rank: u32) -> Arc<Origin> {
+    let mut attributes = Vec::new();
+    crate::record::wire::record_attribute(
+        &mut attributes,
+        "ml.local_rank",
+        crate::record::wire::Value::Int(local_rank.into()),
+    );
+    let loud = origin(key, None);
+    Origin::new(origin::Stream {
+        key: key.into(),
+        kind: SourceKind::File,
+        identity: &[key.as_bytes()],
+        resource: Arc::clone(&loud.resource),
+        attributes,
+        level: Severity::TRACE,
+        tally: Tally::detached(SourceKind::File, key),
+        bookmark: Arc::new(Offset),
+    })
+}
+
+#[tokio::test]
+async fn what_ranks_leave_of_their_exceptions_names_the_one_that_failed_first() {
+    // No newline ends such a file, so it is given out when no more comes of it.
+    let (first, second) = (of_local_rank("a", 3), of_local_rank("b", 1));
+    let ran = run(vec![
+        chunk(&second, 0, left("RuntimeError", 1_764_000_009).as_bytes()),
+        Chunk::stopping(Arc::clone(&second), left("RuntimeError", 1_764_000_009).len() as u64, 1),
+        chunk(&first, 0, left("KeyError", 1_764_000_003).as_bytes()),
+        Chunk::stopping(Arc::clone(&first), left("KeyError", 1_764_000_003).len() as u64, 1),
+    ])
+    .await;
+    let told = lines(&ran, ["exception.type", "exception.message", "ml.local_rank"]);
+    let told: Vec<_> = told.iter().map(|(_, shown)| shown.each_ref().map(String::as_str)).collect();
+    assert_eq!(told, [["RuntimeError", "bad", "1"], ["KeyError", "bad", "3"]]);
+    assert_eq!(ran.records[0].severity_number, 17);
+    let receipt = ran.records.last().unwrap();
+    let cause = ["runlog.receipt.cause.local_rank", "runlog.receipt.cause", "runlog.receipt.cause.line"];
+    assert_eq!(cause.map(|key| shown(receipt, key)), ["3", "exception", "KeyError: bad"]);
+}
+
+#[tokio::test]
+async fn an_entry_of_the_journal_that_tells_of_memory_is_an_alert_as_a_line_is() {
+    let unit = origin("unit", None);
+    let entry = |number: u64| Entry {
+        number,
+        at: number << Entry::PART_BITS,
+        bytes: b"[rank3]: ERROR CUDA out of memory".to_vec(),
+        time: 1,
+        level: None,
+        logger: String::new(),
+        attributes: Vec::new(),
+    };
+    let (entries, observed) = (vec![entry(0), entry(1)], 1);
+    let entries = Input::Entries(Entries { origin: unit, entries, read_to: 2, observed, permit: None });
+    let ran = run_inputs(parse::Config::default(), vec![entries], |stage| stage, |_| true).await;
+    let told = events(&ran, "ml.alert", ["ml.alert.kind", "ml.rank"]);
+    assert_eq!(told, [["out_of_memory", "3"]].map(|alert| alert.map(str::to_owned)));
 }

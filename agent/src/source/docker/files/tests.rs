@@ -285,6 +285,6 @@ fn d12_a_container_whose_log_is_gone_before_it_is_opened_is_a_gap() {
     assert!(claimed(&mut files, &log).is_some());
     fs::remove_dir_all(log.parent().unwrap()).unwrap();
     files.look();
-    assert_eq!(names(&files.ended("a")), ["ml.run.end", "runlog.gap"]);
+    assert_eq!(names(&files.ended("a")), ["runlog.gap", "ml.run.end"]);
     assert!(!files.fates.is_read_from_files("a"), "so that who can ask the engine tells of it");
 }

@@ -117,6 +117,31 @@ fn f4_a_file_that_was_compressed_while_the_agent_was_away_is_read_on_inside() {
     }
 }
 
+// logrotate compresses a generation late (`delaycompress`): its archive was taken for one of what came after the file that
+// was read.
+#[test]
+fn f4_an_archive_that_is_made_of_what_was_there_before_the_first_start_is_not_read() {
+    for ending in ["gz", "zst"] {
+        let mut reading = Reading::new();
+        reading.append("a.log.1", "before the first start\n");
+        let old = fs::File::options().write(true).open(reading.path("a.log.1")).unwrap();
+        old.set_modified(std::time::SystemTime::now() - Duration::from_secs(3600)).unwrap();
+        reading.append("a.log", "one\n");
+        reading.until_read(&["one\n"]);
+        reading.stop();
+        reading.streams.clear();
+        compress(&reading.path("a.log.1"), ending);
+        let archive = |number: u8| reading.path(&format!("a.log.{number}.{ending}"));
+        fs::rename(archive(1), archive(2)).unwrap();
+        fs::rename(reading.path("a.log"), reading.path("a.log.1")).unwrap();
+        reading.append("a.log", "two\n");
+        reading.start();
+        reading.until(|reading| reading.texts().contains(&"two\n".to_owned()));
+        reading.stop();
+        assert_eq!((reading.texts(), reading.gaps.len()), (vec!["two\n".to_owned()], 0), "{ending}");
+    }
+}
+
 #[test]
 fn f4_reading_inside_a_compressed_file_goes_on_after_a_kill() {
     let mut reading = Reading::new();
