@@ -1,7 +1,11 @@
 //! Compiles the `.proto` files in pure Rust, so that no `protoc` is needed.
 
+use prost::Message;
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let files = protox::compile(["runlog/v1/query.proto", "runlog/v1/run.proto"], ["."])?;
+    let described = std::path::Path::new(&std::env::var("OUT_DIR")?).join("runlog.v1.descriptors");
+    std::fs::write(described, files.encode_to_vec())?;
     prost_build::Config::new()
         .btree_map(["."])
         // Their JSON is not what serde would derive.

@@ -4,7 +4,6 @@
 const PAGE_LINES = 500;
 // More are not kept in the page: the other end is let go and asked for again when it is wanted.
 const MAX_LINES = 5000;
-const MAX_SHOWN_CHARACTERS = 10000;
 const REFRESH_MS = 3000;
 const RETRY_MS = 3000;
 
@@ -171,12 +170,19 @@ function open(run) {
   close();
   log.replaceChildren();
   document.body.dataset.view = run ? "log" : "runs";
+  document.body.dataset.pane = pane();
+  for (const link of $("panes").children) {
+    link.href = address(run, link.dataset.pane);
+    if (link.dataset.pane === pane()) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
   document.title = run ? run + " · runlog" : "runlog";
   $("title").textContent = run || "Choose a run";
   $("title").title = run || "";
   if (run) {
     view = { run, filter: filter(), abort: new AbortController(), previous: "", next: "", older: false, loading: false };
-    load(view);
+    if (pane() === "results") openResults(run);
+    else load(view);
   }
   showRuns();
 }
@@ -185,6 +191,7 @@ function close() {
   if (!view) return;
   view.abort.abort();
   unfollow(view);
+  closeResults();
   view = null;
 }
 
@@ -374,69 +381,23 @@ log.addEventListener("scroll", () => {
   if (isUp && log.scrollTop < log.clientHeight) loadOlder(view);
 });
 
-// --- Lines ----------------------------------------------------------------------------------------------------
-
-function rows(answer) {
-  const made = answer.lines.map(row);
-  if (answer.damaged_blocks) {
-    made.push(element("div", "remark error", count(answer.damaged_blocks, "stored block") + " cannot be read; their lines are missing."));
-  }
-  return made;
-}
-
-function remark(text) {
-  log.append(element("div", "remark alone", text));
-}
-
-const TAGS = ["", "TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"];
-
-function row(line) {
-  const range = Math.ceil(line.severity_number / 4);
-  const kind = line.event_name ? "event" : range >= 5 ? "error" : range === 4 ? "warn" : range <= 2 && range ? "debug" : "";
-  const made = element("div", "line " + kind);
-  made.dataset.cursor = line.cursor;
-  made.title = [line.time, line.severity_text, line.stream, line.scope, line.container, line.event_name].filter(Boolean).join(" · ");
-  const time = element("time", "", clock(line.time));
-  time.dateTime = line.time;
-  made.append(time, element("span", "tag", TAGS[range] || ""));
-  const rank = line.rank === null || line.rank === undefined ? "" : "[" + line.rank + "] ";
-  made.append(body(rank + printable(line.body)));
-  return made;
-}
-
-function body(text) {
-  if (text.length <= MAX_SHOWN_CHARACTERS) return element("span", "body", text);
-  const made = element("span", "body", text.slice(0, MAX_SHOWN_CHARACTERS) + "… ");
-  const all = element("button", "", "show all " + count(text.length, "character"));
-  all.type = "button";
-  all.onclick = () => made.replaceChildren(text);
-  made.append(all);
-  return made;
-}
-
-// Colours are left out; what else a terminal would obey, and what turns the direction of text, is spelled out.
-function printable(text) {
-  return text
-    .replace(/\x1b\[[0-9;:]*m/g, "")
-    .replace(/[\x00-\x08\x0b-\x1f\x7f-\x9f]/g, (control) => "\\x" + control.charCodeAt(0).toString(16).padStart(2, "0"))
-    .replace(/[\u202a-\u202e\u2066-\u2069]/g, (control) => "\\u" + control.charCodeAt(0).toString(16));
-}
-
-function clock(time) {
-  if (!time) return "";
-  const at = new Date(time);
-  const two = (number) => String(number).padStart(2, "0");
-  return two(at.getHours()) + ":" + two(at.getMinutes()) + ":" + two(at.getSeconds()) + "." + String(at.getMilliseconds()).padStart(3, "0");
-}
-
 // --- What people do -------------------------------------------------------------------------------------------
 
+// The address is #RUN or #RUN/results; a slash of a run's own is written %2F.
 function chosen() {
   try {
-    return decodeURIComponent(location.hash.slice(1));
+    return decodeURIComponent(location.hash.slice(1).split("/")[0]);
   } catch {
     return "";
   }
+}
+
+function pane() {
+  return location.hash.endsWith("/results") ? "results" : "log";
+}
+
+function address(run, pane) {
+  return "#" + encodeURIComponent(run) + (pane === "results" ? "/results" : "");
 }
 
 let typing = 0;
@@ -459,6 +420,7 @@ document.addEventListener("keydown", (event) => {
   if (event.target === $("level")) return;
   if (event.key === "/") $("text").focus();
   else if (event.key === "f") setFollowing(!isFollowing());
+  else if (event.key === "r" && view) location.hash = address(view.run, pane() === "log" ? "results" : "log");
   else if (event.key === "j" || event.key === "k") step(event.key === "j" ? 1 : -1);
   else return;
   event.preventDefault();
@@ -467,7 +429,7 @@ document.addEventListener("keydown", (event) => {
 function step(by) {
   const at = runs.findIndex((run) => view && run.run_id === view.run);
   const next = runs[at < 0 ? 0 : at + by];
-  if (next) location.hash = encodeURIComponent(next.run_id);
+  if (next) location.hash = address(next.run_id, pane());
 }
 
 async function begin() {
@@ -480,4 +442,7 @@ async function begin() {
 }
 
 begin();
-setInterval(refreshRuns, REFRESH_MS);
+setInterval(() => {
+  refreshRuns();
+  refreshResults();
+}, REFRESH_MS);

@@ -4,6 +4,9 @@
 
 pub mod value;
 
+/// All of `runlog/v1/*.proto` as a `FileDescriptorSet`, for clients that make their messages at run time.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/runlog.v1.descriptors"));
+
 /// Version 1 of the query API and the Run API.
 pub mod v1 {
     #![allow(missing_docs, unreachable_pub, clippy::doc_markdown)]

@@ -47,6 +47,8 @@ pub struct CollectorRecord {
     pub scope: String,
     /// Its own attributes, as text.
     pub attributes: BTreeMap<String, String>,
+    /// What happened, if it is an event.
+    pub event_name: String,
     /// The body.
     pub body: String,
     /// The severity number.
@@ -66,6 +68,21 @@ pub struct CollectorMetric {
     pub name: String,
     /// The value, of all points together.
     pub value: u64,
+}
+
+/// A point of a gauge as the Collector understood it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CollectorPoint {
+    /// Attributes of its resource, as text.
+    pub resource: BTreeMap<String, String>,
+    /// The gauge's name.
+    pub gauge: String,
+    /// Its own attributes, as text.
+    pub attributes: BTreeMap<String, String>,
+    /// The value as it is written: `0.5`, or `3` where it is a whole number.
+    pub value: String,
+    /// Unix time in nanoseconds.
+    pub time: u64,
 }
 
 impl Collector {
@@ -204,6 +221,7 @@ impl Collector {
                             resource: attributes(&resource_logs["resource"]["attributes"]),
                             scope: text(&scope_logs["scope"]["name"]),
                             attributes: attributes(&record["attributes"]),
+                            event_name: text(&record["eventName"]),
                             body: text(&record["body"]["stringValue"]),
                             severity_number: record["severityNumber"].as_i64().unwrap_or(0),
                             severity_text: text(&record["severityText"]),
@@ -235,6 +253,31 @@ impl Collector {
             }
         }
         metrics
+    }
+
+    /// All points of gauges so far, in the order in which they came.
+    #[must_use]
+    pub fn points(&self) -> Vec<CollectorPoint> {
+        let mut points = Vec::new();
+        for request in self.requests() {
+            for resource_metrics in array(&request["resourceMetrics"]) {
+                for scope_metrics in array(&resource_metrics["scopeMetrics"]) {
+                    for metric in array(&scope_metrics["metrics"]) {
+                        points.extend(array(&metric["gauge"]["dataPoints"]).iter().map(|point| CollectorPoint {
+                            resource: attributes(&resource_metrics["resource"]["attributes"]),
+                            gauge: text(&metric["name"]),
+                            attributes: attributes(&point["attributes"]),
+                            value: match &point["asInt"] {
+                                Value::Null => point["asDouble"].to_string(),
+                                whole => text(whole),
+                            },
+                            time: text(&point["timeUnixNano"]).parse().unwrap_or(0),
+                        }));
+                    }
+                }
+            }
+        }
+        points
     }
 
     /// The bodies of all log records so far: cheaper than the records, for bodies without quotes and backslashes.

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests speak by panicking")]
 
+mod results;
+
 use std::{env, fs, path::Path, process::Command};
 
 use runlog_tests::{Agent, tool};

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests speak by panicking")]
 
 mod archive;
+mod grpc;
+mod submit;
 
 use std::{collections::BTreeMap, fs, path::Path, process::Output};
 

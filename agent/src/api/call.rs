@@ -434,11 +434,6 @@ impl Api {
                 return Err(Problem::new(Reason::Failed, kept.reason));
             }
         }
-        if sink.keeps(Signal::Metrics)
-            && let Some(request) = telemetry.metrics()
-        {
-            sink.put(Signal::Metrics, request).await?;
-        }
         Ok(())
     }
 }

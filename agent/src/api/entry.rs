@@ -120,7 +120,6 @@ impl Entries<'_> {
             event = event.with("ml.metric.nonfinite", any_value::Value::BoolValue(true));
         }
         let event = event.with_text("ml.metric.description", &scalar.description);
-        self.telemetry.point(&scalar.name, &value, scalar.step, sent.rank, sent.time);
         self.put(sent, event);
         Ok(remark)
     }

@@ -1,10 +1,9 @@
 //! Calls as OTLP. `docs/run-api.md` lists the events.
 
 use opentelemetry_proto::tonic::{
-    collector::{logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest},
+    collector::logs::v1::ExportLogsServiceRequest,
     common::v1::{AnyValue, ArrayValue, KeyValue, KeyValueList, any_value},
     logs::v1::{LogRecord, ResourceLogs, ScopeLogs},
-    metrics::v1::{Gauge, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, metric, number_data_point},
     resource::v1::Resource,
 };
 use prost::Message;
@@ -51,8 +50,6 @@ pub(super) struct Telemetry {
     resource: Resource,
     observed: UnixNanos,
     records: Vec<LogRecord>,
-    points: Vec<NumberDataPoint>,
-    steps: Vec<NumberDataPoint>,
 }
 
 impl Telemetry {
@@ -68,7 +65,7 @@ impl Telemetry {
         let attributes = attributes.into_iter().filter(|(_, value)| !value.is_empty());
         let attributes = attributes.map(|(key, value)| pair(key, string(value))).collect();
         let resource = Resource { attributes, ..Resource::default() };
-        Self { resource, observed, records: Vec::new(), points: Vec::new(), steps: Vec::new() }
+        Self { resource, observed, records: Vec::new() }
     }
 
     /// Adds an event, which is known by the key of its call and its place in it.
@@ -84,28 +81,6 @@ impl Telemetry {
             event_name: event.name.to_owned(),
             ..LogRecord::default()
         });
-    }
-
-    /// Adds a point of the gauge of that name, if the value is a number that has a place in one.
-    pub(super) fn point(&mut self, name: &str, value: &Value, step: Option<i64>, rank: Option<i64>, time: UnixNanos) {
-        let run_id = self.resource.attributes.iter().find(|attribute| attribute.key == "ml.run.id").cloned();
-        let mut attributes: Vec<KeyValue> = run_id.into_iter().collect();
-        attributes.push(pair("ml.metric.name", string(name)));
-        attributes.extend(rank.filter(|rank| *rank != 0).map(|rank| pair("ml.rank", any_value::Value::IntValue(rank))));
-        let value = match value.kind {
-            Some(Kind::Number(number)) if number.is_finite() => number_data_point::Value::AsDouble(number),
-            Some(Kind::Integer(number)) => number_data_point::Value::AsInt(number),
-            Some(Kind::Bool(truth)) => number_data_point::Value::AsInt(truth.into()),
-            _ => return,
-        };
-        let point = |value| NumberDataPoint {
-            attributes: attributes.clone(),
-            time_unix_nano: time,
-            value: Some(value),
-            ..NumberDataPoint::default()
-        };
-        self.points.push(point(value));
-        self.steps.extend(step.map(|step| point(number_data_point::Value::AsInt(step))));
     }
 
     /// The events as requests of about [`REQUEST_BYTES`], in their order.
@@ -130,28 +105,6 @@ impl Telemetry {
         let resource = Some(self.resource.clone());
         let resource_logs = vec![ResourceLogs { resource, scope_logs, ..ResourceLogs::default() }];
         ExportLogsServiceRequest { resource_logs }.encode_to_vec()
-    }
-
-    /// The points as a request; `None` if there are none.
-    pub(super) fn metrics(self) -> Option<Vec<u8>> {
-        let gauge = |name: &str, data_points: Vec<NumberDataPoint>| Metric {
-            name: name.to_owned(),
-            data: Some(metric::Data::Gauge(Gauge { data_points })),
-            ..Metric::default()
-        };
-        let gauges = [("ml.run.metric", self.points), ("ml.run.step", self.steps)];
-        let metrics: Vec<_> = gauges
-            .into_iter()
-            .filter(|(_, points)| !points.is_empty())
-            .map(|(name, points)| gauge(name, points))
-            .collect();
-        if metrics.is_empty() {
-            return None;
-        }
-        let scope_metrics = vec![ScopeMetrics { metrics, ..ScopeMetrics::default() }];
-        let resource_metrics =
-            vec![ResourceMetrics { resource: Some(self.resource), scope_metrics, ..ResourceMetrics::default() }];
-        Some(ExportMetricsServiceRequest { resource_metrics }.encode_to_vec())
     }
 }
 

@@ -183,6 +183,18 @@ pub enum Command {
     Logs(Read<LogsArgs>),
     /// Run a script in a copy of its folder, once or for each value of a sweep
     Submit(SubmitPlace),
+    /// Work at what `submit --no-wait` was given
+    #[command(hide = true)]
+    Supervise {
+        /// The file that says what is to be run
+        plan: PathBuf,
+        /// Have another process do it, and start one more if that is killed
+        #[arg(long, conflicts_with = "take_over")]
+        keep: bool,
+        /// Go on where one that was killed has been
+        #[arg(long)]
+        take_over: bool,
+    },
     /// Start a run, log to it and end it, from a script
     #[command(after_help = RUN_EXAMPLES)]
     Run(RunPlace),

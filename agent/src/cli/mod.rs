@@ -142,6 +142,16 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
                 Ok(submit::submit(&submit.what, &state_dir, &caller, &mut Output::stdout()).await?)
             })
         }
+        Command::Supervise { plan, keep: true, .. } => Ok(submit::detached::keep(&plan)?),
+        Command::Supervise { plan, take_over, .. } => {
+            let plan = submit::detached::read(&plan)?;
+            let begun = if take_over { submit::Begun::Before } else { submit::Begun::Never };
+            let input = setup::input(&[&before])?;
+            in_runtime(async {
+                let caller = caller(&input, &PlaceArgs::default()).await?;
+                Ok(submit::go_on(&plan, begun, &caller).await?)
+            })
+        }
         Command::Run(run) => {
             let input = setup::input(&[&before, &run.place.settings()])?;
             let id = input.environment.get("RUNLOG_RUN_ID").map(String::as_str).filter(|id| !id.is_empty());

@@ -238,7 +238,8 @@ async fn entries(command: &RunCommand, caller: &Caller) -> Result<Vec<v1::Entry>
         }
         RunCommand::LogImage { name, path } => {
             let artifact = uploaded(caller, name, path).await?;
-            v1::Entry { artifact: Some(v1::Artifact { kind: "image".to_owned(), ..artifact }), ..entry }
+            let media_type = image_type(path).to_owned();
+            v1::Entry { artifact: Some(v1::Artifact { kind: "image".to_owned(), media_type, ..artifact }), ..entry }
         }
         RunCommand::Upload { name, path } if path.is_dir() => return folder(caller, name, path).await,
         RunCommand::Upload { name, path } => v1::Entry { artifact: Some(uploaded(caller, name, path).await?), ..entry },
@@ -330,6 +331,19 @@ pub fn value_of(text: &str) -> Value {
         },
     };
     kind.into()
+}
+
+/// What browsers call the pictures of a file with that ending. Empty if that is not known.
+fn image_type(path: &Path) -> &'static str {
+    let ending = path.extension().map(|ending| ending.to_string_lossy().to_ascii_lowercase());
+    match ending.as_deref() {
+        Some("png") => "image/png",
+        Some("jpg" | "jpeg") => "image/jpeg",
+        Some("gif") => "image/gif",
+        Some("svg") => "image/svg+xml",
+        Some("webp") => "image/webp",
+        _ => "",
+    }
 }
 
 #[cfg(test)]

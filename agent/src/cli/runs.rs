@@ -62,6 +62,12 @@ pub enum RunsCommand {
         #[arg(long, value_name = "SECONDS")]
         timeout: Option<u64>,
     },
+    /// Say that runs were to end; those of `runlog submit` are ended, a sweep with all that are a part of it.
+    Cancel {
+        /// Their ids, whole.
+        #[arg(required = true)]
+        runs: Vec<String>,
+    },
     /// Show parameters and metrics of several runs side by side.
     #[command(after_help = COMPARE_EXAMPLES)]
     Compare {

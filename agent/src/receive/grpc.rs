@@ -68,12 +68,10 @@ where
 
 /// Answers a call.
 pub(super) fn respond(outcome: &Result<Kept, Refusal>) -> Response<AnswerBody> {
-    let mut response = match outcome {
-        Ok(kept) => accepted(kept),
+    match outcome {
+        Ok(kept) => answered(&response(kept)),
         Err(refusal) => refused(refusal),
-    };
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
-    response
+    }
 }
 
 /// The length of a frame, by its begin.
@@ -83,7 +81,10 @@ fn announced(framed: &[u8]) -> Option<usize> {
 }
 
 /// Takes the frame off its message, and says whether the message is compressed.
-fn strip_frame(framed: &mut Vec<u8>) -> Result<bool, Refusal> {
+///
+/// # Errors
+/// If it is not one frame.
+pub fn strip_frame(framed: &mut Vec<u8>) -> Result<bool, Refusal> {
     let (is_compressed, length) = match framed[..] {
         [flag @ (0 | 1), a, b, c, d, ..] => (flag == 1, u32::from_be_bytes([a, b, c, d])),
         _ => return Err(Refusal::Frame),
@@ -95,42 +96,55 @@ fn strip_frame(framed: &mut Vec<u8>) -> Result<bool, Refusal> {
     Ok(is_compressed)
 }
 
-fn accepted(kept: &Kept) -> Response<AnswerBody> {
-    let message = response(kept);
+/// The answer of a call that was done.
+pub fn answered(message: &[u8]) -> Response<AnswerBody> {
     let mut framed = Vec::with_capacity(PREFIX + message.len());
     framed.put_u8(0);
-    // An answer holds a number and a sentence.
+    // No answer is as long.
     framed.put_u32(u32::try_from(message.len()).unwrap_or(u32::MAX));
-    framed.extend_from_slice(&message);
+    framed.extend_from_slice(message);
     let mut trailers = HeaderMap::new();
     trailers.insert("grpc-status", HeaderValue::from(0));
-    Response::new(Full::from(framed).with_trailers(std::future::ready(Some(Ok(trailers)))).boxed_unsync())
+    let mut response =
+        Response::new(Full::from(framed).with_trailers(std::future::ready(Some(Ok(trailers)))).boxed_unsync());
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+    response
 }
 
+/// The answer of a call that failed, with what there is to say beside the message: a message of `google.rpc` by its name.
+///
 /// The status stands in the head, since nothing else comes ("Trailers-Only").
-fn refused(refusal: &Refusal) -> Response<AnswerBody> {
+pub fn failed(code: i32, message: &str, detail: Option<(&str, Vec<u8>)>) -> Response<AnswerBody> {
     let mut response = Response::new(Empty::new().boxed_unsync());
     let headers = response.headers_mut();
-    headers.insert("grpc-status", HeaderValue::from(refusal.code()));
-    let words = refusal.to_string();
-    if let Ok(message) = HeaderValue::from_str(&utf8_percent_encode(&words, ENCODED).to_string()) {
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+    headers.insert("grpc-status", HeaderValue::from(code));
+    if let Ok(message) = HeaderValue::from_str(&utf8_percent_encode(message, ENCODED).to_string()) {
         headers.insert("grpc-message", message);
     }
-    if let Some(after) = refusal.retry_after() {
-        let mut status = Status { code: refusal.code(), message: words, ..Status::default() };
-        let mut wish = RetryInfo::default();
-        wish.retry_delay.get_or_insert_default().seconds = i64::try_from(after.as_secs()).unwrap_or(i64::MAX);
+    if let Some((name, value)) = detail {
+        let mut status = Status { code, message: message.to_owned(), ..Status::default() };
         status.details.push(Default::default());
         if let Some(detail) = status.details.last_mut() {
-            detail.type_url = "type.googleapis.com/google.rpc.RetryInfo".to_owned();
-            detail.value = wish.encode_to_vec();
+            detail.type_url = format!("type.googleapis.com/google.rpc.{name}");
+            detail.value = value;
         }
         if let Ok(details) = HeaderValue::from_str(&STANDARD_NO_PAD.encode(status.encode_to_vec())) {
             headers.insert("grpc-status-details-bin", details);
         }
     }
+    response
+}
+
+fn refused(refusal: &Refusal) -> Response<AnswerBody> {
+    let wish = refusal.retry_after().map(|after| {
+        let mut wish = RetryInfo::default();
+        wish.retry_delay.get_or_insert_default().seconds = i64::try_from(after.as_secs()).unwrap_or(i64::MAX);
+        ("RetryInfo", wish.encode_to_vec())
+    });
+    let mut response = failed(refusal.code(), &refusal.to_string(), wish);
     if matches!(refusal, Refusal::Encoding) {
-        headers.insert("grpc-accept-encoding", HeaderValue::from_static(ENCODINGS));
+        response.headers_mut().insert("grpc-accept-encoding", HeaderValue::from_static(ENCODINGS));
     }
     response
 }

@@ -7,7 +7,7 @@
 
 mod body;
 pub mod connections;
-mod grpc;
+pub mod grpc;
 mod http;
 mod refusal;
 #[cfg(test)]
@@ -79,19 +79,12 @@ pub trait End: Send + Sync {
 /// Takes requests that were made in this process, and not received.
 #[async_trait]
 pub trait Sink: Send + Sync {
-    /// Whether there is a place for such records.
-    fn keeps(&self, signal: Signal) -> bool;
-
     /// Takes an encoded request. The records that are not rejected are durable when this returns.
     async fn put(&self, signal: Signal, request: Vec<u8>) -> Result<Kept, Refusal>;
 }
 
 #[async_trait]
 impl<E: End> Sink for E {
-    fn keeps(&self, signal: Signal) -> bool {
-        self.takes(signal)
-    }
-
     async fn put(&self, signal: Signal, request: Vec<u8>) -> Result<Kept, Refusal> {
         let mut room = E::Room::default();
         if !self.grow(&mut room, request.len()).await {

@@ -14,7 +14,7 @@ mod split;
 mod write;
 
 pub use check::{Seen, Unfit, check_metric, check_record, check_span, points_in, points_of};
-pub use gauges::{Gathered, Gauges, Sample};
+pub use gauges::{Gathered, Gauges, Number, Sample};
 pub use json::{NoRequest, from_json};
 pub use pass::{Above, NoOutline, Outline, ResourceOutline, ScopeOutline, resource_without};
 pub use read::{Malformed, RecordView, ResourceView, ScopeView, Value, attributes, requests_resources};

@@ -16,7 +16,7 @@ use axum::{
 use super::fault::Fault;
 
 // Nothing but our own script, style, picture and API; the page contains no code and no form.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// Refuses requests that name another host.

@@ -1,4 +1,4 @@
-//! The page: three files, compiled in.
+//! The page: its files, compiled in.
 
 use axum::{
     Router,
@@ -7,9 +7,12 @@ use axum::{
     routing::{MethodRouter, get},
 };
 
-const FILES: [(&str, &str, &str); 4] = [
+const FILES: [(&str, &str, &str); 7] = [
     ("/", "text/html; charset=utf-8", include_str!("../../ui/index.html")),
     ("/app.js", "text/javascript; charset=utf-8", include_str!("../../ui/app.js")),
+    ("/chart.js", "text/javascript; charset=utf-8", include_str!("../../ui/chart.js")),
+    ("/lines.js", "text/javascript; charset=utf-8", include_str!("../../ui/lines.js")),
+    ("/results.js", "text/javascript; charset=utf-8", include_str!("../../ui/results.js")),
     ("/style.css", "text/css; charset=utf-8", include_str!("../../ui/style.css")),
     ("/icon.svg", "image/svg+xml", include_str!("../../ui/icon.svg")),
 ];

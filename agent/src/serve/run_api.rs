@@ -1,6 +1,7 @@
-//! The Run API over HTTP. `docs/run-api.md` says what is answered where.
+//! The Run API over HTTP and gRPC. `docs/run-api.md` says what is answered where.
 
 mod files;
+mod grpc;
 mod read;
 mod write;
 
@@ -19,7 +20,7 @@ use super::fault::{Body, Fault};
 /// What changes something. Not behind the check of `Host`, since other machines call this server by the name that their
 /// network has for it; web pages are known by what browsers add.
 pub(super) fn writes(api: Api) -> Router {
-    write::router(api.clone()).merge(files::router(api))
+    write::router(api.clone()).merge(files::router(api.clone())).merge(grpc::router(api))
 }
 
 /// What only tells something.

@@ -63,10 +63,6 @@ fn api_without_store() -> Api {
 
     #[async_trait::async_trait]
     impl Sink for Nowhere {
-        fn keeps(&self, _signal: Signal) -> bool {
-            false
-        }
-
         async fn put(&self, _signal: Signal, _request: Vec<u8>) -> Result<Kept, Refusal> {
             Ok(Kept::default())
         }

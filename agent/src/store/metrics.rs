@@ -55,7 +55,7 @@ impl Reader {
     /// What was logged in a run, by name.
     ///
     /// Where there is more than is asked for, what is left out lies between what is there: of numbers the smallest and
-    /// the largest of each stretch stay.
+    /// the largest of each stretch stay, and of all the last.
     ///
     /// # Errors
     /// If there is no such run, or the index cannot be read.
@@ -169,13 +169,15 @@ struct Sample<'a> {
     seen: u64,
     lowest: Option<(u64, Point)>,
     highest: Option<(u64, Point)>,
+    /// What came behind both of them, of which the very last stays.
+    behind: Option<Point>,
 }
 
 impl<'a> Sample<'a> {
     fn new(total: u64, wanted: usize, metric: &'a mut v1::Metric, has_rows: bool) -> Self {
         let wanted = wanted as u64;
-        let stretches = (total > wanted).then_some((wanted / 2).max(1));
-        Self { metric, has_rows, total, stretches, seen: 0, lowest: None, highest: None }
+        let stretches = (total > wanted).then_some((wanted.saturating_sub(1) / 2).max(1));
+        Self { metric, has_rows, total, stretches, seen: 0, lowest: None, highest: None, behind: None }
     }
 
     fn take(&mut self, point: Point) {
@@ -191,12 +193,15 @@ impl<'a> Sample<'a> {
             None => true,
             Some((_, known)) => number.zip(known.number()).is_some_and(|(number, known)| is(number, known)),
         };
+        self.behind = None;
         if is_beyond(&self.lowest, |number, known| number < known) {
             let before = self.lowest.replace((at, point));
             // It has been both so far.
             self.highest = self.highest.take().or(before);
         } else if is_beyond(&self.highest, |number, known| number > known) {
             self.highest = Some((at, point));
+        } else {
+            self.behind = Some(point);
         }
     }
 
@@ -223,6 +228,9 @@ impl<'a> Sample<'a> {
 
     fn finish(mut self) {
         self.flush();
+        if let Some(last) = self.behind.take() {
+            self.put(last);
+        }
     }
 }
 
@@ -278,6 +286,7 @@ mod tests {
         let at = some.values.iter().position(|value| *value == Kind::Integer(1_000_000).into());
         assert_eq!(some.times_unix_nano[at.expect("the spike stays")], 1_235);
         assert!(some.times_unix_nano.is_sorted());
+        assert_eq!(some.times_unix_nano.last(), all.times_unix_nano.last(), "where it has come to is there");
     }
 
     #[test]

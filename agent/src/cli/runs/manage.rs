@@ -64,6 +64,13 @@ pub async fn runs(args: &RunsArgs, caller: &Caller, out: &mut Output<'_>) -> Res
             }
             compare(args.json, found, sort.as_deref(), caller, out).await
         }
+        Some(RunsCommand::Cancel { runs }) => {
+            for run in runs {
+                let request = v1::EndRunRequest::default();
+                let _: v1::RunResponse = caller.post(&format!("/runs/{}/cancel", escaped(run)), &request).await?;
+            }
+            Ok(())
+        }
         Some(RunsCommand::Delete { runs }) => {
             for run in runs {
                 caller.call(Method::DELETE, &format!("/runs/{}", escaped(run)), Body::empty()).await?;

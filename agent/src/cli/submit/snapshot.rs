@@ -8,10 +8,13 @@ use std::{
     fs, io,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
+    time::{Duration, SystemTime},
 };
 
 use anyhow::{Context, Result, bail};
 use glob::{MatchOptions, Pattern};
+
+use crate::record::UnixNanos;
 
 const IGNORE_FILES: [&str; 3] = [".runlogignore", ".amlignore", ".gitignore"];
 
@@ -115,9 +118,32 @@ impl Ignored {
     }
 }
 
+/// Whether a copy has files that it did not have when it was complete, or others in their place. What Python has
+/// compiled is not counted.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn has_grown(folder: &Path, copied: UnixNanos) -> io::Result<bool> {
+    let copied = SystemTime::UNIX_EPOCH + Duration::from_nanos(copied);
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in folder.read_dir()? {
+            let entry = entry?;
+            let found = entry.metadata()?;
+            if found.is_dir() {
+                folders.extend((entry.file_name() != "__pycache__").then(|| entry.path()));
+            } else if found.modified()? > copied {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::{Clock, SystemClock};
 
     fn written(paths: &[&str]) -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
@@ -141,6 +167,22 @@ mod tests {
         let kept: Vec<_> = paths.into_iter().filter(|path| to.join(path).exists()).collect();
         assert_eq!(kept, ["train.py", "lib/a.py", "lib/raw/kept"]);
         assert!(!to.join("state/snapshots/1").exists(), "it is not copied into itself");
+    }
+
+    #[test]
+    fn a_copy_that_has_more_than_was_copied_is_told_from_one_that_python_has_compiled() {
+        let from = written(&["train.py", "lib/a.py"]);
+        let to = from.path().join("copy");
+        copy(from.path(), &to).unwrap();
+        let copied = SystemClock.now();
+        let later = SystemTime::now() + Duration::from_secs(1);
+        let left = |path: &str| {
+            fs::create_dir_all(to.join(path).parent().unwrap()).unwrap();
+            fs::File::create(to.join(path)).unwrap().set_modified(later).unwrap();
+            has_grown(&to, copied).unwrap()
+        };
+        assert!(!has_grown(&to, copied).unwrap() && !left("lib/__pycache__/a.pyc"));
+        assert!(left("outputs/model.pkl"));
     }
 
     #[test]

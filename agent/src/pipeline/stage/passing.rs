@@ -14,7 +14,8 @@ use crate::{
     record::{
         Account, Counted, Origin, Pushed, Severity, Signal,
         wire::{
-            Above, Malformed, Seen, Unfit, Value, check_metric, check_record, check_span, points_of, record_attribute,
+            Above, Gauges, Malformed, Sample, Seen, Unfit, Value, check_metric, check_record, check_span, points_of,
+            record_attribute,
         },
     },
 };
@@ -30,6 +31,8 @@ pub(super) struct Passing {
     /// The last [`Above::id`].
     last_head: u64,
     warned: Option<Instant>,
+    /// What the events of the resource that is being passed on say of the run's metrics.
+    gauges: Gauges,
 }
 
 /// Where a record belongs.
@@ -117,6 +120,9 @@ impl Stage {
                     self.pass_record(pushed, place, record, &mut slot, count)?;
                 }
             }
+            if let Ok(adopted) = &adopted {
+                self.pass_gauges(pushed, &adopted.run_id, &head)?;
+            }
             let account = count.since(before);
             // Events alone are nothing that a receipt tells.
             let is_told_here = pushed.signal == Signal::Logs && pushed.counted == Counted::Here;
@@ -193,6 +199,11 @@ impl Stage {
             text
         });
         let record = masked.as_deref().unwrap_or(record);
+        // Another runlog that sends the event has sent its gauge as well.
+        let is_gauge = seen.is_of_run && self.parse.are_gauges_sent && pushed.counted == Counted::Here;
+        if is_gauge && let Ok(Some(sample)) = Sample::of_event(record, pushed.observed) {
+            self.passing.gauges.add(run_id, &sample);
+        }
         let into = *slot
             .get_or_insert_with(|| self.batcher.slot_of_run(run_id, pushed.signal, &pushed.receipt, Instant::now()));
         count.kept += items;
@@ -200,6 +211,25 @@ impl Stage {
         if let Some(full) = self.batcher.pass(into, &above, record, &seen, pushed.observed) {
             *slot = None;
             self.close(full)?;
+        }
+        Ok(())
+    }
+}
+
+impl Stage {
+    /// Passes on what the events of a resource said of the run's metrics, for whose answer the client waits as well.
+    fn pass_gauges(&mut self, pushed: &Pushed, run_id: &str, head: &[u8]) -> io::Result<()> {
+        self.passing.last_head += 1;
+        let above = Above { id: self.passing.last_head, resource: head, scope: &[] };
+        for metric in self.passing.gauges.take_metrics() {
+            let seen = check_metric(&metric).expect("what was written here can be read");
+            if let Some(passed) = self.ledger.passed(Signal::Metrics) {
+                passed.kept.fetch_add(u64::from(seen.points), Ordering::Relaxed);
+            }
+            let slot = self.batcher.slot_of_run(run_id, Signal::Metrics, &pushed.receipt, Instant::now());
+            if let Some(full) = self.batcher.pass(slot, &above, &metric, &seen, pushed.observed) {
+                self.close(full)?;
+            }
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use crate::{
     parse::{self, Prefix, Scalar},
     record::{
         Account, Origin, Severity, UnixNanos,
-        wire::{Fields, Sample, Text, Value, hex16, record_attribute, uid_prefix},
+        wire::{Fields, Number, Sample, Text, Value, hex16, record_attribute, uid_prefix},
     },
 };
 
@@ -100,7 +100,8 @@ impl Stage {
             self.scalars.nonfinite += u64::from(!is_finite);
             if is_finite && self.parse.are_gauges_sent {
                 let time = if line.time == 0 { line.observed } else { line.time };
-                self.batcher.gauge(slot, &Sample { name, value, step, rank: rank.or(of_stream), time });
+                self.batcher
+                    .gauge(slot, &Sample { name, value: Number::Double(value), step, rank: rank.or(of_stream), time });
             }
         }
         full

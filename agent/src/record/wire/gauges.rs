@@ -1,12 +1,12 @@
-//! The writing of gauges: what lines say of a run's metrics, as an `ExportMetricsServiceRequest`.
+//! The writing of gauges: what a run's lines and its `ml.metric` events say of its metrics, as OTLP metrics.
 //!
-//! They have the form of those of the Run API (`docs/run-api.md`): one gauge for all values and one for their steps, told
-//! apart by an attribute.
+//! `docs/run-api.md` has their form: one gauge for all values and one for their steps, told apart by an attribute.
 
 use crate::record::UnixNanos;
 
 use super::{
-    Value,
+    Malformed, RecordView, Value,
+    read::messages,
     write::{PADDED, patch_length, put_bytes, put_fixed, put_key_value, put_varint, varint_len},
 };
 
@@ -32,14 +32,53 @@ const METRIC_BYTES: usize = 32 << 10;
 pub struct Sample<'a> {
     /// What the metric is called.
     pub name: &'a str,
-    /// Its value, finite.
-    pub value: f64,
+    /// Its value.
+    pub value: Number,
     /// Where it belongs on the axis.
     pub step: Option<i64>,
     /// The rank that logged it.
     pub rank: Option<i64>,
     /// When.
     pub time: UnixNanos,
+}
+
+/// A number that has a place in a gauge.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Number {
+    /// A whole one, or a truth.
+    Int(i64),
+    /// One that is finite.
+    Double(f64),
+}
+
+impl<'a> Sample<'a> {
+    /// What a `LogRecord` says, if it is the event of a scalar whose value has a place in a gauge. An event without any
+    /// time has happened then.
+    ///
+    /// # Errors
+    /// If it is no protobuf message.
+    pub fn of_event(record: &'a [u8], observed: UnixNanos) -> Result<Option<Self>, Malformed> {
+        let event = RecordView::read(record)?;
+        if event.event_name != "ml.metric" {
+            return Ok(None);
+        }
+        let (mut name, mut value, mut step, mut rank) = ("", None, None, None);
+        for attribute in event.attributes() {
+            match attribute? {
+                ("ml.metric.name", Value::String(text)) => name = text,
+                ("ml.metric.value", Value::Double(number)) => {
+                    value = number.is_finite().then_some(Number::Double(number));
+                }
+                ("ml.metric.value", Value::Int(number)) => value = Some(Number::Int(number)),
+                ("ml.metric.value", Value::Bool(truth)) => value = Some(Number::Int(truth.into())),
+                ("ml.step", Value::Int(number)) => step = Some(number),
+                ("ml.rank", Value::Int(number)) => rank = Some(number),
+                _ => {}
+            }
+        }
+        let time = if event.best_time() == 0 { observed } else { event.best_time() };
+        Ok(value.filter(|_| !name.is_empty()).map(|value| Self { name, value, step, rank, time }))
+    }
 }
 
 /// Gathers the gauges of one run.
@@ -78,7 +117,10 @@ impl Gauges {
         if let Some(rank) = sample.rank.filter(|rank| *rank != 0) {
             put_key_value(&mut attributes, POINT_ATTRIBUTE, "ml.rank", Value::Int(rank));
         }
-        let value = Some((POINT_DOUBLE, sample.value.to_bits()));
+        let value = Some(match sample.value {
+            Number::Int(number) => (POINT_INT, number.cast_unsigned()),
+            Number::Double(number) => (POINT_DOUBLE, number.to_bits()),
+        });
         let step = sample.step.map(|step| (POINT_INT, step.cast_unsigned()));
         for (place, (tag, number)) in [value, step].into_iter().enumerate().filter_map(|(at, one)| Some((at, one?))) {
             let mut point = Vec::with_capacity(18 + attributes.len());
@@ -110,6 +152,14 @@ impl Gauges {
         patch_length(&mut request, 1, length);
         let Self { count, points, .. } = std::mem::take(self);
         Some(Gathered { request, metrics: count, points, times })
+    }
+
+    /// Each metric that was gathered, encoded; nothing is there afterwards.
+    pub fn take_metrics(&mut self) -> Vec<Vec<u8>> {
+        (0..self.open.len()).for_each(|place| self.end_metric(place));
+        let Self { metrics, .. } = std::mem::take(self);
+        // They are written above.
+        messages(&metrics, u32::from(SCOPE_METRICS_METRIC >> 3)).filter_map(Result::ok).map(<[u8]>::to_vec).collect()
     }
 
     fn end_metric(&mut self, place: usize) {
@@ -148,8 +198,8 @@ mod tests {
         let mut resource = Vec::new();
         resource_attribute(&mut resource, "service.name", Value::String("mnist"));
         let mut gauges = Gauges::default();
-        gauges.add("r", &Sample { name: "loss", value: 0.5, step: Some(-7), rank: Some(3), time: 20 });
-        gauges.add("r", &Sample { name: "lr", value: 3e-4, step: None, rank: Some(0), time: 10 });
+        gauges.add("r", &Sample { name: "loss", value: Number::Double(0.5), step: Some(-7), rank: Some(3), time: 20 });
+        gauges.add("r", &Sample { name: "lr", value: Number::Double(3e-4), step: None, rank: Some(0), time: 10 });
         let gathered = gauges.take(&resource, "url").unwrap();
         assert_eq!((gathered.metrics, gathered.points, gathered.times), (2, 3, (10, 20)));
         assert!(gauges.take(&resource, "url").is_none());
@@ -187,7 +237,7 @@ mod tests {
     fn many_values_can_be_cut_into_requests() {
         let mut gauges = Gauges::default();
         for time in 0..2_000 {
-            gauges.add("r", &Sample { name: "loss", value: 0.5, step: Some(1), rank: None, time });
+            gauges.add("r", &Sample { name: "loss", value: Number::Double(0.5), step: Some(1), rank: None, time });
         }
         let gathered = gauges.take(&[], "").unwrap();
         let parts = split(&gathered.request, 2 * METRIC_BYTES).unwrap();

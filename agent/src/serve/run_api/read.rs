@@ -25,14 +25,16 @@ use url::form_urlencoded;
 use crate::{
     api::{Api, Problem, Reason},
     serve::fault::Fault,
-    store::{Digest, MAX_POINTS, MetricsQuery, RunFilter},
+    store::{Digest, MetricsQuery, RunFilter},
 };
 
 use super::answer;
 
+pub(super) use crate::store::MAX_POINTS;
+
 /// The runs that a list has at most, and otherwise.
-const MAX_RUNS: usize = 10_000;
-const SOME_RUNS: usize = 1_000;
+pub(super) const MAX_RUNS: usize = 10_000;
+pub(super) const SOME_RUNS: usize = 1_000;
 
 /// How much of a file is read at once.
 const STEP: usize = 256 * 1024;
@@ -48,12 +50,7 @@ pub(super) fn router(api: Api) -> Router {
 }
 
 async fn runs(State(api): State<Api>, RawQuery(text): RawQuery) -> Response {
-    let outcome = async {
-        let filter = filter(&text.unwrap_or_default())?;
-        let reader = api.reader().await?;
-        let runs = spawn_blocking(move || reader.list(&filter)).await.map_err(|_| interrupted())??;
-        Ok(v1::ListRunsResponse { runs })
-    };
+    let outcome = async { list(&api, filter(&text.unwrap_or_default())?).await };
     answer(outcome.await)
 }
 
@@ -62,23 +59,37 @@ async fn run(State(api): State<Api>, Path(word): Path<String>) -> Response {
 }
 
 async fn metrics(State(api): State<Api>, Path(word): Path<String>, RawQuery(text): RawQuery) -> Response {
-    let outcome = async {
-        let run = find(&api, word).await?;
-        let query = metrics_query(&run.run_id, &text.unwrap_or_default())?;
-        let reader = api.reader().await?;
-        Ok(spawn_blocking(move || reader.metrics(&query)).await.map_err(|_| interrupted())??)
-    };
-    answer(outcome.await)
+    answer(metrics_of(&api, word, |run| metrics_query(run, &text.unwrap_or_default())).await)
 }
 
 async fn files(State(api): State<Api>, Path(word): Path<String>) -> Response {
-    let outcome = async {
-        let run = find(&api, word).await?;
-        let reader = api.reader().await?;
-        let files = spawn_blocking(move || reader.files(&run.run_id)).await.map_err(|_| interrupted())??;
-        Ok(v1::ListFilesResponse { files })
-    };
-    answer(outcome.await)
+    answer(files_of(&api, word).await)
+}
+
+/// The runs that are asked for.
+pub(super) async fn list(api: &Api, filter: RunFilter) -> Result<v1::ListRunsResponse, Problem> {
+    let reader = api.reader().await?;
+    let runs = spawn_blocking(move || reader.list(&filter)).await.map_err(|_| interrupted())??;
+    Ok(v1::ListRunsResponse { runs })
+}
+
+/// What a run has logged, of what is asked for.
+pub(super) async fn metrics_of(
+    api: &Api,
+    word: String,
+    query: impl FnOnce(&str) -> Result<MetricsQuery, Problem>,
+) -> Result<v1::GetMetricsResponse, Problem> {
+    let query = query(&find(api, word).await?.run_id)?;
+    let reader = api.reader().await?;
+    Ok(spawn_blocking(move || reader.metrics(&query)).await.map_err(|_| interrupted())??)
+}
+
+/// The files of a run.
+pub(super) async fn files_of(api: &Api, word: String) -> Result<v1::ListFilesResponse, Problem> {
+    let run = find(api, word).await?;
+    let reader = api.reader().await?;
+    let files = spawn_blocking(move || reader.files(&run.run_id)).await.map_err(|_| interrupted())??;
+    Ok(v1::ListFilesResponse { files })
 }
 
 async fn file(State(api): State<Api>, Path((word, path)): Path<(String, String)>, headers: HeaderMap) -> Response {
@@ -137,7 +148,8 @@ fn first_byte(range: &str) -> Option<u64> {
     range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok()
 }
 
-async fn find(api: &Api, word: String) -> Result<v1::Run, Problem> {
+/// The run that a word means.
+pub(super) async fn find(api: &Api, word: String) -> Result<v1::Run, Problem> {
     let reader = api.reader().await?;
     Ok(spawn_blocking(move || reader.find(&word)).await.map_err(|_| interrupted())??)
 }

@@ -8,6 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{delete, post},
 };
+use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use runlog_proto::v1;
 use serde::{Deserialize, de::DeserializeOwned};
@@ -138,14 +139,19 @@ fn text_of(time: &serde_json::Value) -> Result<String, Problem> {
     }
 }
 
-/// Reads a body; one without a byte is a message without a field.
-async fn read<T: DeserializeOwned + Default>(request: Request) -> Result<T, Problem> {
+/// Reads a body.
+pub(super) async fn read_bytes(request: Request) -> Result<Bytes, Problem> {
     let body = Limited::new(request.into_body(), MAX_BODY_BYTES).collect().await;
     let body = body.map_err(|fault| match fault.downcast::<LengthLimitError>() {
         Ok(_) => Problem::new(Reason::TooLarge, "the call has more than 16 MiB").instead("several calls"),
         Err(fault) => Problem::new(Reason::Malformed, format!("the call broke off: {fault}")),
     })?;
-    let bytes = body.to_bytes();
+    Ok(body.to_bytes())
+}
+
+/// Reads a body as JSON; one without a byte is a message without a field.
+async fn read<T: DeserializeOwned + Default>(request: Request) -> Result<T, Problem> {
+    let bytes = read_bytes(request).await?;
     if bytes.is_empty() {
         return Ok(T::default());
     }

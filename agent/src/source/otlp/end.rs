@@ -134,10 +134,6 @@ impl Inlet {
 
 #[async_trait]
 impl Sink for Inlet {
-    fn keeps(&self, signal: Signal) -> bool {
-        signal == Signal::Logs || self.tagging.passes_on
-    }
-
     async fn put(&self, signal: Signal, request: Vec<u8>) -> Result<Kept, Refusal> {
         let open = || Gate::new("run API", &self.config, None, self.desk.clone(), &self.tagging);
         self.gate.get_or_init(open).put(signal, request).await

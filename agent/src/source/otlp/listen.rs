@@ -92,7 +92,7 @@ pub(super) struct Door {
     pub(super) end: Arc<Gate>,
     /// With what TLS is spoken.
     pub(super) files: Option<Files>,
-    /// What answers below `/api/`.
+    /// What answers below `/api/`, and the methods of runlog's own services.
     pub(super) beside: Option<Router>,
     /// Whether it is told that it is open.
     pub(super) announced: Announced,
@@ -191,7 +191,8 @@ where
 
 /// Answers a request, by OTLP or by what stands beside it.
 async fn answer_at(request: Request<Incoming>, end: &Gate, beside: Option<Router>) -> Response<Body> {
-    if let Some(beside) = beside.filter(|_| request.uri().path().starts_with("/api/")) {
+    let is_beside = |path: &str| path.starts_with("/api/") || path.starts_with("/runlog.");
+    if let Some(beside) = beside.filter(|_| is_beside(request.uri().path())) {
         return match TowerToHyperService::new(beside).call(request).await {
             Ok(response) => response,
             Err(never) => match never {},

@@ -1,3 +1,5 @@
+mod gauges;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, atomic::AtomicBool},
