@@ -35,12 +35,14 @@ fn the_daemonset_has_each_line_once_through_rotations_and_an_upgrade_and_leaves_
     assert!(told.contains("rollout status daemonset/agent-runlog"), "{told}");
     assert!(namespace.helm(&["test", "agent"]).contains("Succeeded"));
 
+    // The kubelet may still have logs of the last time, which are another run's.
+    let job = format!("train-{}", std::process::id());
     // So many bytes that the kubelet rotates the log several times while it is written.
     namespace.apply(&format!(
         "
 apiVersion: batch/v1
 kind: Job
-metadata: {{name: train}}
+metadata: {{name: {job}}}
 spec:
   template:
     spec:
@@ -54,7 +56,7 @@ spec:
               [ $((i % 500)) = 0 ] && sleep 1; done; sleep 15'
 "
     ));
-    let run = format!("{}/train", namespace.name);
+    let run = format!("{}/{job}", namespace.name);
     eventually_within(PATIENCE, "the first lines are there", || (namespace.lines(&run).len() > 1_000).then_some(()));
     let _ = chart("upgrade", "level=debug");
     let lines = eventually_within(PATIENCE * 2, "all lines are there", || {
@@ -65,15 +67,18 @@ spec:
     let numbers: Vec<usize> = lines.iter().filter_map(number).collect();
     assert!(numbers == (1..=LINES).collect::<Vec<_>>(), "{} lines", numbers.len());
     let rotated = std::fs::read_dir("/var/log/pods").unwrap().flatten();
-    let of_train = rotated.filter(|pod| pod.file_name().to_string_lossy().starts_with("runlog-nodes_train"));
+    let of_train = rotated.filter(|pod| pod.file_name().to_string_lossy().starts_with(&format!("runlog-nodes_{job}")));
     let files: Vec<_> = of_train.flat_map(|pod| std::fs::read_dir(pod.path().join("trainer")).unwrap()).collect();
     assert!(files.len() > 2, "the kubelet has not rotated: {files:?}");
 
     let _ = namespace.helm(&["uninstall", "agent", "--wait"]);
     let of_release = "--selector=app.kubernetes.io/instance=agent";
     let kinds = "daemonsets,pods,serviceaccounts,clusterroles,clusterrolebindings";
-    let left = kubectl(&["get", kinds, "--all-namespaces", of_release, "--output=name"], "");
-    assert_eq!(String::from_utf8(left.stdout).unwrap(), "");
+    // helm waits for what it made itself, not for the pods.
+    eventually_within(PATIENCE, "nothing is left", || {
+        let left = kubectl(&["get", kinds, "--all-namespaces", of_release, "--output=name"], "");
+        (left.status.success() && left.stdout.is_empty()).then_some(())
+    });
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Jobs into whose manifest `runlog inject` put the sidecar.
 
-use crate::kube::Namespace;
+use runlog_tests::eventually_within;
+
+use crate::kube::{Namespace, PATIENCE};
 
 const LINES: usize = 10_000;
 
@@ -55,9 +57,9 @@ fn a_job_that_exits_at_once_has_every_line_and_completes() {
     let script = format!("seq 1 {LINES} | sed \"s/^/line /\"");
     let shown = run(&namespace, "train", &script, "Complete");
     assert!(shown.contains("complete: 10000 lines read, 10000 kept") && !shown.contains("NOT"), "{shown}");
-    // It is seen as without runlog.
-    let printed = namespace.ask(&["logs", "job/train", "--container=trainer", "--tail=-1"]);
-    assert!(printed.ends_with("line 10000\n"));
+    // It is printed as without runlog.
+    let printed = namespace.printed("train", "trainer");
+    assert_eq!((printed.len(), &*printed[LINES - 1]), (LINES, "line 10000"));
 }
 
 #[test]
@@ -66,7 +68,7 @@ fn a_job_that_fails_has_every_line_and_its_exit_code() {
     let namespace = Namespace::new("runlog-fails", "restricted");
     let script = format!("seq 1 {LINES} | sed \"s/^/line /\"; exit 1");
     let shown = run(&namespace, "train", &script, "Failed");
-    assert!(shown.contains("exit code 1") && !shown.contains("NOT"), "{shown}");
+    assert!(shown.contains("failed (1)") && !shown.contains("NOT"), "{shown}");
 }
 
 #[test]
@@ -76,4 +78,20 @@ fn a_job_whose_memory_is_not_enough_has_every_line_and_the_reason() {
     let script = format!("seq 1 {LINES} | sed \"s/^/line /\"; exec tail /dev/zero");
     let shown = run(&namespace, "train", &script, "Failed");
     assert!(shown.contains("memory") && !shown.contains("NOT"), "{shown}");
+}
+
+#[test]
+#[ignore = "needs a cluster: make test-k8s"]
+fn a_job_that_is_deleted_has_what_training_said_last() {
+    let namespace = Namespace::new("runlog-deleted", "restricted");
+    let script = "trap \"echo bye; exit 0\" TERM; i=0; while true; do i=$((i + 1)); echo \"line $i\"; sleep 0.1; done";
+    namespace.apply(&namespace.injected(&job("train", script)));
+    let run = format!("{}/train", namespace.name);
+    eventually_within(PATIENCE, "it prints", || (namespace.lines(&run).len() > 10).then_some(()));
+    let _ = namespace.ask(&["delete", "job/train", "--cascade=foreground"]);
+    let lines = namespace.lines(&run);
+    let expected = (1..lines.len()).map(|number| format!("line {number}")).chain(["bye".to_owned()]);
+    assert!(expected.eq(lines.iter().cloned()), "{} lines, the last one {:?}", lines.len(), lines.last());
+    let shown = namespace.shown(&run);
+    assert!(shown.contains("complete: ") && !shown.contains("NOT"), "{shown}");
 }

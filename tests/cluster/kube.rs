@@ -1,19 +1,20 @@
 //! A namespace of the cluster with a store in it, and questions to both.
 
 use std::{
-    env,
+    env, fs,
     io::Write,
+    path::PathBuf,
     process::{Command, Output, Stdio},
     time::Duration,
 };
 
 use runlog_tests::{binary, eventually_within, root};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// How long something may take that a machine with many others at work does at once.
 pub const PATIENCE: Duration = Duration::from_secs(180);
 
-/// `runlog serve`, where all that is sent arrives.
+/// `runlog serve`, where all that is sent arrives, also as `collector:4318`.
 const STORE: &str = "
 apiVersion: v1
 kind: Pod
@@ -33,23 +34,26 @@ spec:
         seccompProfile: {type: RuntimeDefault}
       volumeMounts: [{name: state, mountPath: /state}]
   volumes: [{name: state, emptyDir: {}}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: collector}
+spec:
+  selector: {app: store}
+  ports: [{port: 4318, targetPort: 4319}]
 ";
 
 /// A namespace of its own. It is removed at the end.
 pub struct Namespace {
     pub name: &'static str,
-    /// Where the store takes OTLP.
+    /// Where the store takes OTLP; empty without one.
     pub endpoint: String,
 }
 
 impl Namespace {
     /// Makes it, with what Pod Security lets pods do there.
     pub fn new(name: &'static str, security: &str) -> Self {
-        let _ = kubectl(&["delete", "namespace", name, "--ignore-not-found", "--wait=true"], "");
-        succeeds(kubectl(&["create", "namespace", name], ""));
-        let label = format!("pod-security.kubernetes.io/enforce={security}");
-        succeeds(kubectl(&["label", "namespace", name, &label], ""));
-        let mut namespace = Self { name, endpoint: String::new() };
+        let mut namespace = Self::bare(name, security);
         namespace.apply(STORE);
         let _ = namespace.ask(&["wait", "pod/store", "--for=condition=Ready", "--timeout=180s"]);
         let address = namespace.ask(&["get", "pod/store", "--output=jsonpath={.status.podIP}"]);
@@ -57,9 +61,26 @@ impl Namespace {
         namespace
     }
 
+    /// One without a store.
+    pub fn bare(name: &'static str, security: &str) -> Self {
+        let _ = kubectl(&["delete", "namespace", name, "--ignore-not-found", "--wait=true"], "");
+        succeeds(kubectl(&["create", "namespace", name], ""));
+        let label = format!("pod-security.kubernetes.io/enforce={security}");
+        succeeds(kubectl(&["label", "namespace", name, &label], ""));
+        Self { name, endpoint: String::new() }
+    }
+
     /// Applies manifests.
     pub fn apply(&self, manifests: &str) {
         succeeds(kubectl(&["apply", "--namespace", self.name, "--filename=-"], manifests));
+    }
+
+    /// Runs a pod to its end, of all of its containers.
+    pub fn run_pod(&self, name: &str, labels: &Value, mut spec: Value) {
+        spec["restartPolicy"] = "Never".into();
+        let metadata = json!({"name": name, "labels": labels});
+        self.apply(&json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}).to_string());
+        self.wait_for(&format!("pod/{name}"), "{.status.phase}", "Succeeded");
     }
 
     /// What kubectl prints.
@@ -84,6 +105,17 @@ impl Namespace {
         let records = printed.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         let lines = records.filter(|record| record["event_name"].as_str().unwrap_or_default().is_empty());
         lines.filter_map(|record| Some(record["body"].as_str()?.to_owned())).collect()
+    }
+
+    /// The lines that the kubelet has of a container of the only pod whose name begins so. This machine is the node.
+    pub fn printed(&self, pod: &str, container: &str) -> Vec<String> {
+        // `kubectl logs` shows none of the files that were rotated.
+        let pattern = format!("/var/log/pods/{}_{pod}*/{container}/*.log*", self.name);
+        let mut files: Vec<PathBuf> = glob::glob(&pattern).unwrap().map(Result::unwrap).collect();
+        files.sort_by_key(|file| (file.extension().is_some_and(|extension| extension == "log"), file.clone()));
+        let texts = files.into_iter().map(|file| fs::read_to_string(file).unwrap());
+        let lines = texts.flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>());
+        lines.filter_map(|line| Some(line.splitn(4, ' ').nth(3)?.to_owned())).collect()
     }
 
     /// What `runlog runs show` says of a run.

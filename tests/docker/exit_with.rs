@@ -42,3 +42,18 @@ fn a_container_that_its_engine_starts_again_has_not_ended() {
     assert_eq!(finished.status.code(), Some(0), "{}", finished.messages);
     assert_eq!(bodies(&agent), ["1", "2", "3"]);
 }
+
+#[test]
+fn a_container_that_comes_and_is_removed_between_two_looks_has_ended() {
+    let (containers, name) = (Containers::new(), name());
+    let mut agent = containers.agent().set("RUNLOG_EXIT_WITH", format!("container:{name}")).start();
+    eventually("it waits", || {
+        agent.messages_of("INFO").iter().any(|message| message.contains("not there yet")).then_some(())
+    });
+    agent.signal("STOP");
+    let container = containers.run(&["--name", &name, "--rm"], "true");
+    eventually("the container is gone", || (!container.is_there()).then_some(()));
+    agent.signal("CONT");
+    let finished = agent.wait();
+    assert_eq!(finished.status.code(), Some(0), "{}", finished.messages);
+}

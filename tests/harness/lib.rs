@@ -10,6 +10,7 @@ mod collector;
 mod container;
 mod disk;
 mod engine;
+mod guide;
 mod image;
 mod journal;
 mod machine;
@@ -31,6 +32,7 @@ pub use collector::{Collector, CollectorMetric, CollectorPoint, CollectorRecord}
 pub use container::{Container, Containers, docker_host};
 pub use disk::SmallDisk;
 pub use engine::Engine;
+pub use guide::{Desk, commands_of};
 pub use image::{docker, runlog_image};
 pub use journal::{Journal, UnitOutput};
 pub use machine::{Machine, PACKAGE_VERSIONS};

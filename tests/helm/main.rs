@@ -123,6 +123,21 @@ fn the_chart_is_without_fault_for_helm() {
 }
 
 #[test]
+fn an_empty_list_of_exclusions_excludes_nothing_and_is_not_the_default() {
+    let excluded = |setting: &str| {
+        let manifests = rendered(&["mode=daemonset", ENDPOINT, setting]);
+        let (_, variable) = manifests.split_once("- name: RUNLOG_KUBERNETES_EXCLUDE\n")?;
+        let value = variable.lines().map(str::trim).find_map(|line| line.strip_prefix("value: "));
+        Some(value.unwrap().trim_matches('"').to_owned())
+    };
+    assert_eq!(excluded("level=info").as_deref(), Some("kube-system"));
+    assert_eq!(excluded("daemonset.exclude={a,b/c-*}").as_deref(), Some("a,b/c-*"));
+    // runlog takes an empty variable for one that is not set; `-` is the name of no namespace.
+    assert_eq!(excluded("daemonset.exclude={}").as_deref(), Some("-"));
+    assert_eq!(excluded("daemonset.exclude=null"), None);
+}
+
+#[test]
 fn wrong_values_are_refused_with_their_names() {
     let cases = [
         ("level=info", "set endpoint, such as http://collector.monitoring:4318"),

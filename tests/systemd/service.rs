@@ -79,6 +79,18 @@ fn a_stop_reads_to_the_end_and_the_last_line_needs_no_line_feed() {
 }
 
 #[test]
+fn a_stop_while_the_backend_is_away_is_no_failed_unit() {
+    let machine = machine_with_runlog();
+    machine.run(
+        "printf 'RUNLOG_EXPORT_ENDPOINT=http://127.0.0.1:9\\nRUNLOG_STOP_GRACE=100ms\\n' >>/etc/runlog/runlog.env &&
+         systemctl restart runlog && echo epoch 1 >>/srv/train.log && systemctl stop runlog",
+    );
+    assert_eq!(machine.property("runlog", "ExecMainStatus"), "75");
+    assert_eq!(machine.property("runlog", "Result"), "success");
+    assert_eq!(machine.property("runlog", "ActiveState"), "inactive");
+}
+
+#[test]
 fn headers_that_only_root_may_read_are_sent() {
     let machine = machine_with_runlog();
     let server = r#"my $server = IO::Socket::INET->new(Listen => 5, LocalAddr => "127.0.0.1:4444") or die;

@@ -105,7 +105,7 @@ pub async fn run(settings: &Settings, input: &Input) -> Result<Exit, Failure> {
     notify.ready();
     let end = tokio::select! {
         end = until_end(&mut signals, &mut pipeline, input, &notify) => Ok(end),
-        ended = exit_with::ended(settings) => ended.map(|()| End::Stop),
+        ended = exit_with::ended(settings, started) => ended.map(|()| End::Stop),
     };
     // Whoever ends does not move as one who works.
     drop(watchdog);

@@ -10,19 +10,19 @@ use rustix::{
 use tokio::io::{Interest, unix::AsyncFd};
 use tracing::info;
 
-use crate::{config::Settings, run::ExitWith, source::docker};
+use crate::{config::Settings, record::UnixNanos, run::ExitWith, source::docker};
 
 use super::exit::{Exit, Failure};
 
 /// How often it is looked for a file.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// Returns when the run has ended that the agent is to end with; never, if it is to go on until it is stopped. Cancel
-/// safe.
+/// Returns when the run has ended that the agent is to end with, which began at that time; never, if it is to go on until
+/// it is stopped. Cancel safe.
 ///
 /// # Errors
 /// If a process cannot be watched.
-pub async fn ended(settings: &Settings) -> Result<(), Failure> {
+pub async fn ended(settings: &Settings, began: UnixNanos) -> Result<(), Failure> {
     match &settings.exit_with {
         None => pending().await,
         Some(ExitWith::Path(path)) => {
@@ -38,7 +38,7 @@ pub async fn ended(settings: &Settings) -> Result<(), Failure> {
             info!(pid, "the process has ended that this agent ends with (exit_with)");
         }
         Some(ExitWith::Container(name)) => {
-            docker::ended(&settings.docker.socket, name).await;
+            docker::ended(&settings.docker.socket, name, began).await;
             info!(container = name, "the container has ended that this agent ends with (exit_with)");
         }
     }

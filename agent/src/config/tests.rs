@@ -445,6 +445,8 @@ fn pods_are_chosen_by_globs_of_their_names() {
     assert!(kubernetes.exclude.iter().any(|choice| choice.has(&log("kube-system", "a", "b"))));
     assert_eq!((kubernetes.scope, kubernetes.only_enabled), (Scope::Pod, true));
     assert_eq!(kubernetes.metadata.unwrap().port(), Some(10250));
+    let none = from(&[("RUNLOG_KUBERNETES_EXCLUDE", "-")]).settings.kubernetes.exclude;
+    assert!(!none.iter().any(|choice| choice.has(&log("kube-system", "a", "b"))));
 
     for (variable, value) in [
         ("RUNLOG_KUBERNETES_INCLUDE", "a/b/c/d"),

@@ -1,5 +1,6 @@
 //! The source against an engine that is made for the test, over a real socket.
 
+mod ends;
 mod engine;
 mod lives;
 mod progress;

@@ -269,9 +269,9 @@ impl FakeEngine {
         self.model.send_modify(|model| model.is_slow = true);
     }
 
-    /// Waits until somebody has asked about a container.
-    pub(super) async fn is_asked(&self) {
-        self.model.subscribe().wait_for(|model| model.inspections > 0).await.unwrap();
+    /// Waits until it was asked about containers so often.
+    pub(super) async fn is_asked(&self, times: usize) {
+        self.model.subscribe().wait_for(|model| model.inspections >= times).await.unwrap();
     }
 
     pub(super) fn answer(&self) {

@@ -44,7 +44,7 @@ async fn d12_a_container_that_is_left_to_its_file_and_removed_meanwhile_is_a_gap
     source.health.wait_for(|health| health.state == State::Collecting).await.unwrap();
     engine.hesitate();
     engine.add("short", FakeContainer::running());
-    engine.is_asked().await;
+    engine.is_asked(1).await;
     engine.end("short");
     engine.remove("short");
     source.hears_removal("short").await;

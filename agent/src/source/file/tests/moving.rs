@@ -25,8 +25,11 @@ pub(super) fn compress(path: &Path, ending: &str) {
     let tool = match ending {
         "gz" => Command::new("gzip").arg(path).status(),
         _ => {
-            let bytes = fs::read(path).unwrap();
-            fs::write(path.with_added_extension("zst"), zstd::encode_all(bytes.as_slice(), 3).unwrap()).unwrap();
+            let (bytes, modified) = (fs::read(path).unwrap(), fs::metadata(path).unwrap().modified().unwrap());
+            let packed = path.with_added_extension("zst");
+            fs::write(&packed, zstd::encode_all(bytes.as_slice(), 3).unwrap()).unwrap();
+            // As the tools do.
+            fs::File::options().write(true).open(&packed).unwrap().set_modified(modified).unwrap();
             fs::remove_file(path).unwrap();
             return;
         }
