@@ -29,6 +29,7 @@ fn line(at: u64, bytes: &[u8]) -> Line<'_> {
         part: None,
         lane: runlog::record::Lane::Bare,
         attributes: &[],
+        speaker: 0,
     }
 }
 
