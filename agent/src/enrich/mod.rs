@@ -12,6 +12,6 @@ pub use adopt::{Adopted, adopt};
 pub use filter::Filter;
 pub use levels::{Asked, Levels, LoggerLevel, Scope, Thresholds, TooMany, Until, UnusableLevel, is_source};
 pub use limit::Limit;
-pub use recorder::{Recorded, Recorder, Replays};
+pub use recorder::{Heads, Recorded, Recorder, Replays};
 pub use redact::Redactor;
 pub use tag::Tags;

@@ -6,13 +6,15 @@
 //!
 //! # Not goals
 //! - To survive the process. What is recorded is in memory alone, and nothing of it ever touches a disk unasked.
-//! - To record what comes over OTLP: a program that sends its records has its own level before runlog's.
+//! - To record what another runlog sends: that one has a recorder.
 //!
 //! # What is kept
 //! The lines as they were read, not as they would be sent: a line that is never wanted is not tagged and not encoded, and
 //! its time is not looked for. All of that is done when it is sent, by the same code as for any other line, so that a
 //! line is the same record either way, with the same uid; it has `runlog.replayed` beside its other attributes. One thing
 //! cannot wait: a private key over many lines is masked when it is recorded, since its first line may be forgotten.
+//!
+//! A record that comes over OTLP is kept as it came, under its heads, which are written beside each: they compress well.
 //!
 //! Lines gather in an open block of each run. A full one is compressed by a thread of the recorder's own (`packer.rs`), so
 //! that a line costs the stage a copy and no more. When there is no room, the oldest block of the run that holds most is
@@ -82,6 +84,17 @@ pub struct Recorded<'a> {
     pub family: Option<Family>,
     /// How many lines it was.
     pub lines: u64,
+    /// What stood above it, if it is an encoded `LogRecord` and no line.
+    pub heads: Option<Heads<'a>>,
+}
+
+/// What stands above a record that came encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Heads<'a> {
+    /// The fields of its `ResourceLogs` without the `ScopeLogs`.
+    pub resource: &'a [u8],
+    /// The fields of its `ScopeLogs` without the records.
+    pub scope: &'a [u8],
 }
 
 /// Keeps what is left out, run by run. Does nothing if it is off.
@@ -189,11 +202,21 @@ impl Recorder {
 
     /// Keeps a line of a stream.
     pub fn record(&mut self, origin: &Arc<Origin>, recorded: &Recorded<'_>) {
-        let Some(Config { bytes, .. }) = self.config else { return };
         if self.last.0 != origin.id || self.tapes.is_empty() {
             self.last = (origin.id, self.tape_of(&origin.resource.run_id));
         }
-        let tape = &mut self.tapes[self.last.1];
+        self.put_down(self.last.1, origin, recorded);
+    }
+
+    /// Keeps a record of a run that came through that origin.
+    pub fn record_of_run(&mut self, run_id: &str, origin: &Arc<Origin>, recorded: &Recorded<'_>) {
+        let tape = self.tape_of(run_id);
+        self.put_down(tape, origin, recorded);
+    }
+
+    fn put_down(&mut self, tape: usize, origin: &Arc<Origin>, recorded: &Recorded<'_>) {
+        let Some(Config { bytes, .. }) = self.config else { return };
+        let tape = &mut self.tapes[tape];
         let taken = tape.open.write(origin, recorded);
         tape.bytes += taken;
         self.bytes += taken;

@@ -9,7 +9,7 @@ use crate::{
     record::{Lane, Origin, ReadTo, Severity, UnixNanos},
 };
 
-use super::Recorded;
+use super::{Heads, Recorded};
 
 /// What each stream in a block takes beside its bytes.
 pub(super) const VOICE_OVERHEAD: usize = 768;
@@ -51,11 +51,11 @@ impl Open {
             self.voices.push((origin.id, origin.stand_in()));
             self.voices.len() - 1
         });
-        let Recorded { line, observed, severity, severity_text, logger, family, lines } = recorded;
+        let Recorded { line, observed, severity, severity_text, logger, family, lines, heads } = recorded;
         let raw = &mut self.raw;
         let part = line.part.map_or(0, |part| 2 | u8::from(part.is_last) << 2);
         raw.extend_from_slice(&[
-            u8::from(line.is_utf8) | part,
+            u8::from(line.is_utf8) | part | u8::from(heads.is_some()) << 3,
             severity.number(),
             line.lane as u8,
             family.map_or(0, |family| family as u8 + 1),
@@ -73,9 +73,16 @@ impl Open {
             encode_varint(part.line_at, raw);
             encode_varint(part.index.into(), raw);
         }
-        for bytes in [severity_text, logger, line.attributes, line.bytes] {
+        let mut put = |bytes: &[u8]| {
             encode_varint(bytes.len() as u64, raw);
             raw.extend_from_slice(bytes);
+        };
+        if let Some(heads) = heads {
+            put(heads.resource);
+            put(heads.scope);
+        }
+        for bytes in [severity_text, logger, line.attributes, line.bytes] {
+            put(bytes);
         }
         self.lines += lines;
         self.before = Before { observed: *observed, time: line.time, end: end(line) };
@@ -102,6 +109,7 @@ pub(super) fn read<'a>(rest: &mut &'a [u8], before: &mut Before) -> Option<(usiz
         *rest = behind;
         Some(bytes)
     };
+    let heads = if flags & 8 == 0 { None } else { Some(Heads { resource: bytes()?, scope: bytes()? }) };
     let (severity_text, logger, attributes, body) = (bytes()?, bytes()?, bytes()?, bytes()?);
     let line = Line {
         is_utf8: flags & 1 != 0,
@@ -116,7 +124,8 @@ pub(super) fn read<'a>(rest: &mut &'a [u8], before: &mut Before) -> Option<(usiz
     *before = Before { observed, time, end: end(&line) };
     let family = family.checked_sub(1).and_then(|number| Family::ALL.get(usize::from(number)).copied());
     let severity = Severity::from_number((*severity).into());
-    Some((usize::try_from(voice).ok()?, Recorded { line, observed, severity, severity_text, logger, family, lines }))
+    let recorded = Recorded { line, observed, severity, severity_text, logger, family, lines, heads };
+    Some((usize::try_from(voice).ok()?, recorded))
 }
 
 /// Where the next line begins, most likely.

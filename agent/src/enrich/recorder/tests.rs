@@ -36,6 +36,7 @@ fn line(at: u64, body: &str) -> Recorded<'_> {
         logger: b"",
         family: None,
         lines: 1,
+        heads: None,
     }
 }
 
@@ -154,7 +155,9 @@ proptest! {
             };
             let severity = Severity::from_number(*severity);
             let family = Family::ALL.get(*family).copied();
-            Recorded { line, observed, severity, severity_text: &texts[2], logger: &texts[3], family, lines: u64::from(truths[0]) + 1 }
+            let heads = truths[1].then_some(Heads { resource: &texts[2], scope: &texts[0] });
+            let (severity_text, logger, lines) = (&texts[2], &texts[3], u64::from(truths[0]) + 1);
+            Recorded { line, observed, severity, severity_text, logger, family, lines, heads }
         }).collect();
         recorded.iter().for_each(|recorded| recorder.record(&origin, recorded));
         let told = |recorded: &Recorded<'_>| {

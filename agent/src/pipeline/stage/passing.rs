@@ -35,6 +35,14 @@ pub(super) struct Passing {
     gauges: Gauges,
 }
 
+impl Passing {
+    /// An [`Above::id`] that nothing before has had.
+    pub(super) const fn next_head(&mut self) -> u64 {
+        self.last_head += 1;
+        self.last_head
+    }
+}
+
 /// Where a record belongs.
 #[derive(Clone, Copy)]
 struct Place<'a> {
@@ -109,8 +117,7 @@ impl Stage {
                 self.filter.turn_to(&pushed.origin, &adopted.run_id, Instant::now());
             }
             for scope in &resource.scopes {
-                self.passing.last_head += 1;
-                let above = Above { id: self.passing.last_head, resource: &head, scope: &scope.head };
+                let above = Above { id: self.passing.next_head(), resource: &head, scope: &scope.head };
                 let place = match (&adopted, scope.check()) {
                     (Ok(adopted), Ok(())) => Ok(Place { run_id: &adopted.run_id, logger: scope.name(), above }),
                     (Err(unfit), _) => Err(*unfit),
@@ -184,20 +191,16 @@ impl Stage {
         if pushed.signal == Signal::Logs && !seen.is_of_run {
             let level = if seen.severity == Severity::UNSPECIFIED { Severity::INFO } else { seen.severity };
             if !self.filter.keeps(level, logger, &pushed.origin) {
+                if pushed.counted == Counted::Here {
+                    self.leave_out_passed(pushed, run_id, level, &above, record);
+                }
                 return Ok(());
             }
         }
         if pushed.signal == Signal::Logs {
             self.heed(run_id, seen.severity);
         }
-        let masked = self.redactor.mask_encoded(pushed.signal, record).ok().flatten().map(|masked| {
-            let Masked { mut text, count } = masked;
-            if pushed.signal == Signal::Logs {
-                let count = i64::try_from(count).unwrap_or(i64::MAX);
-                record_attribute(&mut text, "runlog.redacted", Value::Int(count));
-            }
-            text
-        });
+        let masked = self.masked(pushed.signal, record);
         let record = masked.as_deref().unwrap_or(record);
         // Another runlog that sends the event has sent its gauge as well.
         let is_gauge = seen.is_of_run && self.parse.are_gauges_sent && pushed.counted == Counted::Here;
@@ -217,10 +220,19 @@ impl Stage {
 }
 
 impl Stage {
+    /// A record without the secrets that are in it, if any are.
+    pub(super) fn masked(&mut self, signal: Signal, record: &[u8]) -> Option<Vec<u8>> {
+        let Masked { mut text, count } = self.redactor.mask_encoded(signal, record).ok().flatten()?;
+        if signal == Signal::Logs {
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            record_attribute(&mut text, "runlog.redacted", Value::Int(count));
+        }
+        Some(text)
+    }
+
     /// Passes on what the events of a resource said of the run's metrics, for whose answer the client waits as well.
     fn pass_gauges(&mut self, pushed: &Pushed, run_id: &str, head: &[u8]) -> io::Result<()> {
-        self.passing.last_head += 1;
-        let above = Above { id: self.passing.last_head, resource: head, scope: &[] };
+        let above = Above { id: self.passing.next_head(), resource: head, scope: &[] };
         for metric in self.passing.gauges.take_metrics() {
             let seen = check_metric(&metric).expect("what was written here can be read");
             if let Some(passed) = self.ledger.passed(Signal::Metrics) {

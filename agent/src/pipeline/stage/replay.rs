@@ -7,9 +7,13 @@ use std::{io, time::Instant};
 use tracing::info;
 
 use crate::{
-    enrich::Recorded,
+    batch::Slot,
+    enrich::{Heads, Recorded},
     parse::Line,
-    record::{Account, Origin, Severity, UnixNanos, wire::Text},
+    record::{
+        Account, Origin, Pushed, Receipt, Severity, Signal, UnixNanos, receipt,
+        wire::{Above, Text, Value, check_record, record_attribute},
+    },
 };
 
 use super::{Stage, note, writing::Level};
@@ -39,7 +43,34 @@ impl Stage {
         // What a private key goes on in is not kept, not even in memory: its beginning may be forgotten before.
         let line = Line { bytes: masked.as_ref().map_or(line.bytes, |masked| &masked.text), ..*line };
         let (severity_text, logger) = (text.as_bytes(), logger.as_bytes());
-        self.recorder.record(origin, &Recorded { line, observed, severity, severity_text, logger, family, lines });
+        let heads = None;
+        self.recorder
+            .record(origin, &Recorded { line, observed, severity, severity_text, logger, family, lines, heads });
+    }
+
+    /// Records an encoded record of a run that is left out.
+    pub(super) fn leave_out_passed(
+        &mut self,
+        pushed: &Pushed,
+        run_id: &str,
+        severity: Severity,
+        above: &Above<'_>,
+        record: &[u8],
+    ) {
+        if !self.recorder.is_on() {
+            return;
+        }
+        let recorded = Recorded {
+            line: Line::bare(0, 0, record),
+            observed: pushed.observed,
+            severity,
+            severity_text: b"",
+            logger: b"",
+            family: None,
+            lines: 1,
+            heads: Some(Heads { resource: above.resource, scope: above.scope }),
+        };
+        self.recorder.record_of_run(run_id, &pushed.origin, &recorded);
     }
 
     /// Sends what is recorded of runs in trouble, and what was asked for.
@@ -60,19 +91,47 @@ impl Stage {
     fn replay(&mut self, run_id: &str) -> io::Result<u64> {
         let Some(replay) = self.recorder.take(run_id) else { return Ok(0) };
         let (mut sent, now) = (0, Instant::now());
+        // The client of what came over OTLP has its answer: nobody waits for this one.
+        let (receipt, _) = receipt();
         replay.each(|voice, recorded| {
-            let Recorded { line, observed, severity, severity_text, logger, family, lines } = *recorded;
-            let (text, logger) = (Text::from_validated(severity_text), Text::from_validated(logger));
-            let slot = self.batcher.slot(voice, now);
-            let full = self.put(voice, observed, &line, Level { severity, text, logger, family }, slot);
+            let lines = recorded.lines;
             let mut account =
                 Account { lines_kept: lines, records_kept: 1, lines_replayed: lines, ..Account::default() };
-            self.scalars.give_to(&mut account);
-            self.batcher.account(slot, &note(voice, account));
+            let full = if let Some(heads) = recorded.heads {
+                let (slot, full) = self.pass_again(run_id, heads, recorded, &receipt, now);
+                self.batcher.account_passed(slot, voice, &note(voice, account));
+                full
+            } else {
+                let Recorded { line, observed, severity, severity_text, logger, family, .. } = *recorded;
+                let (text, logger) = (Text::from_validated(severity_text), Text::from_validated(logger));
+                let slot = self.batcher.slot(voice, now);
+                let full = self.put(voice, observed, &line, Level { severity, text, logger, family }, slot);
+                self.scalars.give_to(&mut account);
+                self.batcher.account(slot, &note(voice, account));
+                full
+            };
             sent += lines;
             full.map_or(Ok(()), |full| self.close(full))
         })?;
         info!(run_id, lines = sent, "lines below the level are sent after all");
         Ok(sent)
+    }
+
+    /// Writes a record that came encoded into its run's batch. Gives that batch, and again if it is full now.
+    fn pass_again(
+        &mut self,
+        run_id: &str,
+        heads: Heads<'_>,
+        recorded: &Recorded<'_>,
+        receipt: &Receipt,
+        now: Instant,
+    ) -> (Slot, Option<Slot>) {
+        let record = recorded.line.bytes;
+        let seen = check_record(record).expect("it was looked through before it was recorded");
+        let mut record = self.masked(Signal::Logs, record).unwrap_or_else(|| record.to_vec());
+        record_attribute(&mut record, "runlog.replayed", Value::Bool(true));
+        let above = Above { id: self.passing.next_head(), resource: heads.resource, scope: heads.scope };
+        let slot = self.batcher.slot_of_run(run_id, Signal::Logs, receipt, now);
+        (slot, self.batcher.pass(slot, &above, &record, &seen, recorded.observed))
     }
 }
