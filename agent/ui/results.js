@@ -45,7 +45,7 @@ async function refreshResults() {
     if (of !== shownResults) return;
     Object.assign(of, { told: run, metrics: logged.metrics, files: listed.files, children });
     // What is as it was is left alone, with where it is scrolled to.
-    const said = JSON.stringify([run.status, run.tags, run.parameters, run.properties, logged, listed, children, [...of.logged || []]]);
+    const said = JSON.stringify([run.status, run.receipts, run.tags, run.parameters, run.properties, logged, listed, children, [...of.logged || []]]);
     if (said !== of.said) showResults(of);
     of.said = said;
   } catch (fault) {
@@ -57,7 +57,7 @@ async function refreshResults() {
 
 function showResults(of) {
   const parts = [notes("Parameters", of.told.parameters), notes("Tags", of.told.tags), notes("Properties", of.told.properties)];
-  parts.push(childrenOf(of), charts(of), tables(of), images(of), files(of));
+  parts.push(endsOf(of), childrenOf(of), charts(of), tables(of), images(of), files(of));
   const shown = parts.filter(Boolean);
   results.replaceChildren(...(shown.length ? shown : [element("p", "remark", "This run has logged nothing but lines.")]));
 }
@@ -87,6 +87,30 @@ function notes(title, values) {
   const list = element("dl", "notes");
   for (const key of keys) list.append(element("dt", "", printable(key)), element("dd", "", told(values[key])));
   return part(title, list);
+}
+
+// --- Ends -----------------------------------------------------------------------------------------------------
+
+// How the run's processes and containers ended, over all receipts, each once.
+function endsOf(of) {
+  const said = (of.told.receipts || []).flatMap((receipt) => receipt.ends || []);
+  const ends = [...new Map(said.map((end) => [JSON.stringify(end), end])).values()];
+  if (!ends.length) return null;
+  ends.sort((one, other) => one.time_unix_nano - other.time_unix_nano);
+  const rows = ends.map((end) => {
+    const time = element("td", "", new Date(end.time_unix_nano / 1e6).toLocaleString());
+    return [time, element("td", "", printable(end.name)), element("td", isWell(end) ? "" : "error", howItEnded(end))];
+  });
+  return part("Ended", grid(["time", "name", "how"], rows));
+}
+
+function isWell(end) {
+  return end.exit_code === 0 && !end.oom_killed;
+}
+
+function howItEnded(end) {
+  const code = Number.isInteger(end.exit_code) ? "exit code " + end.exit_code : "not known how";
+  return [code, end.signal, end.oom_killed && "killed for want of memory"].filter(Boolean).join(", ");
 }
 
 // --- Numbers --------------------------------------------------------------------------------------------------

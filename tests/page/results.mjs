@@ -1,11 +1,11 @@
 // Looks at what runs have logged, as a person would, and tells what is seen as one JSON object.
-// Arguments: browser, address, sweep, run, screenshots' path or "".
+// Arguments: browser, address, sweep, run, one that has ended, screenshots' path or "".
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 
 const require = createRequire(process.env.NODE_PATH + "/");
 const { chromium } = require("playwright-core");
-const [, , executablePath, address, sweep, run, screenshot] = process.argv;
+const [, , executablePath, address, sweep, run, ended, screenshot] = process.argv;
 
 const browser = await chromium.launch({
   executablePath,
@@ -48,6 +48,11 @@ if (screenshot) await page.screenshot({ path: screenshot + "-sweep.png" });
 await page.locator("#results td a").first().click();
 await page.waitForFunction(() => document.querySelector("#results .notes"));
 seen.child = await page.locator("#results").innerText();
+
+await page.goto(address + "/#" + encodeURIComponent(ended) + "/results");
+await page.waitForFunction(() => document.querySelector("#results").innerText.includes("Ended"));
+seen.ended = await page.locator("#results td").allInnerTexts();
+seen.badly = await page.locator("#results td.error").count();
 
 await page.goto(address + "/#" + encodeURIComponent(run) + "/results");
 await page.waitForSelector("#results .picture img");

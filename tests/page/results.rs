@@ -36,8 +36,10 @@ impl Site {
     }
 }
 
-/// Three runs of a sweep, and one that has logged something of each kind.
+/// Three runs of a sweep, one that has ended badly, and one that has logged something of each kind.
 fn fill(site: &Site) {
+    let ended = site.agent.other(&["exec", "--run-id", "ended", "--", "sh", "-c", "exit 3"]).output().unwrap();
+    assert_eq!(ended.status.code(), Some(3), "{}", String::from_utf8_lossy(&ended.stderr));
     site.run("sweep", &["start", "--experiment", "diabetes"]);
     for (alpha, mse) in [("0.1", "3300"), ("0.4", "3295.5"), ("0.9", "12000")] {
         let id = format!("alpha-{alpha}");
@@ -71,7 +73,7 @@ fn looks_at_results(token: &'static str) {
     let mut visit = Command::new("node")
         .arg(script)
         .arg(tool("RUNLOG_TEST_CHROMIUM", "chromium"))
-        .args([&site.agent.address(), "sweep", "one"])
+        .args([&site.agent.address(), "sweep", "one", "ended"])
         .arg(env::var("RUNLOG_TEST_SCREENSHOT").unwrap_or_default())
         .env("RUNLOG_SERVE_TOKEN", token)
         .env("NODE_PATH", tool("RUNLOG_TEST_PLAYWRIGHT", "playwright"))
@@ -102,6 +104,8 @@ fn looks_at_results(token: &'static str) {
     let text = |field: &str| seen[field].as_str().unwrap().to_owned();
     assert!(text("child").contains("alpha") && text("child").contains("12000"), "{}", text("child"));
 
+    assert_eq!(list(&seen["ended"])[1..], ["sh", "exit code 3"]);
+    assert_eq!(seen["badly"], 1);
     for expected in
         ["lr", "0.001", "note", "<img src=x", "1 value not finite", "Red", "sine", "outputs/model.bin", "5 B"]
     {
