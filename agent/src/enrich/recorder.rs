@@ -89,7 +89,7 @@ pub struct Recorded<'a> {
 }
 
 /// What stands above a record that came encoded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Heads<'a> {
     /// The fields of its `ResourceLogs` without the `ScopeLogs`.
     pub resource: &'a [u8],

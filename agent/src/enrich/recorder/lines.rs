@@ -1,7 +1,8 @@
-//! Lines as they stand in a block: numbers as differences to those of the line before, and the texts.
+//! Lines as they stand in a block: numbers as differences to those of the line before, the lengths of the texts, and these.
 
 use std::sync::Arc;
 
+use bytes::BufMut;
 use prost::encoding::{decode_varint, encode_varint};
 
 use crate::{
@@ -11,6 +12,8 @@ use crate::{
 
 use super::{Heads, Recorded};
 
+/// Four bytes and at most 13 numbers.
+const NUMBERS_BYTES: usize = 4 + 13 * 10;
 /// What each stream in a block takes beside its bytes.
 pub(super) const VOICE_OVERHEAD: usize = 768;
 
@@ -52,38 +55,31 @@ impl Open {
             self.voices.len() - 1
         });
         let Recorded { line, observed, severity, severity_text, logger, family, lines, heads } = recorded;
-        let raw = &mut self.raw;
         let part = line.part.map_or(0, |part| 2 | u8::from(part.is_last) << 2);
-        raw.extend_from_slice(&[
-            u8::from(line.is_utf8) | part | u8::from(heads.is_some()) << 3,
-            severity.number(),
-            line.lane as u8,
-            family.map_or(0, |family| family as u8 + 1),
-        ]);
-        for number in [
-            voice as u64,
-            *lines,
-            zigzag(*observed, self.before.observed),
-            zigzag(line.time, self.before.time),
-            zigzag(line.at, self.before.end),
-        ] {
-            encode_varint(number, raw);
-        }
+        let flags = u8::from(line.is_utf8) | part | u8::from(heads.is_some()) << 3;
+        let (mut numbers, family) = ([0; NUMBERS_BYTES], family.map_or(0, |family| family as u8 + 1));
+        let mut rest = &mut numbers[..];
+        rest.put_slice(&[flags, severity.number(), line.lane as u8, family]);
+        let mut number = |number: u64| encode_varint(number, &mut rest);
+        number(voice as u64);
+        number(*lines);
+        number(zigzag(*observed, self.before.observed));
+        number(zigzag(line.time, self.before.time));
+        number(zigzag(line.at, self.before.end));
         if let Some(part) = line.part {
-            encode_varint(part.line_at, raw);
-            encode_varint(part.index.into(), raw);
+            number(part.line_at);
+            number(part.index.into());
         }
-        let mut put = |bytes: &[u8]| {
-            encode_varint(bytes.len() as u64, raw);
-            raw.extend_from_slice(bytes);
-        };
-        if let Some(heads) = heads {
-            put(heads.resource);
-            put(heads.scope);
+        let Heads { resource, scope } = heads.unwrap_or_default();
+        let texts = [resource, scope, severity_text, logger, line.attributes, line.bytes];
+        let kept = if heads.is_some() { &texts[..] } else { &texts[2..] };
+        kept.iter().for_each(|text| number(text.len() as u64));
+        let left = rest.len();
+        if self.raw.is_empty() {
+            self.raw.reserve(super::BLOCK_BYTES + numbers.len() + line.bytes.len());
         }
-        for bytes in [severity_text, logger, line.attributes, line.bytes] {
-            put(bytes);
-        }
+        self.raw.extend_from_slice(&numbers[..NUMBERS_BYTES - left]);
+        kept.iter().filter(|text| !text.is_empty()).for_each(|text| self.raw.extend_from_slice(text));
         self.lines += lines;
         self.before = Before { observed: *observed, time: line.time, end: end(line) };
         self.bytes() - before
@@ -103,14 +99,17 @@ pub(super) fn read<'a>(rest: &mut &'a [u8], before: &mut Before) -> Option<(usiz
         0 => None,
         _ => Some(Part { line_at: number()?, index: u32::try_from(number()?).ok()?, is_last: flags & 4 != 0 }),
     };
-    let mut bytes = || {
-        let length = usize::try_from(decode_varint(rest).ok()?).ok()?;
-        let (bytes, behind) = rest.split_at_checked(length)?;
-        *rest = behind;
-        Some(bytes)
-    };
-    let heads = if flags & 8 == 0 { None } else { Some(Heads { resource: bytes()?, scope: bytes()? }) };
-    let (severity_text, logger, attributes, body) = (bytes()?, bytes()?, bytes()?, bytes()?);
+    let mut lengths = [0; 6];
+    let kept = if flags & 8 == 0 { &mut lengths[2..] } else { &mut lengths[..] };
+    for length in kept {
+        *length = usize::try_from(number()?).ok()?;
+    }
+    let mut texts = [&[][..]; 6];
+    for (text, length) in texts.iter_mut().zip(lengths) {
+        (*text, *rest) = rest.split_at_checked(length)?;
+    }
+    let [resource, scope, severity_text, logger, attributes, body] = texts;
+    let heads = (flags & 8 != 0).then_some(Heads { resource, scope });
     let line = Line {
         is_utf8: flags & 1 != 0,
         time,
