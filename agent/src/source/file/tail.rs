@@ -468,9 +468,11 @@ impl Tail {
         if self.offset == 0 {
             let begin = &data[..data.len().min(bookmark::COMPARED_BYTES)];
             let mut bytes = Vec::with_capacity(begin.len());
+            // What is written where nothing was yet replaces nothing.
+            let is_other = |(then, now): (&u8, &u8)| then != now && *then != 0;
             return !begin.is_empty()
                 && handle.read_at(0, begin.len(), &mut bytes).is_ok()
-                && !begin.starts_with(&bytes);
+                && begin.iter().zip(&bytes).any(is_other);
         }
         // Lines that repeat themselves may be the same before the position, so the begin is looked at as well.
         LastBytes::before(self.offset, handle).is_some_and(|bytes| bytes != self.last_bytes)

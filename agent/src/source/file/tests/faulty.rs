@@ -2,6 +2,7 @@
 
 use std::{
     ffi::OsStr,
+    os::unix::fs::FileExt,
     sync::{Mutex, MutexGuard},
 };
 
@@ -25,6 +26,8 @@ pub struct Faults {
     /// Just before a read from that offset, the file is emptied and written anew. At the start of a file comparing is
     /// no read.
     pub rewritten: Option<(u64, PathBuf, &'static str)>,
+    /// Just after a read from the start of a file, this is written over its first bytes. Comparing is no read.
+    pub filled: Option<(PathBuf, &'static str)>,
     /// Just after the file of this path was opened for this many times, it is renamed to that path.
     pub renamed: Option<(u32, PathBuf, PathBuf)>,
     /// All open files are said to be of this size.
@@ -135,7 +138,11 @@ impl Handle for FaultyHandle {
             faults.endless_read += length;
             return Ok(());
         }
-        self.inner.read_at(offset, faults.short_reads.map_or(length, |most| most.min(length)), into)
+        self.inner.read_at(offset, faults.short_reads.map_or(length, |most| most.min(length)), into)?;
+        if let Some((path, text)) = faults.filled.take_if(|_| offset == 0 && length > COMPARED_BYTES) {
+            fs::OpenOptions::new().write(true).open(path)?.write_all_at(text.as_bytes(), 0)?;
+        }
+        Ok(())
     }
 
     fn next_written(&self, offset: u64) -> io::Result<Option<u64>> {
