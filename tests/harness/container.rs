@@ -172,7 +172,11 @@ impl Drop for Container {
 }
 
 fn docker(host: &str, arguments: &[&str]) -> Output {
-    let output = command(host, arguments).output().unwrap();
+    let mut output = command(host, arguments).output().unwrap();
+    // Podman was seen not to know its image for a moment, on a busy machine.
+    if String::from_utf8_lossy(&output.stderr).contains("Unable to find image") {
+        output = command(host, arguments).output().unwrap();
+    }
     assert!(
         output.status.success(),
         "docker {arguments:?}: {}: {}",
