@@ -5,6 +5,7 @@
 
 mod backoff;
 pub mod docker;
+mod exit;
 pub mod file;
 mod gap;
 mod intake;

@@ -4,7 +4,7 @@ use crate::record::Severity;
 
 use super::{
     Family, contains, is_blank, is_indented,
-    opening::{is_traceback, name_length, opening},
+    opening::{is_message_before_traceback, is_traceback, name_length, opening},
     python::without_margin,
 };
 
@@ -84,7 +84,7 @@ fn python(text: &[u8]) -> Exception<'_> {
     let is_header = |line: &[u8]| {
         let line = line.trim_ascii_start();
         is_traceback(line.strip_prefix(b"+ Exception Group ").unwrap_or(line))
-            || line.ends_with(b": Traceback (most recent call last):")
+            || is_message_before_traceback(line)
             || line.starts_with("╭".as_bytes())
     };
     let is_chain = |line: &[u8]| line.ends_with(b" exception occurred:") || line.ends_with(b" following exception:");

@@ -55,16 +55,18 @@ fn line(entry: &Entry, max_line_bytes: usize) -> Option<Line<'_>> {
     let Entry { number, at, bytes, time, level, logger, attributes } = entry;
     let is_line =
         level.is_none() && logger.is_empty() && bytes.len() <= max_line_bytes && memchr::memchr(b'\n', bytes).is_none();
-    let mut speaker = DefaultHasher::new();
-    attributes.hash(&mut speaker);
-    is_line.then(|| Line {
-        is_utf8: simdutf8::basic::from_utf8(bytes).is_ok(),
-        read_to: ReadTo::whole(number + 1),
-        time: *time,
-        attributes,
-        // The number of its process is among them.
-        speaker: speaker.finish(),
-        ..Line::bare(*at, *at, bytes)
+    is_line.then(|| {
+        let mut speaker = DefaultHasher::new();
+        attributes.hash(&mut speaker);
+        Line {
+            is_utf8: simdutf8::basic::from_utf8(bytes).is_ok(),
+            read_to: ReadTo::whole(number + 1),
+            time: *time,
+            attributes,
+            // The number of its process is among them.
+            speaker: speaker.finish(),
+            ..Line::bare(*at, *at, bytes)
+        }
     })
 }
 

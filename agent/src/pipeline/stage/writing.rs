@@ -168,7 +168,7 @@ impl<'a> Writing<'a> {
             self.give_out(lanes, line.lane);
             let severity = lanes.severity(line.lane);
             let level = match part.index {
-                0 => self.stated(line),
+                0 => self.level(line.bytes, Severity::INFO),
                 _ => Level::unstated(*severity),
             };
             *severity = level.severity;
@@ -323,17 +323,14 @@ impl<'a> Writing<'a> {
         let mut joiner = lanes.take(lane);
         joiner.give_out(|given| match given {
             Given::Line(line, Single { observed, from }) => {
-                let level = self.stated(&line);
+                let level = self.level(line.bytes, Severity::INFO);
                 let counted = (1, line.bytes.len() as u64);
                 self.gather(lanes, &Line { read_to, ..line }, from, observed, level, counted);
             }
             Given::Joined(line, Joined { observed, lines, family, severity, bytes }) => {
                 let level = match severity {
                     Some(severity) => Level::unstated(severity),
-                    None => {
-                        let found = self.stage.parse.rank_prefix.detect(line.bytes);
-                        found.map_or(Level::unstated(Severity::ERROR), Level::stated)
-                    }
+                    None => self.level(line.bytes, Severity::ERROR),
                 };
                 let level = Level { family: Some(family), ..level };
                 self.gather(lanes, &Line { read_to, ..line }, None, observed, level, (lines, bytes));
@@ -342,10 +339,9 @@ impl<'a> Writing<'a> {
         *lanes.joiner(lane) = joiner;
     }
 
-    /// What a line states, or that it states nothing.
-    fn stated<'l>(&self, line: &Line<'l>) -> Level<'l> {
-        let found = self.stage.parse.rank_prefix.detect(line.bytes);
-        found.map_or(Level::unstated(Severity::INFO), Level::stated)
+    /// What a text states, or else that level.
+    fn level<'t>(&self, text: &'t [u8], otherwise: Severity) -> Level<'t> {
+        self.stage.parse.rank_prefix.detect(text).map_or(Level::unstated(otherwise), Level::stated)
     }
 
     /// Lets a record pass, or holds it with those that are alike. `from` is how far the stream is given out without it;
@@ -416,8 +412,7 @@ impl<'a> Writing<'a> {
         let Some(from) = lanes.alike(lane).held_from() else { return };
         let mut alike = std::mem::take(lanes.alike(lane));
         alike.give_out(|given| {
-            let found = self.stage.parse.rank_prefix.detect(given.line.bytes);
-            let level = found.map_or(Level::unstated(given.severity), Level::stated);
+            let level = self.level(given.line.bytes, given.severity);
             // Before the batch is closed, it is told how far the stream is given out with all of them.
             let line = Line { read_to: from, ..given.line };
             self.record(&line, given.observed, level, (given.lines, given.bytes));

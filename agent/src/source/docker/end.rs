@@ -9,6 +9,7 @@ use tracing::{debug, info, warn};
 use super::{
     change::Change,
     engine::{Engine, Failure},
+    reader::SHORT_ID,
 };
 use crate::record::UnixNanos;
 
@@ -18,9 +19,6 @@ const LOOK: Duration = Duration::from_millis(500);
 /// After how long it is told that a container is missed, and how often from then on.
 const MISSED_AFTER: Duration = Duration::from_mins(1);
 const MISSED_EVERY: Duration = Duration::from_hours(1);
-
-/// What engines write of an id where it is to be short. A name may look like the beginning of another container's id.
-const SHORT_ID: usize = 12;
 
 /// Returns when the container of that name or id has ended for good: it is neither running nor about to be started
 /// again, or is gone after it was there, or came and went since `began`. One that is not there yet is waited for, and so
@@ -133,6 +131,7 @@ async fn look(engine: &Engine, name: &str) -> Option<Seen> {
     }
 }
 
+/// A name may look like the beginning of another container's id, unless it is as long as engines write one.
 fn is_about(change: &Change, name: &str) -> bool {
     change.container.as_ref().is_some_and(|container| container.name == name)
         || (name.len() >= SHORT_ID && change.id.starts_with(name))

@@ -23,6 +23,8 @@ use crate::{
     run::RunId,
 };
 
+pub(super) use crate::source::exit::Exit;
+
 #[cfg(test)]
 mod tests;
 
@@ -31,17 +33,6 @@ const KILLED: i64 = 128 + 9;
 
 /// How long after the end of a container it may become known that memory was short.
 pub(super) const MEMORY_LATE: UnixNanos = 1_000_000_000;
-
-/// How a container ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Exit {
-    /// 128 and the signal's number after a signal.
-    pub code: i64,
-    /// Whether the kernel ended it for want of memory.
-    pub is_oom_killed: bool,
-    /// When, if that is known.
-    pub finished: Option<UnixNanos>,
-}
 
 /// The lives of one container, from each start to the end that follows.
 #[derive(Debug)]
@@ -240,15 +231,6 @@ impl Exit {
     pub(super) fn may_be_killed_for_memory(&self, now: UnixNanos) -> bool {
         let is_new = self.finished.is_none_or(|finished| now.saturating_sub(finished) < MEMORY_LATE);
         self.code == KILLED && !self.is_oom_killed && is_new
-    }
-
-    const fn is_well(&self) -> bool {
-        self.code == 0 && !self.is_oom_killed
-    }
-
-    fn words(&self) -> String {
-        let why = if self.is_oom_killed { ", killed for want of memory" } else { "" };
-        format!("exit code {}{why}", self.code)
     }
 }
 

@@ -40,8 +40,8 @@ const SETTLED: Duration = Duration::from_secs(1);
 /// How long what the engine has just written may be on its way.
 const LAST_CHANCE: Duration = Duration::from_millis(500);
 
-/// So many digits of an id are enough for people.
-const SHORT_ID: usize = 12;
+/// So many digits of an id are enough for people: engines write no more where it is to be short.
+pub(super) const SHORT_ID: usize = 12;
 
 /// Gives a container its tags.
 pub(super) type Tagger = dyn Fn(&Container) -> Tags + Send + Sync;

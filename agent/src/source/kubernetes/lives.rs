@@ -17,7 +17,7 @@ use prost::Message;
 
 use super::{
     Metadata, PodLog,
-    metadata::{Exit, State},
+    metadata::{Reasoned, State},
     pods::PATIENCE,
 };
 use crate::{
@@ -181,8 +181,8 @@ impl Lives {
     pub(super) fn ended(&mut self, id: &str) -> Vec<Input> {
         let time = self.clock.now();
         let (Some(metadata), Some(life)) = (&self.metadata, self.known.get_mut(id)) else { return Vec::new() };
-        let Some((exit, is_main)) = life.exit(metadata) else { return Vec::new() };
-        let mut told = life.tell_end(&exit, is_main, time);
+        let Some((end, is_main)) = life.exit(metadata) else { return Vec::new() };
+        let mut told = life.tell_end(&end, is_main, time);
         told.extend(life.close(time));
         told
     }
@@ -218,7 +218,7 @@ impl Life {
     }
 
     /// How it ended, if it will not be started again, and whether it is one that its pod is made for.
-    fn exit(&self, metadata: &Metadata) -> Option<(Exit, bool)> {
+    fn exit(&self, metadata: &Metadata) -> Option<(Reasoned, bool)> {
         let (state, _) = self.state(metadata).filter(|(_, is_over)| *is_over)?;
         Some((state.now.filter(|_| state.restarts == self.restarts)?, state.is_main))
     }
@@ -240,32 +240,32 @@ impl Life {
         is_silent && is_due
     }
 
-    fn tell_restart(&mut self, last: Option<Exit>, now: UnixNanos) -> Vec<Input> {
+    fn tell_restart(&mut self, last: Option<Reasoned>, now: UnixNanos) -> Vec<Input> {
         (self.told.restarts, self.told.has_ended) = (self.restarts, false);
         let Tags { name, resource, .. } = &self.tags;
         let mut body =
             format!("container {name} of run {} was started again (restart {})", resource.run_id, self.restarts);
         let mut attributes = Vec::new();
-        if let Some(exit) = &last {
-            body += &format!(", it had ended with {}", exit.words());
-            exit.describe(&mut attributes);
+        if let Some(end) = &last {
+            body += &format!(", it had ended with {}", end.exit.words());
+            end.describe(&mut attributes);
         }
-        let time = last.and_then(|exit| exit.finished).unwrap_or(now);
+        let time = last.and_then(|end| end.exit.finished).unwrap_or(now);
         self.tell(Some(("ml.run.status", Severity::WARN, body)), time, attributes, now)
     }
 
-    fn tell_end(&mut self, exit: &Exit, is_main: bool, now: UnixNanos) -> Vec<Input> {
+    fn tell_end(&mut self, end: &Reasoned, is_main: bool, now: UnixNanos) -> Vec<Input> {
         self.told.has_ended = true;
         let (name, run_id) = (&self.tags.name, &self.tags.resource.run_id);
-        let body = format!("container {name} of run {run_id} ended with {}", exit.words());
+        let body = format!("container {name} of run {run_id} ended with {}", end.exit.words());
         let mut attributes = Vec::new();
         let (result, severity) =
-            if exit.is_well() { ("success", Severity::INFO) } else { ("failure", Severity::FATAL) };
+            if end.exit.is_well() { ("success", Severity::INFO) } else { ("failure", Severity::FATAL) };
         record_attribute(&mut attributes, "ml.run.result", Value::String(result));
-        exit.describe(&mut attributes);
+        end.describe(&mut attributes);
         // What prepares a pod ends before the run, which it fails all the same.
-        let event = (is_main || !exit.is_well()).then_some(("ml.run.end", severity, body));
-        self.tell(event, exit.finished.unwrap_or(now), attributes, now)
+        let event = (is_main || !end.exit.is_well()).then_some(("ml.run.end", severity, body));
+        self.tell(event, end.exit.finished.unwrap_or(now), attributes, now)
     }
 
     /// An event, and behind it in the same batch that it was told.

@@ -16,6 +16,7 @@ use crate::{
         wire::{Value, record_attribute},
     },
     run::{self, Identity, Pod},
+    source::exit::Exit,
 };
 
 /// Written on a pod, as annotations or labels; the same as the labels of a Docker container.
@@ -76,41 +77,27 @@ pub(super) struct State {
     /// Which life the present one is.
     pub restarts: i64,
     /// How it ended, if it does not run.
-    pub now: Option<Exit>,
+    pub now: Option<Reasoned>,
     /// How the life before has ended.
-    pub last: Option<Exit>,
+    pub last: Option<Reasoned>,
 }
 
-/// How a container ended.
+/// How a container ended, as the kubelet tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Exit {
-    pub code: i64,
+pub(super) struct Reasoned {
+    pub exit: Exit,
     /// The kubelet's word for why.
     pub reason: String,
-    pub finished: Option<UnixNanos>,
 }
 
-impl Exit {
-    fn is_oom_killed(&self) -> bool {
-        self.reason == "OOMKilled"
-    }
-
-    pub(super) fn is_well(&self) -> bool {
-        self.code == 0 && !self.is_oom_killed()
-    }
-
-    pub(super) fn words(&self) -> String {
-        let why = if self.is_oom_killed() { ", killed for want of memory" } else { "" };
-        format!("exit code {}{why}", self.code)
-    }
-
+impl Reasoned {
     /// Appends what a record says of it.
     pub(super) fn describe(&self, attributes: &mut Vec<u8>) {
-        record_attribute(attributes, "process.exit.code", Value::Int(self.code));
+        record_attribute(attributes, "process.exit.code", Value::Int(self.exit.code));
         if !self.reason.is_empty() {
             record_attribute(attributes, "k8s.container.status.reason", Value::String(&self.reason));
         }
-        if self.is_oom_killed() {
+        if self.exit.is_oom_killed {
             record_attribute(attributes, "runlog.oom_killed", Value::Bool(true));
         }
     }
@@ -221,12 +208,13 @@ struct Terminated {
 }
 
 impl ContainerState {
-    fn exit(self) -> Option<Exit> {
+    fn exit(self) -> Option<Reasoned> {
         let Terminated { exit_code: code, reason, finished_at } = self.terminated?;
         let finished = finished_at.and_then(|text| text.parse::<jiff::Timestamp>().ok());
         let finished =
             finished.and_then(|time| UnixNanos::try_from(time.as_nanosecond()).ok()).filter(|nanos| *nanos > 0);
-        Some(Exit { code, reason, finished })
+        let exit = Exit { code, is_oom_killed: reason == "OOMKilled", finished };
+        Some(Reasoned { exit, reason })
     }
 }
 

@@ -273,7 +273,6 @@ async fn a_record_that_the_queue_can_never_take_is_rejected_and_not_asked_for_ag
     assert!(passed.batches.is_empty());
 }
 
-/// A gauge with so many points.
 /// What a stage with a flight recorder passes on of records that came over OTLP.
 async fn record_and_pass(requests: &[Vec<u8>], counted: Counted) -> Passed {
     let requests: Vec<_> = requests.iter().map(|request| (Signal::Logs, request.clone())).collect();
@@ -317,6 +316,7 @@ async fn what_another_runlog_sends_below_the_level_is_in_its_own_recorder() {
     assert_eq!(record_and_pass(&requests, Counted::Before).await.bodies("a"), ["bad"]);
 }
 
+/// A gauge with so many points.
 fn gauge(name: &str, points: usize) -> Metric {
     let gauge = Gauge { data_points: vec![NumberDataPoint { time_unix_nano: 3, ..Default::default() }; points] };
     Metric { name: name.to_owned(), data: Some(Data::Gauge(gauge)), ..Metric::default() }
