@@ -85,10 +85,10 @@ pub struct Rest {
 }
 
 impl Rest {
-    /// Goes on at offset `at`. The parts were as long as they may be, and the last one ended with the stream.
+    /// Goes on at offset `at`. The parts were as long as they may be, and the last one may have ended with the stream.
     pub fn of(line_at: u64, at: u64, max_line_bytes: usize) -> Self {
-        let whole_parts = (at - line_at) / max_line_bytes.max(1) as u64;
-        Self { line_at, parts: u32::try_from(whole_parts).unwrap_or(u32::MAX).saturating_add(1) }
+        let parts = at.saturating_sub(line_at).div_ceil(max_line_bytes.max(1) as u64);
+        Self { line_at, parts: u32::try_from(parts).unwrap_or(u32::MAX).max(1) }
     }
 }
 

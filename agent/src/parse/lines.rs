@@ -1,6 +1,6 @@
 //! The lines of one stream, as they were printed.
 
-use crate::record::{Chunk, Ending, Format, Origin, ReadTo, origin::Left};
+use crate::record::{Chunk, Ending, Format, Lane, Origin, ReadTo, origin::Left};
 
 use super::{
     Config, Framer, Line,
@@ -29,7 +29,9 @@ impl Lines {
     pub fn new(config: &Config, origin: &Origin, at: u64) -> Self {
         let Left { read_to, inside_line, .. } = origin.left;
         let Config { max_line_bytes, terminal, .. } = *config;
-        let rest = inside_line.filter(|_| at == read_to.offset).map(|line_at| Rest::of(line_at, at, max_line_bytes));
+        let given_to = read_to.lanes[Lane::Bare as usize];
+        let inside_line = inside_line.filter(|_| at == read_to.offset);
+        let rest = inside_line.map(|line_at| Rest::of(line_at, given_to, max_line_bytes));
         let returns = if terminal.is_some() { Returns::Rows } else { Returns::Bytes };
         match origin.format {
             Format::Plain => {

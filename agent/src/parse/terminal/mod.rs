@@ -25,7 +25,7 @@ use crate::record::{
     wire::{Value, record_attribute},
 };
 use bars::{Bar, MAX_BARS};
-use escape::ESCAPE;
+pub use escape::ESCAPE;
 use progress::Progress;
 use row::{Cut, Text};
 pub use screens::{Screens, Which};

@@ -8,6 +8,7 @@ use crate::{
     parse::{
         Line, Part,
         frame::{Rest, Returns, without_cr},
+        terminal::ESCAPE,
     },
     record::{Lane, ReadTo, UnixNanos},
 };
@@ -53,6 +54,17 @@ impl<'a> Piece<'a> {
             attributes: &[],
         }
     }
+
+    /// Where the line begins and how many parts of it there were before byte `from`, if they are known. What a terminal
+    /// draws over is cut in rows, not in parts.
+    fn parts_before(&self, from: usize, max_line_bytes: usize) -> Option<(u64, u32)> {
+        let is_rest = self.lane == Lane::Bare && from > 0;
+        let is_part = is_rest && !matches!(self.bytes.get(from), Some(&(b'\r' | ESCAPE)));
+        is_part.then(|| {
+            let Rest { line_at, parts } = Rest::of(self.at, self.at + from as u64, max_line_bytes);
+            (line_at, parts)
+        })
+    }
 }
 
 /// Joins the pieces of one stream.
@@ -93,10 +105,10 @@ impl Joiner {
     /// `rest` is that of a line that nothing is wrapped around.
     pub fn new(max_line_bytes: usize, left_at: ReadTo, rest: Option<Rest>, returns: Returns) -> Self {
         let mut lanes = [const { None }; Lane::COUNT];
-        let at = left_at.offset;
         lanes[Lane::Bare as usize] = rest.map(|Rest { line_at, parts }| Beginning {
-            read_from: at,
-            at,
+            read_from: left_at.offset,
+            // The outer part that is read again may have been given out to there.
+            at: left_at.lanes[Lane::Bare as usize],
             time: 0,
             parts: Some((line_at, parts)),
             bytes: Vec::new(),
@@ -157,7 +169,7 @@ impl Joiner {
             read_from: piece.at,
             at: piece.at + from as u64,
             time: piece.time,
-            parts: None,
+            parts: piece.parts_before(from, self.max_line_bytes),
             bytes: std::mem::take(&mut self.spare),
             names: Vec::new(),
             has_return: None,

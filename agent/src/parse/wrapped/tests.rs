@@ -3,6 +3,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use serde_json::Value as Json;
 
+use super::MAX_OUTER_BYTES;
 use crate::{
     parse::{Config, Lines, Part},
     record::{
@@ -127,6 +128,22 @@ fn f14_a_bare_line_that_was_given_out_in_part_at_a_stop_goes_on_with_the_rest_al
             [("one", 0, None), ("half ", 4, part(0, false)), ("a line", 9, part(1, true)), ("two", 16, None)];
         assert_eq!(shown, expected, "{format:?}");
         assert_eq!(before[1].read_to, left.read_to);
+    }
+}
+
+// Longer than the longest wrapped line, so that it is taken apart twice: reading starts again where the outer part begins.
+#[test]
+fn f16_a_long_bare_line_comes_once_wherever_reading_starts_again() {
+    let long = [b"0123456789".repeat(MAX_OUTER_BYTES / 10), b"-".repeat(250)].concat();
+    let file = [b"first\n".as_slice(), &long, b"\nlast\n"].concat();
+    let straight = read(Format::Auto, 100, ReadTo::default(), &[&file], Ending::Closed);
+    assert_eq!(straight.len(), 2 + long.len().div_ceil(100));
+    for (index, seen) in straight.iter().enumerate() {
+        let from = usize::try_from(seen.read_to.offset).unwrap();
+        let is_inside = from > 0 && file[from - 1] != b'\n';
+        let left = Left { read_to: seen.read_to, inside_line: is_inside.then_some(6), formerly: None };
+        let again = read(Format::Auto, 100, left, &[&file[from..]], Ending::Closed);
+        assert_eq!(again, straight[index + 1..], "after {} at {}", index, seen.at);
     }
 }
 
