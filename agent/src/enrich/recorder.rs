@@ -16,9 +16,10 @@
 //!
 //! A record that comes over OTLP is kept as it came, under its heads, which are written beside each: they compress well.
 //!
-//! Lines gather in an open block of each run. A full one is compressed by a thread of the recorder's own (`packer.rs`), so
-//! that a line costs the stage a copy and no more. When there is no room, the oldest block of the run that holds most is
-//! forgotten, which is counted; so is what is older than the span.
+//! Lines gather in an open block of each run, whose room grows with them. A full one is compressed by a thread of the
+//! recorder's own (`packer.rs`), so that a line costs the stage a copy and no more. What counts is the memory that blocks
+//! occupy. When there is no room, the oldest block of the run that holds most is forgotten, which is counted; so is what is
+//! older than the span.
 //!
 //! # The position, and a crash
 //! To the queue a recorded line is a line that was left out: the position of its stream passes it, and its account counts
@@ -46,7 +47,7 @@ use std::{
     time::Duration,
 };
 
-use lines::{Before, Open, VOICE_OVERHEAD, Voice, read};
+use lines::{Before, Open, VOICE_OVERHEAD, Voice, read, room_for};
 use packer::{Packer, Work};
 use tracing::warn;
 
@@ -55,8 +56,12 @@ use crate::{
     record::{Origin, Severity, UnixNanos},
 };
 
-/// What an open block may hold before it is compressed.
+/// What a block may hold, unless a single line is longer.
 const BLOCK_BYTES: usize = 64 << 10;
+/// What the first block of a run makes room for at once.
+const FIRST_BYTES: usize = 1 << 10;
+/// The share of what all may take that open blocks make room for at once.
+const OPEN_SHARE: usize = 4;
 
 /// What is recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,11 +72,9 @@ pub struct Config {
     pub span: Duration,
 }
 
-/// A line that is left out, with what is known of it by then.
-#[derive(Debug, Clone, Copy)]
+/// What is known of a line by the time that it is left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Recorded<'a> {
-    /// The line; only what [`Recorder::record`] keeps of it.
-    pub line: Line<'a>,
     /// When it was read.
     pub observed: UnixNanos,
     /// Its level, and the word for it.
@@ -103,6 +106,8 @@ pub struct Recorder {
     tapes: Vec<Tape>,
     /// The stream that was recorded last, and the place of its run's tape.
     last: (u64, usize),
+    /// The lines that are kept, and the memory that they take.
+    lines: u64,
     bytes: usize,
     /// The number of the next block.
     next: u64,
@@ -131,9 +136,9 @@ struct Block {
 /// The bytes of a block.
 enum Bytes {
     Raw(Vec<u8>),
-    /// The packer has them.
-    Away,
-    Packed(Vec<u8>),
+    /// The packer has them, who holds so much.
+    Away(usize),
+    Packed(Box<[u8]>),
 }
 
 /// What was recorded of a run, taken out to be sent.
@@ -191,7 +196,7 @@ impl Recorder {
     pub fn new(config: Option<Config>, replays: Replays) -> Self {
         replays.0.max_bytes.store(config.map_or(0, |config| config.bytes as u64), Ordering::Relaxed);
         let packer = if config.is_some() { Packer::start() } else { Packer::none() };
-        Self { config, tapes: Vec::new(), last: (0, 0), bytes: 0, next: 0, packer, replays }
+        Self { config, tapes: Vec::new(), last: (0, 0), lines: 0, bytes: 0, next: 0, packer, replays }
     }
 
     /// Whether anything is recorded at all.
@@ -200,28 +205,40 @@ impl Recorder {
         self.config.is_some()
     }
 
-    /// Keeps a line of a stream.
-    pub fn record(&mut self, origin: &Arc<Origin>, recorded: &Recorded<'_>) {
+    /// Keeps a line of a stream, except its place and its pieces behind it.
+    #[inline]
+    pub fn record(&mut self, origin: &Arc<Origin>, line: &Line<'_>, recorded: &Recorded<'_>) {
         if self.last.0 != origin.id || self.tapes.is_empty() {
             self.last = (origin.id, self.tape_of(&origin.resource.run_id));
         }
-        self.put_down(self.last.1, origin, recorded);
+        self.put_down(self.last.1, origin, line, recorded);
     }
 
     /// Keeps a record of a run that came through that origin.
-    pub fn record_of_run(&mut self, run_id: &str, origin: &Arc<Origin>, recorded: &Recorded<'_>) {
+    pub fn record_of_run(&mut self, run_id: &str, origin: &Arc<Origin>, line: &Line<'_>, recorded: &Recorded<'_>) {
         let tape = self.tape_of(run_id);
-        self.put_down(tape, origin, recorded);
+        self.put_down(tape, origin, line, recorded);
     }
 
-    fn put_down(&mut self, tape: usize, origin: &Arc<Origin>, recorded: &Recorded<'_>) {
-        let Some(Config { bytes, .. }) = self.config else { return };
-        let tape = &mut self.tapes[tape];
-        let taken = tape.open.write(origin, recorded);
-        tape.bytes += taken;
-        self.bytes += taken;
-        self.replays.0.lines.fetch_add(recorded.lines, Ordering::Relaxed);
-        if tape.open.raw.len() >= BLOCK_BYTES {
+    #[inline]
+    fn put_down(&mut self, at: usize, origin: &Arc<Origin>, line: &Line<'_>, recorded: &Recorded<'_>) {
+        let needed = room_for(line, recorded);
+        if !self.tapes[at].open.is_ready(origin.id, needed) && !self.get_ready(at, origin, needed) {
+            self.replays.0.forgotten.fetch_add(recorded.lines, Ordering::Relaxed);
+            return;
+        }
+        self.tapes[at].open.write(line, recorded);
+        self.lines += recorded.lines;
+        // Nobody else writes it.
+        self.replays.0.lines.store(self.lines, Ordering::Relaxed);
+    }
+
+    /// Gets a tape ready for a line of that stream. Forgets others if there is no room. `false` if there is none even so.
+    #[cold]
+    fn get_ready(&mut self, at: usize, origin: &Arc<Origin>, needed: usize) -> bool {
+        let Some(Config { bytes, .. }) = self.config else { return false };
+        let tape = &mut self.tapes[at];
+        if !tape.open.raw.is_empty() && tape.open.raw.len() + needed > BLOCK_BYTES {
             tape.close(self.next);
             self.next += 1;
             if let Some(block) = tape.blocks.back_mut() {
@@ -229,9 +246,29 @@ impl Recorder {
             }
             self.collect();
         }
-        if self.bytes > bytes {
-            self.make_room(bytes);
+        // A run that has filled a block fills another one.
+        let share = (bytes / OPEN_SHARE / self.tapes.len()).clamp(FIRST_BYTES, BLOCK_BYTES);
+        loop {
+            let tape = &mut self.tapes[at];
+            let least = if tape.blocks.is_empty() { FIRST_BYTES } else { share };
+            let missing = tape.open.missing(origin.id, needed, least);
+            if self.bytes + missing <= bytes {
+                tape.open.turn_to(origin, needed, least);
+                tape.bytes += missing;
+                self.bytes += missing;
+                break;
+            }
+            let most = (0..self.tapes.len()).max_by_key(|at| self.tapes[*at].bytes).filter(|_| self.bytes > 0);
+            let Some(most) = most else { return false };
+            self.forget_first(most);
         }
+        self.tell();
+        true
+    }
+
+    /// Says how much is kept.
+    fn tell(&self) {
+        self.replays.0.lines.store(self.lines, Ordering::Relaxed);
         self.replays.0.bytes.store(self.bytes as u64, Ordering::Relaxed);
     }
 
@@ -249,13 +286,13 @@ impl Recorder {
                 self.last = (0, 0);
             }
         }
-        self.replays.0.bytes.store(self.bytes as u64, Ordering::Relaxed);
+        self.tell();
     }
 
     /// Takes out what was recorded of a run, in the order in which it was read. `None` if that is nothing.
     pub fn take(&mut self, run_id: &str) -> Option<Replay> {
         let at = self.tapes.iter().position(|tape| tape.run_id == run_id)?;
-        while self.tapes[at].blocks.iter().any(|block| matches!(block.bytes, Bytes::Away)) {
+        while self.tapes[at].blocks.iter().any(|block| matches!(block.bytes, Bytes::Away(_))) {
             // It is a matter of a millisecond. A packer that is gone leaves blocks that cannot be read.
             let Some(work) = self.packer.wait() else { break };
             self.place(work);
@@ -265,9 +302,8 @@ impl Recorder {
         self.bytes -= tape.bytes;
         tape.close(self.next);
         self.next += 1;
-        let lines: u64 = tape.blocks.iter().map(|block| block.lines).sum();
-        self.replays.0.lines.fetch_sub(lines, Ordering::Relaxed);
-        self.replays.0.bytes.store(self.bytes as u64, Ordering::Relaxed);
+        self.lines -= tape.blocks.iter().map(|block| block.lines).sum::<u64>();
+        self.tell();
         (!tape.blocks.is_empty()).then_some(Replay(tape.blocks))
     }
 
@@ -298,7 +334,7 @@ impl Recorder {
         for tape in &mut self.tapes {
             if let Some(block) = tape.blocks.iter_mut().rev().find(|block| block.number == work.number) {
                 let before = block.bytes();
-                block.bytes = if work.is_packed { Bytes::Packed(work.bytes) } else { Bytes::Raw(work.bytes) };
+                block.bytes = work.bytes;
                 let after = block.bytes();
                 tape.bytes = tape.bytes - before + after;
                 self.bytes = self.bytes - before + after;
@@ -316,14 +352,6 @@ impl Recorder {
         })
     }
 
-    /// Forgets blocks of those runs that hold most until there is room.
-    fn make_room(&mut self, bytes: usize) {
-        while self.bytes > bytes {
-            let Some(most) = (0..self.tapes.len()).max_by_key(|at| self.tapes[*at].bytes) else { return };
-            self.forget_first(most);
-        }
-    }
-
     /// Forgets the oldest block of a tape.
     fn forget_first(&mut self, at: usize) {
         let tape = &mut self.tapes[at];
@@ -336,7 +364,7 @@ impl Recorder {
         };
         tape.bytes -= bytes;
         self.bytes -= bytes;
-        self.replays.0.lines.fetch_sub(lines, Ordering::Relaxed);
+        self.lines -= lines;
         self.replays.0.forgotten.fetch_add(lines, Ordering::Relaxed);
     }
 }
@@ -349,7 +377,7 @@ impl Tape {
 
     /// Makes a block of what is open, which takes as much as before.
     fn close(&mut self, number: u64) {
-        let Open { raw, voices, lines, before } = std::mem::take(&mut self.open);
+        let Open { raw, voices, lines, before, .. } = std::mem::take(&mut self.open);
         if !raw.is_empty() {
             let (raw_bytes, newest) = (raw.len(), before.observed);
             self.blocks.push_back(Block { number, bytes: Bytes::Raw(raw), raw_bytes, voices, lines, newest });
@@ -359,19 +387,25 @@ impl Tape {
 
 impl Block {
     fn bytes(&self) -> usize {
-        let bytes = match &self.bytes {
-            Bytes::Raw(bytes) | Bytes::Packed(bytes) => bytes.len(),
-            Bytes::Away => self.raw_bytes,
-        };
-        bytes + self.voices.len() * VOICE_OVERHEAD
+        self.bytes.occupied() + self.voices.len() * VOICE_OVERHEAD
     }
 
     /// Gives the bytes to the packer. If it has enough to do, they stay as they are.
     fn hand_over(&mut self, packer: &Packer) {
-        if let Bytes::Raw(bytes) = std::mem::replace(&mut self.bytes, Bytes::Away)
-            && let Err(bytes) = packer.give(self.number, bytes)
-        {
-            self.bytes = Bytes::Raw(bytes);
+        let away = Bytes::Away(self.bytes.occupied());
+        let bytes = std::mem::replace(&mut self.bytes, away);
+        if let Err(work) = packer.give(Work { number: self.number, bytes }) {
+            self.bytes = work.bytes;
+        }
+    }
+}
+
+impl Bytes {
+    fn occupied(&self) -> usize {
+        match self {
+            Self::Raw(bytes) => bytes.capacity(),
+            Self::Away(occupied) => *occupied,
+            Self::Packed(bytes) => bytes.len(),
         }
     }
 }
@@ -382,12 +416,15 @@ impl Replay {
     ///
     /// # Errors
     /// What `send` says.
-    pub fn each(self, mut send: impl FnMut(&Arc<Origin>, &Recorded<'_>) -> io::Result<()>) -> io::Result<()> {
+    pub fn each(
+        self,
+        mut send: impl FnMut(&Arc<Origin>, &Line<'_>, &Recorded<'_>) -> io::Result<()>,
+    ) -> io::Result<()> {
         for block in self.0 {
             let raw = match block.bytes {
                 Bytes::Raw(bytes) => Ok(bytes),
                 Bytes::Packed(bytes) => zstd::bulk::decompress(&bytes, block.raw_bytes),
-                Bytes::Away => Err(io::Error::other("it has not come back")),
+                Bytes::Away(_) => Err(io::Error::other("it has not come back")),
             };
             let raw = match raw {
                 Ok(raw) => raw,
@@ -397,9 +434,9 @@ impl Replay {
                 }
             };
             let (mut rest, mut before) = (&raw[..], Before::default());
-            while let Some((voice, recorded)) = read(&mut rest, &mut before) {
+            while let Some((voice, line, recorded)) = read(&mut rest, &mut before) {
                 if let Some((_, origin)) = block.voices.get(voice) {
-                    send(origin, &recorded)?;
+                    send(origin, &line, &recorded)?;
                 }
             }
         }

@@ -5,16 +5,18 @@ use std::{
     thread,
 };
 
+use zstd::zstd_safe::compress_bound;
+
+use super::{BLOCK_BYTES, Bytes};
 use crate::record::batch::compressor;
 
 /// So many blocks may wait. What is more stays as it is: it is forgotten the sooner.
 const WAITING: usize = 8;
 
-/// The bytes of a block.
+/// The bytes of a block, by its number.
 pub(super) struct Work {
     pub(super) number: u64,
-    pub(super) bytes: Vec<u8>,
-    pub(super) is_packed: bool,
+    pub(super) bytes: Bytes,
 }
 
 /// The thread, seen from the stage. It ends when this is dropped.
@@ -29,12 +31,17 @@ impl Packer {
         // Awaited by nobody: what it holds is of use to the recorder alone.
         let started = thread::Builder::new().name("runlog-recorder".into()).spawn(move || {
             let Ok(mut compressor) = compressor() else { return };
-            for work in works {
-                let bytes = compressor.compress(&work.bytes).ok().filter(|packed| packed.len() < work.bytes.len());
-                let work = match bytes {
-                    Some(bytes) => Work { bytes, is_packed: true, ..work },
-                    None => work,
-                };
+            let mut buffer = Vec::with_capacity(compress_bound(BLOCK_BYTES));
+            for mut work in works {
+                if let Bytes::Raw(raw) = &work.bytes {
+                    buffer.clear();
+                    buffer.reserve(compress_bound(raw.len()));
+                    // In memory of its own size: what a compressor asks for is that of the whole block.
+                    if compressor.compress_to_buffer(raw, &mut buffer).is_ok() && buffer.len() < raw.len() {
+                        work.bytes = Bytes::Packed(buffer.as_slice().into());
+                    }
+                    buffer.shrink_to(compress_bound(BLOCK_BYTES));
+                }
                 if packed.send(work).is_err() {
                     return;
                 }
@@ -49,10 +56,10 @@ impl Packer {
     }
 
     /// Gives it the bytes of a block, which come back if it has enough to do.
-    pub(super) fn give(&self, number: u64, bytes: Vec<u8>) -> Result<(), Vec<u8>> {
-        let Some((to_pack, _)) = &self.0 else { return Err(bytes) };
-        to_pack.try_send(Work { number, bytes, is_packed: false }).map_err(|error| match error {
-            TrySendError::Full(work) | TrySendError::Disconnected(work) => work.bytes,
+    pub(super) fn give(&self, work: Work) -> Result<(), Work> {
+        let Some((to_pack, _)) = &self.0 else { return Err(work) };
+        to_pack.try_send(work).map_err(|error| match error {
+            TrySendError::Full(work) | TrySendError::Disconnected(work) => work,
         })
     }
 

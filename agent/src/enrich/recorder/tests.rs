@@ -26,26 +26,26 @@ fn recorder(bytes: usize) -> (Recorder, Replays) {
     (Recorder::new(Some(Config { bytes, span: Duration::from_secs(10) }), replays.clone()), replays)
 }
 
-fn line(at: u64, body: &str) -> Recorded<'_> {
-    let line = Line::bare(at, at, body.as_bytes());
-    Recorded {
-        line,
-        observed: SECOND,
-        severity: Severity::DEBUG,
-        severity_text: b"",
-        logger: b"",
-        family: None,
-        lines: 1,
-        heads: None,
-    }
+const KNOWN: Recorded<'_> = Recorded {
+    observed: SECOND,
+    severity: Severity::DEBUG,
+    severity_text: b"",
+    logger: b"",
+    family: None,
+    lines: 1,
+    heads: None,
+};
+
+fn record(recorder: &mut Recorder, origin: &Arc<Origin>, at: u64, body: &str) {
+    recorder.record(origin, &Line::bare(at, at, body.as_bytes()), &KNOWN);
 }
 
 /// What is taken of a run, as text, with the stream's name.
 fn taken(recorder: &mut Recorder, run_id: &str) -> Vec<(String, String)> {
     let mut taken = Vec::new();
     let Some(replay) = recorder.take(run_id) else { return taken };
-    let each = |voice: &Arc<Origin>, recorded: &Recorded<'_>| {
-        taken.push((voice.tally.name.clone(), String::from_utf8(recorded.line.bytes.to_vec()).unwrap()));
+    let each = |voice: &Arc<Origin>, line: &Line<'_>, _: &Recorded<'_>| {
+        taken.push((voice.tally.name.clone(), String::from_utf8(line.bytes.to_vec()).unwrap()));
         Ok(())
     };
     replay.each(each).unwrap();
@@ -62,7 +62,7 @@ fn what_is_taken_is_what_was_recorded_of_that_run_in_its_order_and_once() {
     for number in 0..200 {
         for origin in [&a, &other, &b] {
             let body = format!("{number} {text}");
-            recorder.record(origin, &line(number, &body));
+            record(&mut recorder, origin, number, &body);
             if origin.resource.run_id == "r" {
                 expected.push((origin.tally.name.clone(), body));
             }
@@ -82,14 +82,14 @@ fn the_oldest_of_the_run_that_has_most_is_forgotten_for_want_of_room() {
     const BYTES: usize = 300 << 10;
     let (mut recorder, replays) = recorder(BYTES);
     let (small, large) = (origin("small", "a"), origin("large", "b"));
-    recorder.record(&small, &line(0, "the only one"));
+    record(&mut recorder, &small, 0, "the only one");
     let mut random = 1_u64;
     let mut last = String::new();
     for number in 0..20_000 {
         // What can hardly be compressed.
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         last = format!("{number} {random:016x}{:016x}", random.rotate_left(17));
-        recorder.record(&large, &line(number, &last));
+        record(&mut recorder, &large, number, &last);
         assert!(replays.recording().bytes <= BYTES as u64);
     }
     assert_eq!(taken(&mut recorder, "small").len(), 1);
@@ -103,21 +103,21 @@ fn the_oldest_of_the_run_that_has_most_is_forgotten_for_want_of_room() {
 fn what_is_older_than_the_span_is_forgotten() {
     let (mut recorder, replays) = recorder(1 << 20);
     let origin = origin("r", "a");
-    recorder.record(&origin, &line(0, "old"));
+    record(&mut recorder, &origin, 0, "old");
     recorder.forget_old(11 * SECOND);
     assert_eq!(replays.recording().lines, 1, "it is as old as it may be");
     recorder.forget_old(11 * SECOND + 1);
     assert_eq!((replays.recording().lines, replays.recording().forgotten), (0, 1));
     assert!(recorder.runs().is_empty());
     // The run may go on.
-    recorder.record(&origin, &line(4, "new"));
+    record(&mut recorder, &origin, 4, "new");
     assert_eq!(taken(&mut recorder, "r").len(), 1);
 }
 
 #[test]
 fn what_is_off_keeps_nothing() {
     let mut recorder = Recorder::new(None, Replays::default());
-    recorder.record(&origin("r", "a"), &line(0, "x"));
+    record(&mut recorder, &origin("r", "a"), 0, "x");
     assert!(!recorder.is_on() && recorder.take("r").is_none());
 }
 
@@ -131,41 +131,118 @@ fn what_stands_in_for_a_stream_moves_no_position_and_says_what_it_is() {
     assert!(other.attributes.windows(15).any(|bytes| bytes == b"runlog.replayed"));
 }
 
+/// What comes back of lines, which are told apart in all that is kept of them, and of which stream.
+fn told<'a>(name: &str, line: &Line<'a>, recorded: &Recorded<'_>) -> String {
+    let line = Line { read_to: ReadTo::whole(0), read_from: 0, ..*line };
+    format!("{name} {line:?} {recorded:?}")
+}
+
+#[test]
+fn words_of_any_length_at_any_place_come_back() {
+    let (mut recorder, _) = recorder(8 << 20);
+    let origin = origin("r", "a");
+    let text: Vec<u8> = (0..=u8::MAX).cycle().take(1 << 17).collect();
+    let bodies = [&text[..0], &text[..600], &text[..65_535], &text[..65_536], &text[..]];
+    let mut expected = Vec::new();
+    for body in bodies {
+        for at in [0, 254, 255, 256, 500] {
+            for length in [0, 1, 254, 255, 256, 600] {
+                // In the line or beside it, across its end, and the same bytes elsewhere.
+                for word in [text.get(at..at + length).unwrap(), &text.clone()[at..at + length]] {
+                    let line = Line::bare(7, 7, body);
+                    let recorded = Recorded { severity_text: word, logger: &text[at..=at], ..KNOWN };
+                    recorder.record(&origin, &line, &recorded);
+                    expected.push(told("a", &line, &recorded));
+                }
+            }
+        }
+    }
+    let mut taken = Vec::new();
+    let each = |voice: &Arc<Origin>, line: &Line<'_>, recorded: &Recorded<'_>| {
+        taken.push(told(&voice.tally.name, line, recorded));
+        Ok(())
+    };
+    recorder.take("r").unwrap().each(each).unwrap();
+    assert!(taken == expected, "{} lines of {}", taken.len(), expected.len());
+}
+
+#[test]
+fn what_counts_is_the_memory_that_blocks_occupy() {
+    const RUNS: u64 = 1_000;
+    let (mut recorder, replays) = recorder(64 << 20);
+    let origins: Vec<_> = (0..RUNS).map(|run| origin(&format!("r-{run}"), "a")).collect();
+    let occupied = |recorder: &Recorder| {
+        let of_tape = |tape: &Tape| tape.open.raw.capacity() + tape.blocks.iter().map(Block::bytes).sum::<usize>();
+        let voices = recorder.tapes.iter().map(|tape| tape.open.voices.len()).sum::<usize>();
+        (recorder.tapes.iter().map(of_tape).sum::<usize>() + voices * VOICE_OVERHEAD) as u64
+    };
+    for origin in &origins {
+        record(&mut recorder, origin, 0, "a line");
+    }
+    assert_eq!(replays.recording().bytes, occupied(&recorder));
+    assert!(replays.recording().bytes < RUNS * 2_048, "{:?}", replays.recording());
+    // Some of several blocks, some of one that has grown, and a line that has one of its own.
+    for number in 0..20_000 {
+        record(&mut recorder, &origins[usize::try_from(number % 7 * number % RUNS).unwrap()], number, &"x".repeat(200));
+    }
+    record(&mut recorder, &origins[0], 0, &"y".repeat(100_000));
+    assert_eq!(replays.recording().bytes, occupied(&recorder));
+    for origin in &origins {
+        recorder.take(&origin.resource.run_id);
+    }
+    assert_eq!((replays.recording().lines, replays.recording().bytes), (0, 0));
+}
+
+#[test]
+fn a_line_that_is_longer_than_all_may_be_is_forgotten_at_once() {
+    let (mut recorder, replays) = recorder(20 << 10);
+    let origin = origin("r", "a");
+    record(&mut recorder, &origin, 0, "before");
+    record(&mut recorder, &origin, 7, &"x".repeat(30 << 10));
+    record(&mut recorder, &origin, 9, "behind");
+    assert_eq!(taken(&mut recorder, "r"), [("a".to_owned(), "behind".to_owned())]);
+    assert_eq!((replays.recording().lines, replays.recording().forgotten), (0, 2));
+}
+
 proptest! {
     #[test]
     fn a_line_comes_back_as_it_was(
         lines in prop::collection::vec(
-            (any::<[u64; 4]>(), any::<[bool; 3]>(), 0..3_usize, 0..25_i32, 0..9_usize, any::<u32>(), any::<[Vec<u8>; 4]>()),
+            (any::<[u64; 4]>(), any::<[bool; 6]>(), 0..3_usize, 0..25_i32, 0..9_usize, any::<u32>(), any::<[Vec<u8>; 4]>()),
             1..20,
         ),
     ) {
         let (mut recorder, _) = recorder(1 << 20);
-        let origin = origin("r", "a");
+        let (origins, mut before) = ([origin("r", "a"), origin("r", "b")], (0, 0, 0));
         let lanes = [Lane::Bare, Lane::Stdout, Lane::Stderr];
-        let recorded: Vec<Recorded<'_>> = lines.iter().map(|(numbers, truths, lane, severity, family, index, texts)| {
+        let mut expected = Vec::new();
+        for (numbers, truths, lane, severity, family, index, texts) in &lines {
             let [at, time, observed, line_at] = *numbers;
+            // Most lines go on where the one before has ended, and are of the same moment.
+            let (at, time, observed) = if truths[3] { before } else { (at, time, observed) };
+            let body = &texts[1][..];
+            before = (at.wrapping_add(body.len() as u64).wrapping_add(1), time, observed);
             let part = truths[0].then_some(Part { line_at, index: *index, is_last: truths[1] });
-            let line = Line {
-                is_utf8: truths[2],
-                time,
-                part,
-                lane: lanes[*lane],
-                attributes: &texts[0],
-                ..Line::bare(at, at, &texts[1])
-            };
+            let attributes = if truths[3] { &[] } else { &texts[0][..] };
+            let lane = lanes[*lane];
+            let line = Line { is_utf8: truths[2], time, part, lane, attributes, ..Line::bare(at, at, body) };
             let severity = Severity::from_number(*severity);
             let family = Family::ALL.get(*family).copied();
             let heads = truths[1].then_some(Heads { resource: &texts[2], scope: &texts[0] });
-            let (severity_text, logger, lines) = (&texts[2], &texts[3], u64::from(truths[0]) + 1);
-            Recorded { line, observed, severity, severity_text, logger, family, lines, heads }
-        }).collect();
-        recorded.iter().for_each(|recorded| recorder.record(&origin, recorded));
-        let told = |recorded: &Recorded<'_>| {
-            let Recorded { line, .. } = *recorded;
-            format!("{:?}", Recorded { line: Line { read_to: ReadTo::whole(0), read_from: 0, ..line }, ..*recorded })
-        };
+            // Most words stand in the line.
+            let words = if truths[4] { body.split_at(body.len() / 2) } else { (&texts[2][..], &texts[3][..]) };
+            let ((severity_text, logger), lines) = (words, u64::from(truths[0]) + 1);
+            let recorded = Recorded { observed, severity, severity_text, logger, family, lines, heads };
+            let origin = &origins[usize::from(truths[5])];
+            recorder.record(origin, &line, &recorded);
+            expected.push(told(&origin.tally.name, &line, &recorded));
+        }
         let mut taken = Vec::new();
-        recorder.take("r").unwrap().each(|_, recorded| { taken.push(told(recorded)); Ok(()) }).unwrap();
-        prop_assert_eq!(taken, recorded.iter().map(told).collect::<Vec<_>>());
+        let each = |voice: &Arc<Origin>, line: &Line<'_>, recorded: &Recorded<'_>| {
+            taken.push(told(&voice.tally.name, line, recorded));
+            Ok(())
+        };
+        recorder.take("r").unwrap().each(each).unwrap();
+        prop_assert_eq!(taken, expected);
     }
 }

@@ -39,13 +39,13 @@ impl Stage {
         if !self.recorder.is_on() {
             return;
         }
-        let Level { severity, text, logger, family } = level;
         // What a private key goes on in is not kept, not even in memory: its beginning may be forgotten before.
-        let line = Line { bytes: masked.as_ref().map_or(line.bytes, |masked| &masked.text), ..*line };
+        let without_secrets = masked.as_ref().map(|masked| Line { bytes: &masked.text, ..*line });
+        let line = without_secrets.as_ref().unwrap_or(line);
+        let Level { severity, text, logger, family } = level;
         let (severity_text, logger) = (text.as_bytes(), logger.as_bytes());
-        let heads = None;
-        self.recorder
-            .record(origin, &Recorded { line, observed, severity, severity_text, logger, family, lines, heads });
+        let recorded = Recorded { observed, severity, severity_text, logger, family, lines, heads: None };
+        self.recorder.record(origin, line, &recorded);
     }
 
     /// Records an encoded record of a run that is left out.
@@ -61,7 +61,6 @@ impl Stage {
             return;
         }
         let recorded = Recorded {
-            line: Line::bare(0, 0, record),
             observed: pushed.observed,
             severity,
             severity_text: b"",
@@ -70,7 +69,7 @@ impl Stage {
             lines: 1,
             heads: Some(Heads { resource: above.resource, scope: above.scope }),
         };
-        self.recorder.record_of_run(run_id, &pushed.origin, &recorded);
+        self.recorder.record_of_run(run_id, &pushed.origin, &Line::bare(0, 0, record), &recorded);
     }
 
     /// Sends what is recorded of runs in trouble, and what was asked for.
@@ -93,19 +92,19 @@ impl Stage {
         let (mut sent, now) = (0, Instant::now());
         // The client of what came over OTLP has its answer: nobody waits for this one.
         let (receipt, _) = receipt();
-        replay.each(|voice, recorded| {
+        replay.each(|voice, line, recorded| {
             let lines = recorded.lines;
             let mut account =
                 Account { lines_kept: lines, records_kept: 1, lines_replayed: lines, ..Account::default() };
             let full = if let Some(heads) = recorded.heads {
-                let (slot, full) = self.pass_again(run_id, heads, recorded, &receipt, now);
+                let (slot, full) = self.pass_again(run_id, heads, line.bytes, recorded.observed, &receipt, now);
                 self.batcher.account_passed(slot, voice, &note(voice, account));
                 full
             } else {
-                let Recorded { line, observed, severity, severity_text, logger, family, .. } = *recorded;
+                let Recorded { observed, severity, severity_text, logger, family, .. } = *recorded;
                 let (text, logger) = (Text::from_validated(severity_text), Text::from_validated(logger));
                 let slot = self.batcher.slot(voice, now);
-                let full = self.put(voice, observed, &line, Level { severity, text, logger, family }, slot);
+                let full = self.put(voice, observed, line, Level { severity, text, logger, family }, slot);
                 self.scalars.give_to(&mut account);
                 self.batcher.account(slot, &note(voice, account));
                 full
@@ -122,16 +121,16 @@ impl Stage {
         &mut self,
         run_id: &str,
         heads: Heads<'_>,
-        recorded: &Recorded<'_>,
+        record: &[u8],
+        observed: UnixNanos,
         receipt: &Receipt,
         now: Instant,
     ) -> (Slot, Option<Slot>) {
-        let record = recorded.line.bytes;
         let seen = check_record(record).expect("it was looked through before it was recorded");
         let mut record = self.masked(Signal::Logs, record).unwrap_or_else(|| record.to_vec());
         record_attribute(&mut record, "runlog.replayed", Value::Bool(true));
         let above = Above { id: self.passing.next_head(), resource: heads.resource, scope: heads.scope };
         let slot = self.batcher.slot_of_run(run_id, Signal::Logs, receipt, now);
-        (slot, self.batcher.pass(slot, &above, &record, &seen, recorded.observed))
+        (slot, self.batcher.pass(slot, &above, &record, &seen, observed))
     }
 }
