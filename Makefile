@@ -1,4 +1,4 @@
-.PHONY: help demo build test test-k8s check bench soak fuzz tools package image
+.PHONY: help demo build test test-k8s check bench soak fuzz tools package image sbom
 
 help: ## list these targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ package: ## Debian's package of a static program, target/debian/runlog_*.deb
 
 image: ## an image of a static program for the Docker engine, runlog:latest
 	@deploy/docker/image
+
+sbom: ## what the program is made of, in CycloneDX's form, target/runlog.cdx.json
+	@deploy/sbom target/runlog.cdx.json
 
 tools: ## what the tests need besides Rust: make it, and print where it is
 	@tests/tools/all

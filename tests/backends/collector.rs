@@ -1,11 +1,10 @@
 //! The Collector with the configuration of `deploy/backends/collector.yaml`.
 
-use std::{
-    net::TcpListener,
-    process::{Child, Command, Stdio},
-};
+use std::process::{Child, Command, Stdio};
 
 use runlog_tests::{eventually, root, tool};
+
+use crate::http::free_port;
 
 /// It sends on what it takes. Killed when dropped.
 pub struct Collector {
@@ -17,8 +16,7 @@ pub struct Collector {
 impl Collector {
     pub fn start(backend: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let (grpc, port) = (free(), free());
+        let (grpc, port) = (free_port(), free_port());
         let child = Command::new(tool("RUNLOG_TEST_COLLECTOR", "collector"))
             .arg("--config")
             .arg(root().join("deploy/backends/collector.yaml"))

@@ -3,6 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests speak by panicking")]
 
 mod collector;
+mod dashboards;
+mod http;
+mod prometheus;
 mod victorialogs;
 
 use std::{fmt::Write as _, fs, time::Duration};

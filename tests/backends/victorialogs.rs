@@ -1,13 +1,11 @@
 //! VictoriaLogs, as it is built by `tests/tools/victorialogs`.
 
-use std::{
-    io::{Read, Write},
-    net::{TcpListener, TcpStream},
-    process::{Child, Command, Stdio},
-};
+use std::process::{Child, Command, Stdio};
 
 use runlog_tests::{eventually, tool};
 use serde_json::Value;
+
+use crate::http::{encoded, free_port, get};
 
 /// It keeps what it has in a folder of its own. Killed when dropped.
 pub struct VictoriaLogs {
@@ -19,7 +17,7 @@ pub struct VictoriaLogs {
 impl VictoriaLogs {
     pub fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let child = Command::new(tool("RUNLOG_TEST_VICTORIALOGS", "victorialogs"))
             .arg(format!("-storageDataPath={}", folder.path().display()))
             .arg(format!("-httpListenAddr=127.0.0.1:{port}"))
@@ -30,7 +28,7 @@ impl VictoriaLogs {
             .spawn()
             .unwrap();
         let backend = Self { child, port, _folder: folder };
-        eventually("VictoriaLogs answers", || backend.get("/health").filter(|answer| answer == "OK"));
+        eventually("VictoriaLogs answers", || get(port, "/health").filter(|answer| answer == "OK"));
         backend
     }
 
@@ -40,23 +38,26 @@ impl VictoriaLogs {
 
     /// The rows of a query.
     pub fn ask(&self, query: &str) -> Vec<Value> {
-        let encoded: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
-        let answer = self.get(&format!("/select/logsql/query?query={encoded}")).unwrap();
+        let answer = self.answer("query", query, "");
         answer.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{answer}"))).collect()
+    }
+
+    /// The results of a query for numbers, by one of the paths that answer as Prometheus does.
+    pub fn results(&self, path: &str, query: &str, more: &str) -> Vec<Value> {
+        let answer = self.answer(path, query, more);
+        let told: Value = serde_json::from_str(&answer).unwrap_or_else(|_| panic!("{query}: {answer}"));
+        assert_eq!(told["status"], "success", "{query}: {answer}");
+        told["data"]["result"].as_array().unwrap().clone()
+    }
+
+    fn answer(&self, path: &str, query: &str, more: &str) -> String {
+        get(self.port, &format!("/select/logsql/{path}?query={}{more}", encoded(query))).unwrap()
     }
 
     /// The number `n` of a query.
     pub fn count(&self, query: &str) -> usize {
         let rows = self.ask(query);
         rows.first().map_or(0, |row| row["n"].as_str().unwrap().parse().unwrap())
-    }
-
-    fn get(&self, path: &str) -> Option<String> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
-        write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).ok()?;
-        Some(answer.split_once("\r\n\r\n")?.1.to_owned())
     }
 }
 

@@ -2,9 +2,15 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests speak by panicking")]
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
+use std::{collections::BTreeSet, fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
 
-use runlog_tests::{docker, docker_host, eventually, runlog_image};
+use runlog_tests::{docker, docker_host, eventually, root, runlog_image, tool};
+use serde_json::Value;
+
+/// What an image of the release may take.
+const MAX_BYTES: u64 = 15_000_000;
+/// What the program is made of.
+const BILL: &str = "usr/share/doc/runlog/runlog.cdx.json";
 
 /// A container of the image, without a network, removed when dropped.
 struct Contained(String);
@@ -42,6 +48,17 @@ fn printed(arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
+/// Names and versions of the crates that a program has paths of: `…/registry/src/INDEX/tokio-1.50.0/src/…`.
+fn crates_in(program: &str) -> BTreeSet<String> {
+    let folders = program.split("/registry/src/").skip(1).filter_map(|rest| rest.split('/').nth(1));
+    let named = folders.filter_map(|folder| {
+        let at =
+            folder.match_indices('-').find(|(at, _)| folder[at + 1..].starts_with(|c: char| c.is_ascii_digit()))?.0;
+        Some(format!("{} {}", &folder[..at], &folder[at + 1..]))
+    });
+    named.collect()
+}
+
 /// A folder that anybody may read, as logs in a volume are.
 fn logs() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
@@ -66,7 +83,7 @@ fn a_container_without_rights_collects_is_healthy_and_reads_to_the_end_when_it_i
 }
 
 #[test]
-fn the_image_holds_the_program_and_its_state_directory_alone() {
+fn the_image_holds_the_program_what_it_is_made_of_and_its_state_directory_alone() {
     let container = printed(&["create", runlog_image()]);
     let mut command = Command::new("sh");
     command.args(["-c", "docker export \"$1\" | tar --list", "sh", &container]).env("DOCKER_HOST", docker_host());
@@ -76,5 +93,53 @@ fn the_image_holds_the_program_and_its_state_directory_alone() {
     // What an engine puts into every container.
     let of_engine = ["dev/", "etc/", "proc/", "sys/", ".dockerenv"];
     let own = listed.lines().filter(|path| !of_engine.iter().any(|start| path.starts_with(start)));
-    assert_eq!(own.collect::<Vec<_>>(), ["runlog", "var/", "var/lib/", "var/lib/runlog/"]);
+    let folders = ["usr/", "usr/share/", "usr/share/doc/", "usr/share/doc/runlog/", BILL];
+    let expected = [&["runlog"][..], &folders, &["var/", "var/lib/", "var/lib/runlog/"]].concat();
+    assert_eq!(own.collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn the_image_names_the_crates_that_are_in_the_program_and_none_that_is_for_tests() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bill.json");
+    let container = printed(&["create", runlog_image()]);
+    printed(&["cp", &format!("{container}:/{BILL}"), path.to_str().unwrap()]);
+    let _ = docker(&["rm", "--volumes", &container]);
+    let text = fs::read_to_string(path).unwrap();
+    let bill: Value = serde_json::from_str(&text).unwrap();
+    let of = |part: &Value| format!("{} {}", part["name"].as_str().unwrap(), part["version"].as_str().unwrap());
+    assert_eq!(of(&bill["metadata"]["component"]), concat!("runlog ", env!("CARGO_PKG_VERSION")));
+    let parts = bill["components"].as_array().unwrap();
+    let named: BTreeSet<String> = parts.iter().map(of).collect();
+
+    // A program has where its crates' panics stand in their sources.
+    let program = fs::read(tool("RUNLOG_TEST_STATIC", "static-runlog")).unwrap();
+    let linked = crates_in(&String::from_utf8_lossy(&program));
+    assert!(linked.len() > 50, "{linked:?}");
+    let missing: Vec<_> = linked.iter().filter(|name| !named.contains(*name)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+
+    let manifest: toml::Table = fs::read_to_string(root().join("agent/Cargo.toml")).unwrap().parse().unwrap();
+    let names = |table: &str| manifest[table].as_table().unwrap().keys().cloned().collect::<BTreeSet<_>>();
+    let (own, for_tests) = (names("dependencies"), names("dev-dependencies"));
+    let has = |name: &String| parts.iter().any(|part| part["name"] == **name);
+    assert!(own.iter().all(has), "{own:?}");
+    assert!(for_tests.contains("proptest") && !for_tests.difference(&own).any(has), "{for_tests:?}");
+
+    for part in parts.iter().filter(|part| part["name"] != "runlog-proto") {
+        assert!(part["hashes"][0]["content"].is_string() && part["licenses"][0].is_object(), "{part}");
+    }
+    assert!(
+        !text.contains(root().to_str().unwrap()) && !text.contains("/tmp/"),
+        "where it was made is nobody's business"
+    );
+}
+
+#[test]
+fn an_image_of_the_release_is_small() {
+    let program = tool("RUNLOG_TEST_STATIC", "static-runlog");
+    let bytes: u64 = printed(&["image", "inspect", "--format", "{{.Size}}", runlog_image()]).parse().unwrap();
+    // One that was built for tests is ten times as large.
+    let is_release = Path::new(&program).components().any(|part| part.as_os_str() == "release");
+    assert!(!is_release || bytes <= MAX_BYTES, "{bytes} bytes");
 }

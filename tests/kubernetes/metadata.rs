@@ -69,6 +69,14 @@ impl Server {
         *self.list.lock().unwrap() = Some(json!({ "items": [item] }).to_string());
     }
 
+    /// Knows one pod, with what stands in a manifest, from now on.
+    fn know_manifest(&self, manifest: &serde_json::Value) {
+        let about =
+            json!({ "name": "p", "namespace": "ml", "uid": uid(1), "annotations": { "runlog.run-id": "known" } });
+        let item = json!({ "metadata": about, "spec": manifest["spec"] });
+        *self.list.lock().unwrap() = Some(json!({ "items": [item] }).to_string());
+    }
+
     fn asked(&self) -> u32 {
         *self.asked.lock().unwrap()
     }
@@ -183,4 +191,27 @@ fn a_restart_and_the_end_of_a_pods_container_are_told_once_with_exit_code_and_ar
     assert!(agent.terminate().status.success());
     assert_eq!(["ml.run.status", "ml.run.end"].map(|name| events(&agent, name).len()), [1, 1]);
     trainer.is_told_once(&agent.lines("known"));
+}
+
+#[test]
+fn what_the_sidecar_of_a_pod_collects_is_not_collected_on_the_node_as_well() {
+    let container = |name: &str| json!({ "name": name, "image": "i", "command": ["python"] });
+    let manifest = json!({ "kind": "Pod", "spec": { "containers": [container("trainer"), container("web")] } });
+    let node = Node::new();
+    let server = Server::start();
+    let mut agent = node.agent().set("RUNLOG_KUBERNETES_METADATA", server.url()).start();
+    std::fs::write(agent.path("pod.json"), manifest.to_string()).unwrap();
+    let file = agent.path("pod.json").display().to_string();
+    let injected = agent.run(&["inject", "-f", &file, "--container", "trainer", "--endpoint", "http://collector:4318"]);
+    let injected = serde_json::from_slice(&injected.stdout).unwrap();
+
+    server.know_manifest(&injected);
+    let pod = node.pod("train-x7k2p", 1);
+    let [mut trainer, mut web] = ["trainer", "web"].map(|name| Container::start(&pod, name));
+    trainer.print(3);
+    web.print(3);
+    web.is_told_once(&agent.eventually_lines("known", 3));
+    // All that is to be read has been, then.
+    assert!(agent.terminate().status.success());
+    web.is_told_once(&agent.lines("known"));
 }

@@ -25,6 +25,12 @@ fn a_package_that_is_installed_has_its_service_at_work_and_its_manual_and_comple
     ] {
         machine.run(&format!("test -s /usr/share/{file}"));
     }
+    // Documents are left out where this machine is installed.
+    let listed = machine.run(&format!(
+        "dpkg-deb --fsys-tarfile /packages/runlog_{}_*.deb | tar --extract --to-stdout ./usr/share/doc/runlog/runlog.cdx.json",
+        VERSIONS[0]
+    ));
+    assert!(listed.contains("CycloneDX") && listed.contains("\"tokio\""), "{listed}");
 }
 
 #[test]

@@ -16,7 +16,8 @@ use super::{
 };
 
 /// What a run has in the index, by the column that names it.
-const ROWS: [&str; 8] = [
+const ROWS: [&str; 9] = [
+    "DELETE FROM extremes WHERE metric IN (SELECT id FROM metrics WHERE run = ?1)",
     "DELETE FROM points WHERE metric IN (SELECT id FROM metrics WHERE run = ?1)",
     "DELETE FROM metrics WHERE run = ?1",
     "DELETE FROM notes WHERE run = ?1",

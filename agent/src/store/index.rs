@@ -18,7 +18,7 @@ const SCHEMA_VERSION: i64 = SCHEMA_STEPS.len() as i64;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What makes each version of the one before it, the first of nothing.
-const SCHEMA_STEPS: [&str; 3] = [VERSION_1, VERSION_2, VERSION_3];
+const SCHEMA_STEPS: [&str; 4] = [VERSION_1, VERSION_2, VERSION_3, VERSION_4];
 
 // The level columns bear the names of `Severity::RANGE_NAMES`, in their order.
 const VERSION_1: &str = "
@@ -163,6 +163,21 @@ CREATE TABLE artifacts (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX artifacts_of_file ON artifacts (sha256);
+";
+
+// What `thinned.rs` keeps of the points of a metric.
+const VERSION_4: &str = "
+CREATE TABLE extremes (
+  metric INTEGER NOT NULL REFERENCES metrics (id),
+  stretch INTEGER NOT NULL,
+  is_high INTEGER NOT NULL,
+  points INTEGER NOT NULL,
+  time INTEGER NOT NULL,
+  seq INTEGER NOT NULL,
+  step INTEGER,
+  value ANY,
+  PRIMARY KEY (metric, stretch, is_high)
+) STRICT, WITHOUT ROWID;
 ";
 
 /// The store cannot be used.

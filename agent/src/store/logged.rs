@@ -23,9 +23,10 @@ use crate::record::{
 };
 
 use super::{
-    cell::{Columns, to_cell, to_row_cell},
-    index::to_column,
+    cell::to_cell,
+    index::{from_column, to_column},
     seen::Seen,
+    thinned::{Content, Point, Stretch},
 };
 
 /// What a tag, a parameter or a property is in the table of notes.
@@ -90,7 +91,9 @@ struct Tables<'a> {
 struct Metric {
     id: i64,
     has_rows: bool,
-    points: i64,
+    points: u64,
+    /// What the last points are gathered in for the thinned copy.
+    stretch: Option<Stretch>,
 }
 
 /// What all metrics' events say.
@@ -152,13 +155,13 @@ impl Tables<'_> {
                 value = value_of(found);
             }
         }
-        self.points(&head, MetricKind::Scalar, record.best_time(), [Point::Value(value)])
+        self.points(&head, MetricKind::Scalar, record.best_time(), [Content::Value(value)])
     }
 
     fn list(&mut self, record: &RecordView<'_>) -> Result<(), NotAdded> {
         let head = Head::read(record)?;
         let Some(any_value::Value::ArrayValue(array)) = attribute_of(record, "ml.list.values")? else { return Ok(()) };
-        let values = array.values.into_iter().map(|value| Point::Value(value_from(value)));
+        let values = array.values.into_iter().map(|value| Content::Value(value_from(value)));
         self.points(&head, MetricKind::List, record.best_time(), values)
     }
 
@@ -166,7 +169,7 @@ impl Tables<'_> {
         let head = Head::read(record)?;
         let Some(any_value::Value::KvlistValue(columns)) = attribute_of(record, "ml.row")? else { return Ok(()) };
         let columns = columns.values.into_iter().map(|pair| (pair.key, pair.value.map_or(Value::NULL, value_from)));
-        self.points(&head, MetricKind::Row, record.best_time(), [Point::Row(columns.collect())])
+        self.points(&head, MetricKind::Row, record.best_time(), [Content::Row(columns.collect())])
     }
 
     fn table(&mut self, record: &RecordView<'_>) -> Result<(), NotAdded> {
@@ -181,7 +184,7 @@ impl Tables<'_> {
         let rows = columns.values().map(|column| column.values.len()).max().unwrap_or(0);
         let row = |at: usize| {
             let cell = |(name, column): (&String, &Values)| (name.clone(), column.values.get(at).cloned());
-            Point::Row(columns.iter().map(cell).map(|(name, value)| (name, value.unwrap_or_default())).collect())
+            Content::Row(columns.iter().map(cell).map(|(name, value)| (name, value.unwrap_or_default())).collect())
         };
         self.points(&head, MetricKind::Table, record.best_time(), (0..rows).map(row))
     }
@@ -191,7 +194,7 @@ impl Tables<'_> {
         head: &Head<'_>,
         kind: MetricKind,
         time: UnixNanos,
-        points: impl IntoIterator<Item = Point>,
+        points: impl IntoIterator<Item = Content>,
     ) -> Result<(), NotAdded> {
         if head.name.is_empty() || self.seen.see(self.change, self.run, head.uid)? {
             return Ok(());
@@ -206,15 +209,17 @@ impl Tables<'_> {
         }
         let mut insert =
             change.prepare_cached("INSERT INTO points (metric, time, seq, step, value) VALUES (?1, ?2, ?3, ?4, ?5)")?;
-        for point in points {
+        for content in points {
             metric.points += 1;
-            let place = (metric.id, to_column(time), metric.points, head.step);
-            match point {
-                Point::Value(value) => insert.execute(params![place.0, place.1, place.2, place.3, to_cell(&value)])?,
-                Point::Row(columns) => {
-                    insert.execute(params![place.0, place.1, place.2, place.3, to_row_cell(&columns)])?
-                }
-            };
+            let point = Point { time, seq: metric.points, step: head.step, content };
+            insert.execute(params![
+                metric.id,
+                to_column(time),
+                to_column(point.seq),
+                point.step,
+                point.content.to_cell()
+            ])?;
+            metric.thin(change, point)?;
         }
         Ok(())
     }
@@ -277,15 +282,11 @@ impl Tables<'_> {
         for metric in self.metrics.values() {
             self.change
                 .prepare_cached("UPDATE metrics SET points = ?2 WHERE id = ?1")?
-                .execute(params![metric.id, metric.points])?;
+                .execute(params![metric.id, to_column(metric.points)])?;
+            metric.stretch.iter().try_for_each(|stretch| stretch.write(self.change, metric.id))?;
         }
         self.seen.finish(self.change, self.run)
     }
-}
-
-enum Point {
-    Value(Value),
-    Row(Columns),
 }
 
 impl Metric {
@@ -299,8 +300,22 @@ impl Metric {
             )?
             .query_row(params![run, head.name, kind.as_str(), head.description], |row| {
                 let kind: String = row.get(1)?;
-                Ok(Self { id: row.get(0)?, has_rows: MetricKind::has_rows(&kind), points: row.get(2)? })
+                let points = row.get(2).map(from_column)?;
+                Ok(Self { id: row.get(0)?, has_rows: MetricKind::has_rows(&kind), points, stretch: None })
             })
+    }
+
+    /// Adds a point to the thinned copy.
+    fn thin(&mut self, change: &Transaction<'_>, point: Point) -> rusqlite::Result<()> {
+        let stretch = match &mut self.stretch {
+            Some(stretch) if stretch.is_of(point.seq) => stretch,
+            other => {
+                other.iter().try_for_each(|full| full.write(change, self.id))?;
+                other.insert(Stretch::open(change, self.id, point.seq, self.has_rows)?)
+            }
+        };
+        stretch.take(point);
+        Ok(())
     }
 }
 

@@ -10,9 +10,10 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
     FindError, ReadError, Reader,
-    cell::{Columns, from_cell, from_row_cell},
+    cell::Columns,
     index::from_column,
     logged::MetricKind,
+    thinned::{self, Content, Extremes, Point},
 };
 
 /// No answer has more values or rows of one name.
@@ -22,7 +23,7 @@ const OF_RUN: &str =
     "SELECT id, name, kind, description, points FROM metrics WHERE run = ?1 AND (?2 IS NULL OR name = ?2)
  ORDER BY name";
 
-const POINTS: &str = "SELECT time, step, value FROM points WHERE metric = ?1 ORDER BY time, seq";
+const POINTS: &str = "SELECT time, seq, step, value FROM points WHERE metric = ?1 ORDER BY time, seq";
 
 const DESCENDANTS: &str = "WITH RECURSIVE descendants (id, run_id) AS (
  SELECT id, run_id FROM runs WHERE run_id = ?1
@@ -125,38 +126,21 @@ fn add(
             Entry::Occupied(known) => known.into_mut(),
         };
         metric.total += total;
+        if let Some(points) = thinned::read(index, id, total, has_rows, query.points as u64)? {
+            let mut sample = Sample::new(points.len() as u64, query.points, metric, has_rows);
+            points.into_iter().for_each(|point| sample.take(point));
+            sample.finish();
+            continue;
+        }
         let mut sample = Sample::new(total, query.points, metric, has_rows);
         let mut question = index.prepare_cached(POINTS)?;
         let mut points = question.query([id])?;
         while let Some(point) = points.next()? {
-            let cell = point.get_ref(2)?;
-            let value = if has_rows { Content::Row(from_row_cell(cell)) } else { Content::Value(from_cell(cell)) };
-            sample.take(Point { time: point.get(0).map(from_column)?, step: point.get(1)?, value });
+            sample.take(Point::read(point, has_rows)?);
         }
         sample.finish();
     }
     Ok(())
-}
-
-struct Point {
-    time: u64,
-    step: Option<i64>,
-    value: Content,
-}
-
-enum Content {
-    Value(Value),
-    Row(Columns),
-}
-
-impl Point {
-    fn number(&self) -> Option<f64> {
-        match &self.value {
-            Content::Value(Value { kind: Some(Kind::Number(number)) }) => Some(*number),
-            Content::Value(Value { kind: Some(Kind::Integer(number)) }) => Some(*number as f64),
-            _ => None,
-        }
-    }
 }
 
 /// Lets through as many points as are asked for.
@@ -167,8 +151,7 @@ struct Sample<'a> {
     /// Points of which the extremes stay: two of each. `None` to let all through.
     stretches: Option<u64>,
     seen: u64,
-    lowest: Option<(u64, Point)>,
-    highest: Option<(u64, Point)>,
+    extremes: Extremes,
     /// What came behind both of them, of which the very last stays.
     behind: Option<Point>,
 }
@@ -177,7 +160,7 @@ impl<'a> Sample<'a> {
     fn new(total: u64, wanted: usize, metric: &'a mut v1::Metric, has_rows: bool) -> Self {
         let wanted = wanted as u64;
         let stretches = (total > wanted).then_some((wanted.saturating_sub(1) / 2).max(1));
-        Self { metric, has_rows, total, stretches, seen: 0, lowest: None, highest: None, behind: None }
+        Self { metric, has_rows, total, stretches, seen: 0, extremes: Extremes::default(), behind: None }
     }
 
     fn take(&mut self, point: Point) {
@@ -187,35 +170,18 @@ impl<'a> Sample<'a> {
         if at * stretches / self.total != at.saturating_sub(1) * stretches / self.total {
             self.flush();
         }
-        // What is no number is neither low nor high: the first one stays.
-        let number = point.number();
-        let is_beyond = |known: &Option<(u64, Point)>, is: fn(f64, f64) -> bool| match known {
-            None => true,
-            Some((_, known)) => number.zip(known.number()).is_some_and(|(number, known)| is(number, known)),
-        };
-        self.behind = None;
-        if is_beyond(&self.lowest, |number, known| number < known) {
-            let before = self.lowest.replace((at, point));
-            // It has been both so far.
-            self.highest = self.highest.take().or(before);
-        } else if is_beyond(&self.highest, |number, known| number > known) {
-            self.highest = Some((at, point));
-        } else {
-            self.behind = Some(point);
-        }
+        self.behind = self.extremes.take(point);
     }
 
     fn flush(&mut self) {
-        let mut kept: Vec<_> = self.lowest.take().into_iter().chain(self.highest.take()).collect();
-        kept.sort_by_key(|(at, _)| *at);
-        kept.into_iter().for_each(|(_, point)| self.put(point));
+        self.extremes.drain().for_each(|point| self.put(point));
     }
 
     fn put(&mut self, point: Point) {
         let metric = &mut *self.metric;
         let before = metric.times_unix_nano.len();
         metric.times_unix_nano.push(point.time);
-        match point.value {
+        match point.content {
             Content::Value(value) => metric.values.push(value),
             Content::Row(columns) => put_row(&mut metric.columns, columns, before),
         }

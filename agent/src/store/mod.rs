@@ -20,7 +20,8 @@
 //! it does not name was not acknowledged and comes again. What a crash leaves behind the last named block of a
 //! file is overwritten by the next one.
 //!
-//! Metrics, tags and the like are tables that are made from the events in the blocks (`logged.rs`).
+//! Metrics, tags and the like are tables that are made from the events in the blocks (`logged.rs`), and of long metrics
+//! there is a thinned copy for charts (`thinned.rs`).
 //!
 //! An index that is missing or damaged is made again from the blocks (`rebuild.rs`).
 
@@ -48,6 +49,7 @@ pub(crate) mod samples;
 mod seen;
 #[cfg(test)]
 mod tests;
+mod thinned;
 
 pub use append::{Appended, Store, StoreError};
 pub use archive::{AdoptError, Stored};

@@ -190,7 +190,7 @@ fn q13_a_store_of_version_1_is_read_and_written_and_gets_receipts() {
     append(&store, 1, "r", &[Sample::default()]);
     drop(store);
     let index = rusqlite::Connection::open(dir.path().join("index.sqlite")).unwrap();
-    for table in ["receipts", "points", "metrics", "notes", "calls", "artifacts"] {
+    for table in ["receipts", "points", "extremes", "metrics", "notes", "calls", "artifacts"] {
         index.execute_batch(&format!("DROP TABLE {table}")).unwrap();
     }
     for name in ["runs_of_experiment", "runs_of_parent", "runs_of_status"] {
@@ -220,7 +220,7 @@ fn q13_a_newer_store_is_refused_and_left_as_it_was() {
 
     assert!(matches!(Store::open(dir.path()), Err(OpenError::Newer { found: 99, .. })));
     let refusal = Reader::open(dir.path()).unwrap_err().to_string();
-    assert!(refusal.ends_with("has version 99, this runlog reads up to 3; use a newer runlog"), "{refusal}");
+    assert!(refusal.ends_with("has version 99, this runlog reads up to 4; use a newer runlog"), "{refusal}");
 }
 
 #[test]

@@ -3,7 +3,8 @@
 //! Of the environment the identity of the run is kept and nothing else, since secrets stand there as well.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
+    path::Path,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -24,6 +25,9 @@ const RUN_ID: &str = "runlog.run-id";
 const EXPERIMENT: &str = "runlog.experiment";
 const LEVEL: &str = "runlog.level";
 const ENABLED: &str = "runlog.enabled";
+
+/// Where a program that was started by `runlog exec` sends what it prints.
+const ENDPOINT: &str = "RUNLOG_EXPORT_ENDPOINT";
 
 /// The run of a Kubeflow pipeline, and the word for it.
 const PIPELINE_RUN: (&str, &str) = ("pipeline/runid", "kfp");
@@ -63,6 +67,8 @@ pub(super) struct Described {
     pub enabled: Option<bool>,
     /// The run in the environment of each container.
     pub identities: HashMap<String, Identity>,
+    /// The containers that send what they print by themselves.
+    pub sending: HashSet<String>,
     /// Whether none of its containers will run again.
     pub is_over: bool,
     /// What is known of each container.
@@ -222,7 +228,22 @@ impl ContainerState {
 struct Container {
     name: String,
     #[serde(default)]
+    command: Vec<String>,
+    #[serde(default)]
+    args: Vec<String>,
+    #[serde(default)]
     env: Vec<Variable>,
+}
+
+impl Container {
+    /// Whether its command is started by `runlog exec`, as `runlog inject` has it, and that is told where to send to.
+    fn sends(&self) -> bool {
+        let mut words = self.command.iter().chain(&self.args);
+        let program = words.next().and_then(|word| Path::new(word).file_name());
+        program.is_some_and(|name| name == "runlog")
+            && words.next().is_some_and(|word| word == "exec")
+            && self.env.iter().any(|variable| variable.name == ENDPOINT)
+    }
 }
 
 #[derive(Deserialize)]
@@ -261,6 +282,7 @@ impl Item {
             }
             (container.name.clone(), identity)
         };
+        let containers = || spec.containers.iter().chain(&spec.init_containers);
         let described = Described {
             pod: Pod {
                 namespace: about.namespace.clone(),
@@ -274,7 +296,11 @@ impl Item {
             experiment: about.said(EXPERIMENT),
             level: about.said(LEVEL),
             enabled: about.said(ENABLED).map(|text| text.eq_ignore_ascii_case("true")),
-            identities: spec.containers.iter().chain(&spec.init_containers).map(identity).collect(),
+            identities: containers().map(identity).collect(),
+            sending: containers()
+                .filter(|container| container.sends())
+                .map(|container| container.name.clone())
+                .collect(),
             is_over: matches!(status.phase.as_str(), "Succeeded" | "Failed"),
             states: status.states(),
         };

@@ -106,7 +106,9 @@ impl Pods {
         let Some(metadata) = &self.metadata else { return Claim::Wanted };
         if let Some(described) = metadata.of(log.uid) {
             self.missed.remove(log.uid);
-            let is_wanted = described.enabled.unwrap_or(!self.config.only_enabled);
+            // What a container sends by itself would be there twice.
+            let by_itself = described.sending.contains(log.container);
+            let is_wanted = described.enabled.unwrap_or(!self.config.only_enabled && !by_itself);
             return if is_wanted { Claim::Wanted } else { Claim::Unwanted };
         }
         metadata.miss();

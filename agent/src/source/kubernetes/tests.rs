@@ -166,3 +166,31 @@ fn pods_that_have_to_ask_are_read_when_it_is_known_that_they_do() {
     let asked_not_to = known(&json!({ "runlog.enabled": "false" }), &json!([]));
     assert_eq!(pods(&self::config(), Some(asked_not_to)).claim(&log), Claim::Unwanted);
 }
+
+#[test]
+fn what_a_container_sends_by_itself_is_not_read_unless_its_pod_asks_for_it() {
+    let wrapped = json!(["/mnt/runlog/bin/runlog", "exec", "--quiet", "--", "python"]);
+    let endpoint = json!([{ "name": "RUNLOG_EXPORT_ENDPOINT", "value": "http://127.0.0.1:4318" }]);
+    let none = json!([]);
+    for (command, args, env, enabled, claim) in [
+        (&wrapped, &none, &endpoint, None, Claim::Unwanted),
+        (&json!(["runlog"]), &json!(["exec", "python"]), &endpoint, None, Claim::Unwanted),
+        (&wrapped, &none, &endpoint, Some("true"), Claim::Wanted),
+        // What it prints goes nowhere else.
+        (&wrapped, &none, &none, None, Claim::Wanted),
+        (&json!(["runlog", "agent"]), &none, &endpoint, None, Claim::Wanted),
+        (&json!(["python", "exec"]), &none, &endpoint, None, Claim::Wanted),
+        (&none, &none, &endpoint, None, Claim::Wanted),
+    ] {
+        let trainer = json!({ "name": "trainer", "command": command, "args": args, "env": env });
+        let labels = enabled.map_or(json!({}), |said| json!({ "runlog.enabled": said }));
+        let item = json!({ "metadata": { "uid": UID, "labels": labels },
+            "spec": { "containers": [trainer, { "name": "web" }] } });
+        let metadata = Metadata::default();
+        metadata.learn(json!({ "items": [item] }).to_string().as_bytes()).unwrap();
+        let mut pods = pods(&config(), Some(metadata));
+        let mut claim_of = |container: &str| pods.claim(&path("ml", "train-x7k2p", &format!("{container}/0.log")));
+        assert_eq!(claim_of("trainer"), claim, "{command} {args} {env} {enabled:?}");
+        assert_eq!(claim_of("web"), Claim::Wanted, "another container of the pod");
+    }
+}

@@ -1,0 +1,55 @@
+//! Prometheus, as `tests/tools/prometheus` brings it.
+
+use std::{
+    fs,
+    process::{Child, Command, Stdio},
+};
+
+use runlog_tests::{eventually, tool};
+use serde_json::Value;
+
+use crate::http::{encoded, free_port, get};
+
+/// It asks one agent for its numbers, ten times a second. Killed when dropped.
+pub struct Prometheus {
+    child: Child,
+    port: u16,
+    _folder: tempfile::TempDir,
+}
+
+impl Prometheus {
+    /// The address is such as `127.0.0.1:4319`.
+    pub fn start(agent: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = folder.path().join("prometheus.yml");
+        let job = format!("scrape_configs: [{{job_name: runlog, static_configs: [{{targets: ['{agent}']}}]}}]");
+        fs::write(&settings, format!("global: {{scrape_interval: 100ms, scrape_timeout: 100ms}}\n{job}\n")).unwrap();
+        let port = free_port();
+        let child = Command::new(tool("RUNLOG_TEST_PROMETHEUS", "prometheus"))
+            .arg(format!("--config.file={}", settings.display()))
+            .arg(format!("--storage.tsdb.path={}", folder.path().join("tsdb").display()))
+            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let prometheus = Self { child, port, _folder: folder };
+        eventually("Prometheus answers", || get(port, "/-/ready").filter(|answer| answer.contains("Ready")));
+        prometheus
+    }
+
+    /// The results of a query for now.
+    pub fn ask(&self, query: &str) -> Vec<Value> {
+        let answer = get(self.port, &format!("/api/v1/query?query={}", encoded(query))).unwrap();
+        let told: Value = serde_json::from_str(&answer).unwrap_or_else(|_| panic!("{query}: {answer}"));
+        assert_eq!(told["status"], "success", "{query}: {answer}");
+        told["data"]["result"].as_array().unwrap().clone()
+    }
+}
+
+impl Drop for Prometheus {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
