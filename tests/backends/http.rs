@@ -5,6 +5,8 @@ use std::{
     net::{TcpListener, TcpStream},
 };
 
+use serde_json::Value;
+
 /// A port that nobody listens at.
 pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
@@ -22,4 +24,11 @@ pub fn get(port: u16, path: &str) -> Option<String> {
 /// A text as it is written in a query.
 pub fn encoded(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}
+
+/// The results in an answer to that query, in the form of Prometheus's HTTP API.
+pub fn results(query: &str, answer: &str) -> Vec<Value> {
+    let told: Value = serde_json::from_str(answer).unwrap_or_else(|_| panic!("{query}: {answer}"));
+    assert_eq!(told["status"], "success", "{query}: {answer}");
+    told["data"]["result"].as_array().unwrap().clone()
 }

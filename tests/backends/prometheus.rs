@@ -8,7 +8,7 @@ use std::{
 use runlog_tests::{eventually, tool};
 use serde_json::Value;
 
-use crate::http::{encoded, free_port, get};
+use crate::http::{encoded, free_port, get, results};
 
 /// It asks one agent for its numbers, ten times a second. Killed when dropped.
 pub struct Prometheus {
@@ -41,9 +41,7 @@ impl Prometheus {
     /// The results of a query for now.
     pub fn ask(&self, query: &str) -> Vec<Value> {
         let answer = get(self.port, &format!("/api/v1/query?query={}", encoded(query))).unwrap();
-        let told: Value = serde_json::from_str(&answer).unwrap_or_else(|_| panic!("{query}: {answer}"));
-        assert_eq!(told["status"], "success", "{query}: {answer}");
-        told["data"]["result"].as_array().unwrap().clone()
+        results(query, &answer)
     }
 }
 

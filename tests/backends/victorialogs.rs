@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 use runlog_tests::{eventually, tool};
 use serde_json::Value;
 
-use crate::http::{encoded, free_port, get};
+use crate::http::{encoded, free_port, get, results};
 
 /// It keeps what it has in a folder of its own. Killed when dropped.
 pub struct VictoriaLogs {
@@ -45,9 +45,7 @@ impl VictoriaLogs {
     /// The results of a query for numbers, by one of the paths that answer as Prometheus does.
     pub fn results(&self, path: &str, query: &str, more: &str) -> Vec<Value> {
         let answer = self.answer(path, query, more);
-        let told: Value = serde_json::from_str(&answer).unwrap_or_else(|_| panic!("{query}: {answer}"));
-        assert_eq!(told["status"], "success", "{query}: {answer}");
-        told["data"]["result"].as_array().unwrap().clone()
+        results(query, &answer)
     }
 
     fn answer(&self, path: &str, query: &str, more: &str) -> String {
