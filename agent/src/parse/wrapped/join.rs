@@ -55,15 +55,12 @@ impl<'a> Piece<'a> {
         }
     }
 
-    /// Where the line begins and how many parts of it there were before byte `from`, if they are known. What a terminal
-    /// draws over is cut in rows, not in parts.
-    fn parts_before(&self, from: usize, max_line_bytes: usize) -> Option<(u64, u32)> {
+    /// What the bytes from `from` on are the rest of, if that is known. What a terminal draws over is cut in rows, not in
+    /// parts.
+    fn rest_from(&self, from: usize, max_line_bytes: usize) -> Option<Rest> {
         let is_rest = self.lane == Lane::Bare && from > 0;
         let is_part = is_rest && !matches!(self.bytes.get(from), Some(&(b'\r' | ESCAPE)));
-        is_part.then(|| {
-            let Rest { line_at, parts } = Rest::of(self.at, self.at + from as u64, max_line_bytes);
-            (line_at, parts)
-        })
+        is_part.then(|| Rest::of(self.at, self.at + from as u64, max_line_bytes))
     }
 }
 
@@ -90,8 +87,8 @@ struct Beginning {
     /// Name of its first byte.
     at: u64,
     time: UnixNanos,
-    /// Name of the printed line's first byte and number of the parts before, if this is the rest of one too long.
-    parts: Option<(u64, u32)>,
+    /// The printed line, by the name of its first byte, if this is the rest of one too long.
+    rest: Option<Rest>,
     bytes: Vec<u8>,
     /// See [`Line::names`].
     names: Vec<(usize, u64)>,
@@ -105,12 +102,12 @@ impl Joiner {
     /// `rest` is that of a line that nothing is wrapped around.
     pub fn new(max_line_bytes: usize, left_at: ReadTo, rest: Option<Rest>, returns: Returns) -> Self {
         let mut lanes = [const { None }; Lane::COUNT];
-        lanes[Lane::Bare as usize] = rest.map(|Rest { line_at, parts }| Beginning {
+        lanes[Lane::Bare as usize] = rest.map(|rest| Beginning {
             read_from: left_at.offset,
             // The outer part that is read again may have been given out to there.
             at: left_at.lanes[Lane::Bare as usize],
             time: 0,
-            parts: Some((line_at, parts)),
+            rest: Some(rest),
             bytes: Vec::new(),
             names: Vec::new(),
             has_return: None,
@@ -169,7 +166,7 @@ impl Joiner {
             read_from: piece.at,
             at: piece.at + from as u64,
             time: piece.time,
-            parts: piece.parts_before(from, self.max_line_bytes),
+            rest: piece.rest_from(from, self.max_line_bytes),
             bytes: std::mem::take(&mut self.spare),
             names: Vec::new(),
             has_return: None,
@@ -223,11 +220,16 @@ impl Joiner {
             from += length;
             let rest_at = piece.at + from as u64;
             let read_to = before(rest_at, piece, read_to);
-            let (line_at, index) = beginning.parts.unwrap_or((beginning.at, 0));
+            let Rest { line_at, parts } = beginning.rest.unwrap_or(Rest { line_at: beginning.at, parts: 0 });
             each(beginning.line(piece.lane, piece.attributes, End::Part, read_to));
             beginning.bytes.clear();
             beginning.names.clear();
-            beginning = Beginning { read_from: piece.at, at: rest_at, parts: Some((line_at, index + 1)), ..beginning };
+            beginning = Beginning {
+                read_from: piece.at,
+                at: rest_at,
+                rest: Some(Rest { line_at, parts: parts + 1 }),
+                ..beginning
+            };
         }
         beginning.names.push((beginning.bytes.len(), piece.at + from as u64));
         beginning.bytes.extend_from_slice(&piece.bytes[from..end]);
@@ -305,15 +307,15 @@ impl Beginning {
             self.names.clear();
         }
         self.bytes.push(b'\r');
-        (self.read_from, self.at, self.time, self.parts) = (read_from, at, piece.time, None);
+        (self.read_from, self.at, self.time, self.rest) = (read_from, at, piece.time, None);
     }
 
     fn line<'a>(&'a self, lane: Lane, attributes: &'a [u8], end: End, read_to: ReadTo) -> Line<'a> {
         let is_last = end == End::Line;
-        let part = match self.parts {
+        let part = match self.rest {
             None if is_last => None,
             None => Some(Part { line_at: self.at, index: 0, is_last }),
-            Some((line_at, index)) => Some(Part { line_at, index, is_last }),
+            Some(Rest { line_at, parts: index }) => Some(Part { line_at, index, is_last }),
         };
         let bytes = if is_last { without_end(&self.bytes, lane) } else { &self.bytes };
         // Only now: a runtime cuts where its buffer is full, also inside a character.
