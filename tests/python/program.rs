@@ -89,13 +89,17 @@ impl Program {
     }
 
     /// Ends its stdin, waits for its end, which is good, and gives what it has still printed.
-    pub fn prints(mut self) -> String {
+    pub fn prints(self) -> String {
+        self.ends().unwrap_or_else(|complaints| panic!("{complaints}"))
+    }
+
+    /// The same for one that may fail: what it complained of then.
+    pub fn ends(mut self) -> Result<String, String> {
         drop(self.child.stdin.take());
         let mut said = String::new();
         self.says.read_to_string(&mut said).unwrap();
         let (status, complaints) = self.end();
-        assert!(status.success(), "{status}: {complaints}");
-        said
+        if status.success() { Ok(said) } else { Err(format!("{status}: {complaints}")) }
     }
 
     fn complaints(&self) -> String {
