@@ -144,7 +144,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         }
         Command::Supervise { plan, keep: true, .. } => Ok(submit::detached::keep(&plan)?),
         Command::Supervise { plan, take_over, .. } => {
-            let plan = submit::detached::read(&plan)?;
+            let plan = submit::read(&plan)?;
             let begun = if take_over { submit::Begun::Before } else { submit::Begun::Never };
             let input = setup::input(&[&before])?;
             in_runtime(async {

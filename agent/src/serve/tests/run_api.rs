@@ -208,6 +208,15 @@ async fn a_run_that_has_ended_takes_tags_and_goes_on_when_it_is_taken_up() {
 }
 
 #[tokio::test]
+async fn a_run_that_was_canceled_before_it_began_goes_on_when_it_is_taken_up() {
+    let site = Site::open().await;
+    site.ask("/api/v1/runs", json!({"run_id": "r", "status": "queued"})).await;
+    site.ask("/api/v1/runs/r/cancel", json!({})).await;
+    let (_, run) = site.ask("/api/v1/runs/r/status", json!({"status": "running"})).await;
+    assert_eq!(run["run"]["status"], "running", "{run}");
+}
+
+#[tokio::test]
 async fn what_clashes_with_a_name_is_said() {
     let site = Site::open().await;
     site.started("r").await;
