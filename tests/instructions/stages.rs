@@ -14,48 +14,13 @@
 #[allow(dead_code, reason = "the marks are the benchmark's")]
 mod lines;
 
-// The agent's own folders, without those that no line goes through: all of the agent takes six times as long to build.
-#[path = "../../agent/src/batch/mod.rs"]
-#[allow(dead_code, unused_imports, reason = "others use the rest")]
-mod batch;
-#[path = "../../agent/src/enrich/mod.rs"]
-#[allow(dead_code, unused_imports, reason = "others use the rest")]
-mod enrich;
-#[path = "../../agent/src/parse/mod.rs"]
-#[allow(dead_code, unused_imports, reason = "others use the rest")]
-mod parse;
-#[path = "../../agent/src/pipeline"]
-#[allow(dead_code, unused_imports, reason = "others use the rest")]
-mod pipeline {
-    mod stage;
-    mod watchdog;
-
-    pub use stage::Stage;
-}
-#[path = "../../agent/src/queue/mod.rs"]
-#[allow(dead_code, unused_imports, reason = "others use the rest")]
-mod queue;
-#[path = "../../agent/src/record/mod.rs"]
-#[allow(dead_code, unused_imports, reason = "others use the rest")]
-mod record;
-#[path = "../../agent/src/run/mod.rs"]
-#[allow(dead_code, unused_imports, reason = "others use the rest")]
-mod run;
-#[path = "../../agent/src/source"]
-#[allow(dead_code, unused_imports, reason = "others use the rest")]
-mod source {
-    mod intake;
-    mod turns;
-
-    pub use intake::{HeldUp, Outlet, Received, intake};
-}
-
 use std::{collections::BTreeMap, env, hint::black_box, ops::Range, process::ExitCode, sync::Arc, time::Duration};
 
-use crate::{
-    batch::Batcher,
+use bytes::Bytes;
+use runlog_line::{
+    batch::{self, Batcher},
     enrich::{Redactor, Replays, recorder, redact},
-    parse::{AlikeConfig, Framer, LocalZone, Prefixes, TerminalConfig, cause, detect, join, timestamp},
+    parse::{self, AlikeConfig, Framer, LocalZone, Prefixes, TerminalConfig, cause, detect, join, timestamp},
     pipeline::Stage,
     queue::{Config, Disk, Entry, Queue},
     record::{
@@ -66,7 +31,6 @@ use crate::{
     },
     source::intake,
 };
-use bytes::Bytes;
 use tokio::{runtime, sync::mpsc};
 
 const LINES: u64 = 1700;

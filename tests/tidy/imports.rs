@@ -203,7 +203,7 @@ fn stage(file: &File) -> Option<&str> {
     let inside = file.path.strip_prefix("agent/src/")?;
     let first = inside.split('/').next()?;
     let stage = first.strip_suffix(".rs").unwrap_or(first);
-    (!matches!(stage, "lib" | "main")).then_some(stage)
+    (!matches!(stage, "lib" | "line" | "main")).then_some(stage)
 }
 
 /// How many `super::` lead from the file's module to the root.

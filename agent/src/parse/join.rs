@@ -40,9 +40,8 @@ pub struct Config {
     pub max_bytes: usize,
 }
 
-#[cfg(test)]
 impl Default for Config {
-    /// What tests do without settings.
+    /// For tests, which have no settings.
     fn default() -> Self {
         Self { is_on: true, wait: std::time::Duration::from_secs(1), max_bytes: 256 << 10 }
     }

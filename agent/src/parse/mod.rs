@@ -56,9 +56,8 @@ pub struct Config {
     pub lines_per_second: Option<std::num::NonZeroU32>,
 }
 
-#[cfg(test)]
 impl Default for Config {
-    /// What tests do without settings.
+    /// For tests, which have no settings.
     fn default() -> Self {
         Self {
             max_line_bytes: 1 << 20,

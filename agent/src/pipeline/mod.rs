@@ -11,20 +11,16 @@ mod adopt;
 mod backlog;
 mod control;
 mod deliver;
-mod receipts;
 mod restart;
-mod stage;
 mod vitals;
-mod watchdog;
 
 pub use adopt::{SPOOL, adopt_left_behind, remove};
 pub use control::AgentControl;
 pub use deliver::{Destinations, STORE, Told};
 pub use restart::{Keeper, Restarts};
-pub use stage::Stage;
 pub use vitals::AgentVitals;
-pub use watchdog::{Verdict, Watchdog};
 
+pub use runlog_line::pipeline::{Stage, Verdict, Watchdog};
 use std::{
     future, io,
     path::{Path, PathBuf},
@@ -42,6 +38,8 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 use tracing::{debug, warn};
+
+use runlog_line::pipeline::{Pulse, receipts};
 
 use crate::{
     batch::{self, Batcher},
@@ -109,7 +107,7 @@ pub struct Pipeline {
     stage: JoinHandle<io::Result<()>>,
     /// Closed when the stage's thread has ended.
     stage_ended: oneshot::Receiver<()>,
-    pulse: watchdog::Pulse,
+    pulse: Pulse,
     gave_up: Arc<AtomicBool>,
     answers: task::JoinHandle<()>,
     destinations: deliver::Running,

@@ -103,12 +103,10 @@ impl Drop for Watchdog {
 impl Watchdog {
     /// Begins to watch. Must be called inside the runtime. `well` is called in each round in which nothing is stuck,
     /// `round` or less after the one before.
-    pub(super) fn start(
-        queue: &Queue,
-        stage: Pulse,
-        round: Duration,
-        well: impl Fn() + Send + 'static,
-    ) -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// If its thread cannot be started.
+    pub fn start(queue: &Queue, stage: Pulse, round: Duration, well: impl Fn() + Send + 'static) -> io::Result<Self> {
         Self::at(Rhythm::of(round), queue, stage, well)
     }
 

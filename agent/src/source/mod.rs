@@ -8,15 +8,13 @@ pub mod docker;
 mod exit;
 pub mod file;
 mod gap;
-mod intake;
 pub mod journal;
 pub mod kubernetes;
 pub mod otlp;
 pub mod process;
 mod tags;
-mod turns;
 
-pub use intake::{
+pub use runlog_line::source::{
     Budget, Closed, HeldUp, Intake, Offer, Outlet, Received, Room, Stop, StopSwitch, intake, stop_switch,
 };
 pub use tags::{Tagging, Tags};

@@ -7,7 +7,7 @@ use super::*;
 use crate::queue::segment::{VERSION, file_name};
 
 fn fixture(version: u64) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("src/queue/tests/fixtures/format-{version}"))
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../src/queue/tests/fixtures/format-{version}"))
 }
 
 fn numbered(number: u8) -> Vec<u8> {
