@@ -30,8 +30,8 @@ fuzz: ## a minute of random bytes for each parser, drawn from another seed each 
 package: ## Debian's package of a static program, target/debian/runlog_*.deb
 	@deploy/debian/package "$$(deploy/docker/static | tail -n 1)"
 
-image: ## an image of a static program for the Docker engine, runlog:latest
-	@deploy/docker/image
+image: ## an image of a static program for the Docker engine, runlog:latest; ARCH=arm64 for another machine
+	@ARCH=$(ARCH) deploy/docker/image
 
 sbom: ## what the program is made of, in CycloneDX's form, target/runlog.cdx.json
 	@deploy/sbom target/runlog.cdx.json

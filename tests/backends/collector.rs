@@ -1,4 +1,4 @@
-//! The Collector with the configuration of `deploy/backends/collector.yaml`.
+//! The Collector with the configurations of `deploy/backends`.
 
 use std::process::{Child, Command, Stdio};
 
@@ -14,14 +14,16 @@ pub struct Collector {
 }
 
 impl Collector {
-    pub fn start(backend: &str) -> Self {
+    /// With that configuration, but for what `settings` say.
+    pub fn start(configuration: &str, backend: &str, settings: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (grpc, port) = (free_port(), free_port());
         let child = Command::new(tool("RUNLOG_TEST_COLLECTOR", "collector"))
             .arg("--config")
-            .arg(root().join("deploy/backends/collector.yaml"))
+            .arg(root().join("deploy/backends").join(configuration))
             // Two at the same time would meet at the port of its own numbers.
             .arg("--set=service.telemetry.metrics.level=none")
+            .args(settings.iter().map(|setting| format!("--set={setting}")))
             .env("BACKEND", backend)
             .env("STATE_DIR", folder.path())
             .env("LISTEN_GRPC", format!("127.0.0.1:{grpc}"))

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests speak by panicking")]
 
+mod clickhouse;
 mod collector;
 mod dashboards;
 mod http;
@@ -12,6 +13,7 @@ use std::{fmt::Write as _, fs, time::Duration};
 
 use runlog_tests::{Agent, AgentBuilder, eventually_within, root};
 
+use clickhouse::ClickHouse;
 use collector::Collector;
 use victorialogs::VictoriaLogs;
 
@@ -31,15 +33,21 @@ fn agent(file: Option<&str>, endpoint: String) -> AgentBuilder {
     agent.set("RUNLOG_EXPORT_ENDPOINT", endpoint).set("RUNLOG_LEVEL", "debug")
 }
 
-/// Collects 100,000 lines, and waits until the backend counts them.
-fn collects(backend: &VictoriaLogs, agent: AgentBuilder, run: &str) {
-    let mut agent = agent.set("RUNLOG_RUN_ID", run).set("RUNLOG_EXPERIMENT", "ridge").start();
+/// An agent of that run, and 100,000 lines for it to collect.
+fn with_lines(agent: AgentBuilder, run: &str) -> Agent {
+    let agent = agent.set("RUNLOG_RUN_ID", run).set("RUNLOG_EXPERIMENT", "ridge").start();
     let mut text = String::new();
     for number in 0..LINES {
         let level = ["DEBUG", "INFO", "WARNING", "ERROR"][number % 4];
         writeln!(text, "2026-03-01 12:00:00,000 {level} train: line {number}").unwrap();
     }
     fs::write(agent.path("train.log"), text).unwrap();
+    agent
+}
+
+/// Collects 100,000 lines, and waits until VictoriaLogs counts them.
+fn collects(backend: &VictoriaLogs, agent: AgentBuilder, run: &str) {
+    let mut agent = with_lines(agent, run);
     // Stored twice it would be seen here as well: there is no outage.
     let of_run = format!("ml.run.id:=\"{run}\" log.file.name:*");
     eventually_within(PATIENCE, "the backend counts every line", || {
@@ -67,6 +75,31 @@ fn victorialogs_has_each_line_under_its_run() {
 #[test]
 fn victorialogs_has_each_line_that_came_through_a_collector() {
     let backend = VictoriaLogs::start();
-    let collector = Collector::start(&format!("{}/insert/opentelemetry", backend.address()));
+    let collector = Collector::start("collector.yaml", &format!("{}/insert/opentelemetry", backend.address()), &[]);
     collects(&backend, agent(None, collector.address()), "ml/through");
+}
+
+#[test]
+fn clickhouse_has_each_line_that_came_through_a_collector() {
+    let backend = ClickHouse::start();
+    // The lines are of one day, and would be gone as they arrive: by a ttl of days at once, and by one of a hundred years
+    // as well, since ClickHouse's seconds end in 2106 and begin again.
+    let collector = Collector::start("clickhouse.yaml", &backend.address(), &["exporters.clickhouse.ttl=0"]);
+    let mut agent = with_lines(agent(None, collector.address()), "ml/ridge");
+    let of_run = "FROM otel.otel_logs WHERE ResourceAttributes['ml.run.id'] = 'ml/ridge' AND LogAttributes['log.file.name'] != ''";
+    eventually_within(PATIENCE, "the backend counts every line", || {
+        (backend.count(&format!("SELECT count() n {of_run}")) >= LINES).then_some(())
+    });
+    assert!(agent.terminate().status.success());
+    let count = |what: &str| backend.count(&format!("SELECT {what} n {of_run}"));
+    assert_eq!((count("count()"), count("uniqExact(LogAttributes['log.record.uid'])")), (LINES, LINES));
+    assert_eq!(count("countIf(SeverityNumber >= 17 AND SeverityText = 'ERROR')"), LINES / 4);
+    assert_eq!(count("uniqExact(ServiceName)"), 1);
+
+    // What its part of the README says works.
+    let readme = deployed("README.md");
+    let query = readme.split_once("```sql\n").unwrap().1.split_once(";\n```").unwrap().0;
+    let rows = backend.ask(query);
+    let first = "2026-03-01 12:00:00,000 DEBUG train: line 0";
+    assert!(rows.len() >= LINES && rows.iter().any(|row| row["Body"] == first), "{:?}", rows.first());
 }

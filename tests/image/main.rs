@@ -143,3 +143,22 @@ fn an_image_of_the_release_is_small() {
     let is_release = Path::new(&program).components().any(|part| part.as_os_str() == "release");
     assert!(!is_release || bytes <= MAX_BYTES, "{bytes} bytes");
 }
+
+#[test]
+fn an_image_for_another_machine_says_so() {
+    let (arch, machine) = if cfg!(target_arch = "x86_64") { ("arm64", "aarch64") } else { ("amd64", "x86_64") };
+    let name = "runlog-under-test:other-machine";
+    // Which program it holds does not matter.
+    let program = tool("RUNLOG_TEST_STATIC", "static-runlog");
+    let mut command = Command::new(root().join("deploy/docker/image"));
+    let output = command.args([name, &program]).env("ARCH", arch).env("DOCKER_HOST", docker_host()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(printed(&["image", "inspect", "--format", "{{.Os}}/{{.Architecture}}", name]), format!("linux/{arch}"));
+    let container = printed(&["create", "--platform", &format!("linux/{arch}"), name]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bill.json");
+    printed(&["cp", &format!("{container}:/{BILL}"), path.to_str().unwrap()]);
+    let _ = docker(&["rm", "--volumes", &container]);
+    let _ = docker(&["image", "rm", name]);
+    assert!(fs::read_to_string(path).unwrap().contains(&format!("{machine}-unknown-linux-musl")));
+}

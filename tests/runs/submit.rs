@@ -4,6 +4,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    time::{Duration, SystemTime},
 };
 
 use runlog_tests::{State, eventually};
@@ -52,8 +53,8 @@ fn supervisor(run: &str) -> Option<String> {
     processes.into_iter().find(works).map(|path| path.file_name().unwrap().to_string_lossy().into_owned())
 }
 
-fn kill(pid: &str) {
-    assert!(Command::new("kill").args(["-9", pid]).status().unwrap().success());
+fn signal(signal: &str, pid: &str) {
+    assert!(Command::new("kill").args([signal, pid]).status().unwrap().success());
 }
 
 #[test]
@@ -90,7 +91,7 @@ fn a_supervisor_that_is_killed_is_followed_by_one_that_begins_no_run_twice() {
     let left = || fs::read_to_string(state.path("left")).unwrap_or_default();
     eventually("the first one is under way", || (left() == "1\n").then_some(()));
     let first = eventually("there is a supervisor", || supervisor(&sweep));
-    kill(&first);
+    signal("-KILL", &first);
     eventually("another one takes over", || supervisor(&sweep).filter(|pid| *pid != first));
     assert_eq!(shown(&state, &sweep)["status"], "running");
     fs::write(state.path("go"), "").unwrap();
@@ -132,4 +133,58 @@ fn a_copy_in_which_a_run_has_left_files_stays() {
     done(&alone(&state, &["runs", "wait", &run]));
     eventually("the supervisor has ended", || supervisor(&run).is_none().then_some(()));
     assert_eq!(fs::read_to_string(state.dir().join("snapshots").join(&run).join("model.pkl")).unwrap(), "model\n");
+}
+
+#[test]
+fn what_is_canceled_while_somebody_is_about_to_begin_it_is_ended_and_stays_canceled() {
+    let state = State::new();
+    let script = format!("if [ $1 = 1 ]; then {WAITS}; else exec sleep 1000; fi");
+    let sweep = submit(&state, &script, &["--sweep", "n=1,2", "--", "sh", "train.sh", "{n}"]);
+    let supervisor_id = eventually("there is a supervisor", || supervisor(&sweep));
+    eventually("the first one is under way", || (children(&state, &sweep)[0].1 == "running").then_some(()));
+    // When it goes on, it may see first that the other one can begin.
+    signal("-STOP", &supervisor_id);
+    fs::write(state.path("go"), "").unwrap();
+    eventually("the first one has ended", || (children(&state, &sweep)[0].1 == "completed").then_some(()));
+    let listed = alone(&state, &["runs", "list", "--status", "queued", "--json"]);
+    done(&alone(&state, &["runs", "cancel", json(&listed)["run_id"].as_str().unwrap()]));
+    signal("-CONT", &supervisor_id);
+    let refusal = refused(&alone(&state, &["runs", "wait", &sweep]));
+    assert!(refusal.contains("1 of 2 runs were canceled"), "{refusal}");
+    let ends = [("n=1", "completed"), ("n=2", "canceled")].map(|(name, end)| (name.to_owned(), end.to_owned()));
+    assert_eq!(children(&state, &sweep), ends);
+    eventually("the supervisor has ended", || supervisor(&sweep).is_none().then_some(()));
+}
+
+#[test]
+fn the_copy_of_what_has_failed_goes_when_its_run_is_removed_for_its_age() {
+    let state = State::new();
+    let run = submit(&state, "echo model > model.pkl; exit 3", &["--", "sh", "train.sh"]);
+    refused(&alone(&state, &["runs", "wait", &run]));
+    eventually("the supervisor has ended", || supervisor(&run).is_none().then_some(()));
+    let names = |folder: &str| state.dir().join(folder).read_dir().unwrap().flatten().count();
+    assert_eq!((names("snapshots"), names("submitted")), (1, 2));
+    for folder in state.dir().join("store/runs").read_dir().unwrap() {
+        for file in folder.unwrap().path().read_dir().unwrap() {
+            let file = fs::File::options().write(true).open(file.unwrap().path()).unwrap();
+            file.set_modified(SystemTime::now() - Duration::from_hours(2)).unwrap();
+        }
+    }
+    let mut command = state.command(&["exec", "--", "true"]);
+    done(&command.env("RUNLOG_SERVE_LISTEN", "off").env("RUNLOG_STORE_MAX_AGE", "1h").output().unwrap());
+    assert_eq!((names("snapshots"), names("submitted")), (0, 0));
+}
+
+#[test]
+fn the_copy_of_what_has_failed_goes_with_its_run_that_is_deleted() {
+    let state = State::new();
+    let runs = [(); 2].map(|()| submit(&state, "exit 3", &["--", "sh", "train.sh"]));
+    for run in &runs {
+        refused(&alone(&state, &["runs", "wait", run]));
+        eventually("the supervisor has ended", || supervisor(run).is_none().then_some(()));
+    }
+    done(&alone(&state, &["runs", "delete", &runs[0]]));
+    let names = |folder: &str| state.dir().join(folder).read_dir().unwrap().flatten().count();
+    assert_eq!((names("snapshots"), names("submitted")), (1, 2));
+    assert!(state.dir().join("snapshots").join(&runs[1]).exists());
 }

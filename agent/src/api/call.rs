@@ -138,8 +138,13 @@ impl Api {
     /// If there is none.
     pub async fn reader(&self) -> Result<Reader, Problem> {
         let reader = self.store()?.reader();
-        (self.0.settle)().await;
+        self.settled().await;
         Ok(reader)
+    }
+
+    /// Waits until the store has what was answered, or not for much longer.
+    pub async fn settled(&self) {
+        (self.0.settle)().await;
     }
 
     /// Starts a run, or makes sure that it is there.
@@ -253,7 +258,13 @@ impl Api {
         check_status(&request.status, &["queued", "preparing", "starting", "running", "finalizing"])?;
         let now = self.0.clock.now();
         let time = moment(&request.time, now)?.unwrap_or(now);
-        self.send_one(run, &known, status_event(&request.status, time), key_of(&request.key)?).await?;
+        let event = if self.find(run).await?.is_some_and(|run| run.end_time_unix_nano > 0) {
+            // The start of one that was canceled before would not take it up again.
+            plain_status_event(&request.status, time)
+        } else {
+            status_event(&request.status, time)
+        };
+        self.send_one(run, &known, event, key_of(&request.key)?).await?;
         lock(&known).has_ended = false;
         let head = lock(&known).head.clone();
         self.told(v1::Run { status: request.status, ..run_of(run, head) }).await
@@ -528,6 +539,10 @@ fn status_event(status: &str, time: UnixNanos) -> Event {
     if status == "running" {
         return Event::new("ml.run.start", time, "run started".to_owned());
     }
+    plain_status_event(status, time)
+}
+
+fn plain_status_event(status: &str, time: UnixNanos) -> Event {
     let status = any_value::Value::StringValue(status.to_owned());
     Event::new("ml.run.status", time, "run status".to_owned()).with("ml.run.status", status)
 }

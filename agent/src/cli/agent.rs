@@ -81,7 +81,7 @@ pub async fn run(settings: &Settings, input: &Input) -> Result<Exit, Failure> {
     let reader = store.as_ref().map(|store| store.reader());
     let parts = Parts { store: reader, vitals, receiver: None, api: api.clone(), control: Some(control) };
     let server = serve(settings, &state, parts).await?;
-    let retaining = store.as_ref().and_then(|store| retain::keep_within(&settings.retention, store));
+    let retaining = retain::keep_within(&settings.retention, store.as_ref(), state.dir());
     let taking_left = store.map(|store| run_api::keep_taking_left(settings.otlp.spool.clone(), store));
     let page = server.as_ref().map(|server| server.address.clone());
     // What systemd calls this start of its unit, if it has started us.
@@ -122,7 +122,7 @@ pub async fn run(settings: &Settings, input: &Input) -> Result<Exit, Failure> {
     api.close();
     ending.close();
     socket_stop.send_replace(true);
-    for task in [taking_left, retaining].into_iter().flatten() {
+    for task in [taking_left, Some(retaining)].into_iter().flatten() {
         task.abort();
     }
     let drained = pipeline.drain(grace, signals.stop()).await;

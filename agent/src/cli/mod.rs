@@ -144,7 +144,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         }
         Command::Supervise { plan, keep: true, .. } => Ok(submit::detached::keep(&plan)?),
         Command::Supervise { plan, take_over, .. } => {
-            let plan = submit::detached::read(&plan)?;
+            let plan = submit::read(&plan)?;
             let begun = if take_over { submit::Begun::Before } else { submit::Begun::Never };
             let input = setup::input(&[&before])?;
             in_runtime(async {
@@ -179,7 +179,9 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
             let input = setup::input(&[&before, &runs.place.settings()])?;
             in_runtime(async {
                 let caller = caller(&input, &runs.place).await?;
-                Ok(runs::manage::runs(&runs.what, &caller, &mut Output::stdout()).await.map(|()| Exit::Ok)?)
+                let state_dir = setup::load(&input)?.settings.state_dir;
+                let done = runs::manage::runs(&runs.what, &caller, &state_dir, &mut Output::stdout()).await;
+                Ok(done.map(|()| Exit::Ok)?)
             })
         }
         Command::Runs(runs) if runs.what.is_import() => {

@@ -33,12 +33,10 @@ pub async fn run(settings: &Settings) -> Result<Exit, Failure> {
             "serve.listen is empty, so there is nothing to serve\nset RUNLOG_SERVE_LISTEN, such as 127.0.0.1:4319";
         return Err(Failure::new(Exit::Settings, anyhow!(text)));
     };
-    let retaining = retain::keep_within(&settings.retention, &store);
+    let retaining = retain::keep_within(&settings.retention, Some(&store), state.dir());
     info!(page = serving.address, otlp = format!("{}/v1/logs", serving.address), "serving");
     signals.stop().await;
-    if let Some(retaining) = retaining {
-        retaining.abort();
-    }
+    retaining.abort();
     serving.stop(&state).await;
     Ok(Exit::Ok)
 }

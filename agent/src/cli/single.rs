@@ -123,7 +123,7 @@ impl Single {
                 () = signals.stop() => {}
             }
             if let Some(store) = &self.left_behind.store {
-                retain::once(&settings.retention, store).await;
+                retain::once(&settings.retention, Some(store), self.state.dir()).await;
             }
         }
         // The last lines are counted on their way into the queue, so not before the drain.

@@ -5,13 +5,14 @@
 
 pub mod detached;
 mod group;
+pub mod left;
 mod plan;
 mod progress;
 mod snapshot;
 mod sweep;
 mod work;
 
-pub use plan::Plan;
+pub use plan::{Plan, read};
 pub use work::Begun;
 
 use std::path::{Path, PathBuf};
@@ -94,13 +95,15 @@ pub async fn submit(args: &SubmitArgs, state_dir: &Path, caller: &Caller, out: &
     let source =
         args.source_dir.canonicalize().with_context(|| format!("{} cannot be read", args.source_dir.display()))?;
     let id = Uuid::now_v7().to_string();
-    let folder = state_dir.join("snapshots").join(&id);
-    let (from, to) = (source.clone(), folder.clone());
+    let folder = left::copies_in(state_dir).join(&id);
+    let part = folder.with_extension(left::PART);
+    let (from, to) = (source.clone(), part.clone());
     let copied =
         tokio::task::spawn_blocking(move || snapshot::copy(&from, &to)).await.context("copying was interrupted")?;
-    if let Err(error) = copied {
+    let whole = || format!("{} cannot be made", folder.display());
+    if let Err(error) = copied.and_then(|_| std::fs::rename(&part, &folder).with_context(whole)) {
         // What was copied so far is of no use.
-        let _ = std::fs::remove_dir_all(&folder);
+        let _ = std::fs::remove_dir_all(&part);
         return Err(error);
     }
     let own = source.file_name().map_or_else(|| "default".to_owned(), |name| name.to_string_lossy().into_owned());
@@ -116,7 +119,16 @@ pub async fn submit(args: &SubmitArgs, state_dir: &Path, caller: &Caller, out: &
         metric: args.sort.clone(),
         trials: Vec::new(),
     };
-    plan.trials = start(args, &plan, points.iter().zip(commands), caller).await?;
+    let _held = left::hold(&plan.folder);
+    match start(args, &plan, points.iter().zip(commands), caller).await {
+        Ok(trials) => plan.trials = trials,
+        Err(error) => {
+            // Nothing has run in it.
+            let _ = std::fs::remove_dir_all(&plan.folder);
+            return Err(error);
+        }
+    }
+    plan.write()?;
     let (what, count) = if axes.is_empty() { ("run", String::new()) } else { ("sweep", of_runs(points.len())) };
     if args.no_wait {
         detached::begin(&plan).await?;
@@ -190,6 +202,7 @@ async fn start(
 /// # Errors
 /// If the plan cannot be read, or nobody takes what is to be said of the runs.
 pub async fn go_on(plan: &Plan, begun: Begun, caller: &Caller) -> Result<Exit> {
+    let _held = left::hold(&plan.folder);
     detached::say_ready();
     let worked = work(plan, begun, caller).await?;
     clean_up(plan, &worked);
@@ -198,7 +211,11 @@ pub async fn go_on(plan: &Plan, begun: Begun, caller: &Caller) -> Result<Exit> {
 
 /// Removes the copy, unless it is wanted or has something that is nowhere else.
 fn clean_up(plan: &Plan, worked: &Worked) {
-    if !worked.is_complete() || plan.keeps_copy {
+    if !worked.is_complete() {
+        return;
+    }
+    plan.remove();
+    if plan.keeps_copy {
         return;
     }
     let removed = match snapshot::has_grown(&plan.folder, plan.copied) {

@@ -173,7 +173,7 @@ struct Passage<'a, D> {
 impl<D: Deliver> Passage<'_, D> {
     async fn carry(&mut self, whole: Part) {
         if !self.way.deliver.serves(whole.meta.signal()) {
-            self.leave_out(&whole, "it keeps logs alone");
+            self.pass_by(&whole);
             return;
         }
         self.pieces.push_back(Piece::new(whole, 0));
@@ -309,6 +309,22 @@ impl<D: Deliver> Passage<'_, D> {
             self.rest(ExportState::Retrying, reason, pause).await;
         } else {
             self.leave_out(&piece.part, reason);
+        }
+    }
+
+    /// Counts what is for other destinations alone, as the embedded store keeps no metrics. Nothing is amiss then.
+    fn pass_by(&self, part: &Part) {
+        let way = self.way;
+        way.shared.stats.unserved(&part.meta);
+        let signal = part.meta.signal();
+        if way.is_due(signal.as_str()) {
+            let address = way.deliver.address_of(signal);
+            let signal = signal.as_str();
+            info!(
+                destination = %way.route.name,
+                "{address} keeps logs and what runs log, their numbers among it; {signal} go to the backend alone \
+                 and are counted here as rejected, no log and no number of a run is lost by it"
+            );
         }
     }
 

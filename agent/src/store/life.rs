@@ -133,6 +133,8 @@ impl Life {
     fn see(&mut self, record: &RecordView<'_>) -> Result<(), Malformed> {
         let time = record.best_time();
         match record.event_name {
+            // Who has begun it did not know. A status is what takes it up again.
+            "ml.run.start" if self.status == Status::Canceled && self.start_time == 0 => {}
             "ml.run.start" => {
                 self.start_time = if self.start_time == 0 { time } else { self.start_time.min(time) };
                 self.goes_on(Status::Running, time);

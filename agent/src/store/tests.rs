@@ -267,7 +267,12 @@ fn a_run_knows_its_experiment_host_levels_and_times() {
 fn events_tell_how_a_run_stands() {
     let ended = |result, code| vec![start(1), end(2, result, code)];
     let unstated = |code| Sample { attributes: vec![("process.exit.code", Word::Number(code))], ..end(1, "", 0) };
-    let cases: [(Vec<Sample>, &str, Option<i32>); 9] = [
+    let taken_up = |time| Sample {
+        event_name: "ml.run.status",
+        attributes: vec![("ml.run.status", Word::Text("running"))],
+        ..line(time, Severity::INFO, "status")
+    };
+    let cases: [(Vec<Sample>, &str, Option<i32>); 12] = [
         (vec![], "running", None),
         (vec![start(1)], "running", None),
         (ended("success", 0), "completed", Some(0)),
@@ -279,6 +284,10 @@ fn events_tell_how_a_run_stands() {
         ([ended("failure", 1), vec![end(3, "success", 0)]].concat(), "failed", Some(1)),
         // The run starts again.
         ([ended("failure", 1), vec![start(3)]].concat(), "running", None),
+        ([ended("cancellation", 1), vec![start(3)]].concat(), "running", None),
+        // It is canceled while somebody is about to start it, and ends well before it can be ended.
+        (vec![end(1, "cancellation", 0), start(2), start(2), end(3, "success", 0)], "canceled", Some(0)),
+        (vec![end(1, "cancellation", 0), start(2), taken_up(3)], "running", None),
     ];
     for (number, (events, status, exit_code)) in cases.into_iter().enumerate() {
         let dir = tempfile::tempdir().unwrap();

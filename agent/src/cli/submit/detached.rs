@@ -7,8 +7,8 @@
 use std::{
     fs,
     io::Write,
-    os::unix::{fs::DirBuilderExt, process::ExitStatusExt},
-    path::{Path, PathBuf},
+    os::unix::process::ExitStatusExt,
+    path::Path,
     process::{Command, Stdio},
 };
 
@@ -16,7 +16,10 @@ use anyhow::{Context, Result, bail};
 use rustix::process::setsid;
 use tokio::io::{AsyncBufReadExt, BufReader};
 
-use super::{super::exit::Exit, plan::Plan};
+use super::{
+    super::exit::Exit,
+    plan::{Plan, log_of},
+};
 
 /// What a supervisor says once it has begun.
 const READY: &str = "ready";
@@ -29,17 +32,9 @@ const AGAIN: usize = 5;
 /// # Errors
 /// If it does not begin.
 pub async fn begin(plan: &Plan) -> Result<()> {
-    let folder = Plan::folder_in(&plan.state_dir);
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&folder)
-        .with_context(|| format!("{} cannot be made", folder.display()))?;
-    let path = folder.join(format!("{}.json", plan.id));
-    let unwritten = || format!("{} cannot be written", path.display());
-    fs::write(&path, serde_json::to_vec(plan)?).with_context(unwritten)?;
+    let path = plan.path();
     let log = log_of(&path);
-    let said = fs::File::create(&log).with_context(unwritten)?;
+    let said = fs::File::create(&log).with_context(|| format!("{} cannot be written", log.display()))?;
     let mut keeper = tokio::process::Command::from(supervise(&path, &["--keep"]));
     keeper.env("RUNLOG_STATE_DIR", &plan.state_dir).stdout(Stdio::piped()).stderr(said);
     // It goes on when this process ends.
@@ -62,15 +57,6 @@ pub fn say_ready() {
     let _ = writeln!(stdout, "{READY}").and_then(|()| stdout.flush());
 }
 
-/// Reads a plan.
-///
-/// # Errors
-/// If it is none.
-pub fn read(path: &Path) -> Result<Plan> {
-    let text = fs::read(path).with_context(|| format!("{} cannot be read", path.display()))?;
-    serde_json::from_slice(&text).with_context(|| format!("{} is no plan of runlog submit", path.display()))
-}
-
 /// Has a supervisor work at the plan until it is done, whoever kills it.
 ///
 /// # Errors
@@ -86,14 +72,7 @@ pub fn keep(path: &Path) -> Result<Exit> {
             arguments = &["--take-over"];
             continue;
         }
-        if status.success() {
-            for path in [path, &log_of(path)] {
-                // What stays behind is read by nobody.
-                let _ = fs::remove_file(path);
-            }
-            return Ok(Exit::Ok);
-        }
-        return Ok(Exit::Failed);
+        return Ok(if status.success() { Exit::Ok } else { Exit::Failed });
     }
     bail!("the supervisor was ended {AGAIN} times");
 }
@@ -102,8 +81,4 @@ fn supervise(path: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new("/proc/self/exe");
     command.arg("supervise").args(arguments).arg(path).stdin(Stdio::null());
     command
-}
-
-fn log_of(plan: &Path) -> PathBuf {
-    plan.with_extension("log")
 }

@@ -1,14 +1,14 @@
 //! The processes of one run: `runlog exec` leads their group, and what the script starts is in it.
 
-use std::{fs, path::Path, time::Duration};
+use std::{collections::HashSet, fs, path::Path, time::Duration};
 
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 /// How long a script may take to end when it is told to.
 pub const GRACE: Duration = Duration::from_secs(10);
 
-/// How often it is looked whether a process that is no child of ours is there.
+/// How often it is looked which processes are there.
 const LOOK: Duration = Duration::from_millis(200);
 
 /// A group of processes, by its leader.
@@ -28,20 +28,32 @@ impl Group {
 
     /// Sends a signal to all but the leader, which reads what they say to the end.
     pub fn tell(self, signal: Signal) {
-        for pid in processes().filter(|pid| *pid != self.0 && is_member(*pid, self.0)) {
-            // One that has just ended needs no signal.
-            let _ = kill_process(pid, signal);
-        }
+        self.others().for_each(|pid| send(pid, signal));
+    }
+
+    fn others(self) -> impl Iterator<Item = Pid> {
+        processes().filter(move |pid| *pid != self.0 && is_member(*pid, self.0))
     }
 
     /// Has all of them end: SIGTERM, and SIGKILL to those that are there after the grace. `ended` is the leader's end.
     pub async fn end<T>(self, ended: impl Future<Output = T>, grace: Duration) -> T {
         let mut ended = std::pin::pin!(ended);
-        self.tell(Signal::TERM);
-        let in_time = timeout(grace, &mut ended).await;
+        let deadline = Instant::now() + grace;
+        let mut told = HashSet::new();
+        let in_time = loop {
+            // Each once. Who is canceled at its start has not started its script yet.
+            self.others().filter(|pid| told.insert(*pid)).for_each(|pid| send(pid, Signal::TERM));
+            let rest = deadline.saturating_duration_since(Instant::now());
+            if let Ok(end) = timeout(LOOK.min(rest), &mut ended).await {
+                break Some(end);
+            }
+            if rest.is_zero() {
+                break None;
+            }
+        };
         // Also what has let go of the script's output, and so held up nobody.
         self.tell(Signal::KILL);
-        if let Ok(end) = in_time {
+        if let Some(end) = in_time {
             return end;
         }
         if let Ok(end) = timeout(grace, &mut ended).await {
@@ -57,6 +69,11 @@ impl Group {
             sleep(LOOK).await;
         }
     }
+}
+
+fn send(pid: Pid, signal: Signal) {
+    // One that has just ended needs no signal.
+    let _ = kill_process(pid, signal);
 }
 
 fn processes() -> impl Iterator<Item = Pid> {
@@ -88,12 +105,31 @@ fn is_exec_of(pid: Pid, run: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use std::{
-        io::Read,
+        io::{Read, Write},
         os::unix::process::{CommandExt, ExitStatusExt},
         process::{Command, Stdio},
     };
 
     use super::*;
+
+    #[tokio::test]
+    async fn what_a_leader_starts_after_its_group_was_told_to_end_is_told_as_well() {
+        let dir = tempfile::tempdir().unwrap();
+        let told = dir.path().join("told");
+        let script = "read go; sh -c 'trap \"echo told > $0; exit\" TERM; while :; do sleep 0.05; done' $0; cat";
+        let mut command = Command::new("sh");
+        let mut child = command.args(["-c", script]).arg(&told).stdin(Stdio::piped()).process_group(0).spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let group = Group::led_by(Some(child.id())).unwrap();
+        let leader = tokio::task::spawn_blocking(move || child.wait().unwrap());
+        let begin = async {
+            // The group is told first: there is only its leader then.
+            stdin.write_all(b"go\n").unwrap();
+            drop(stdin);
+        };
+        let (status, ()) = tokio::join!(biased; group.end(leader, GRACE), begin);
+        assert_eq!((status.unwrap().code(), fs::read_to_string(told).unwrap()), (Some(0), "told\n".to_owned()));
+    }
 
     #[tokio::test]
     async fn all_of_a_group_end_whether_or_not_they_listen_and_the_leader_by_itself() {

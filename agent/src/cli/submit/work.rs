@@ -124,6 +124,8 @@ impl Working<'_> {
         let mut ask = interval(ASK_EVERY);
         ask.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ask.tick().await;
+        // Somebody may have canceled what has not begun.
+        self.look().await;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let (mut terminate, mut hangup) = (signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
         loop {
