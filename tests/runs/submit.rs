@@ -174,3 +174,17 @@ fn the_copy_of_what_has_failed_goes_when_its_run_is_removed_for_its_age() {
     done(&command.env("RUNLOG_SERVE_LISTEN", "off").env("RUNLOG_STORE_MAX_AGE", "1h").output().unwrap());
     assert_eq!((names("snapshots"), names("submitted")), (0, 0));
 }
+
+#[test]
+fn the_copy_of_what_has_failed_goes_with_its_run_that_is_deleted() {
+    let state = State::new();
+    let runs = [(); 2].map(|()| submit(&state, "exit 3", &["--", "sh", "train.sh"]));
+    for run in &runs {
+        refused(&alone(&state, &["runs", "wait", run]));
+        eventually("the supervisor has ended", || supervisor(run).is_none().then_some(()));
+    }
+    done(&alone(&state, &["runs", "delete", &runs[0]]));
+    let names = |folder: &str| state.dir().join(folder).read_dir().unwrap().flatten().count();
+    assert_eq!((names("snapshots"), names("submitted")), (1, 2));
+    assert!(state.dir().join("snapshots").join(&runs[1]).exists());
+}

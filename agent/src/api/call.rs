@@ -138,8 +138,13 @@ impl Api {
     /// If there is none.
     pub async fn reader(&self) -> Result<Reader, Problem> {
         let reader = self.store()?.reader();
-        (self.0.settle)().await;
+        self.settled().await;
         Ok(reader)
+    }
+
+    /// Waits until the store has what was answered, or not for much longer.
+    pub async fn settled(&self) {
+        (self.0.settle)().await;
     }
 
     /// Starts a run, or makes sure that it is there.

@@ -179,7 +179,9 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
             let input = setup::input(&[&before, &runs.place.settings()])?;
             in_runtime(async {
                 let caller = caller(&input, &runs.place).await?;
-                Ok(runs::manage::runs(&runs.what, &caller, &mut Output::stdout()).await.map(|()| Exit::Ok)?)
+                let state_dir = setup::load(&input)?.settings.state_dir;
+                let done = runs::manage::runs(&runs.what, &caller, &state_dir, &mut Output::stdout()).await;
+                Ok(done.map(|()| Exit::Ok)?)
             })
         }
         Command::Runs(runs) if runs.what.is_import() => {

@@ -81,10 +81,7 @@ fn announced(framed: &[u8]) -> Option<usize> {
 }
 
 /// Takes the frame off its message, and says whether the message is compressed.
-///
-/// # Errors
-/// If it is not one frame.
-pub fn strip_frame(framed: &mut Vec<u8>) -> Result<bool, Refusal> {
+fn strip_frame(framed: &mut Vec<u8>) -> Result<bool, Refusal> {
     let (is_compressed, length) = match framed[..] {
         [flag @ (0 | 1), a, b, c, d, ..] => (flag == 1, u32::from_be_bytes([a, b, c, d])),
         _ => return Err(Refusal::Frame),
@@ -97,7 +94,7 @@ pub fn strip_frame(framed: &mut Vec<u8>) -> Result<bool, Refusal> {
 }
 
 /// The answer of a call that was done.
-pub fn answered(message: &[u8]) -> Response<AnswerBody> {
+fn answered(message: &[u8]) -> Response<AnswerBody> {
     let mut framed = Vec::with_capacity(PREFIX + message.len());
     framed.put_u8(0);
     // No answer is as long.
@@ -114,7 +111,7 @@ pub fn answered(message: &[u8]) -> Response<AnswerBody> {
 /// The answer of a call that failed, with what there is to say beside the message: a message of `google.rpc` by its name.
 ///
 /// The status stands in the head, since nothing else comes ("Trailers-Only").
-pub fn failed(code: i32, message: &str, detail: Option<(&str, Vec<u8>)>) -> Response<AnswerBody> {
+fn failed(code: i32, message: &str, detail: Option<(&str, Vec<u8>)>) -> Response<AnswerBody> {
     let mut response = Response::new(Empty::new().boxed_unsync());
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));

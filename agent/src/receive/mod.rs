@@ -7,7 +7,7 @@
 
 mod body;
 pub mod connections;
-pub mod grpc;
+mod grpc;
 mod http;
 mod refusal;
 #[cfg(test)]

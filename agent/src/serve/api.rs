@@ -15,6 +15,7 @@ use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, watch};
 
 use crate::{
+    api::Api,
     record::{Clock, SystemClock},
     store::Reader,
 };
@@ -35,6 +36,7 @@ const MAX_READS: usize = 4;
 #[derive(Clone)]
 pub(super) struct Shared {
     store: Option<Reader>,
+    api: Api,
     vitals: Arc<dyn Vitals>,
     address: String,
     reads: Arc<Semaphore>,
@@ -43,9 +45,10 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    fn of(store: Option<Reader>, vitals: Arc<dyn Vitals>, address: String, stopping: watch::Receiver<bool>) -> Self {
+    fn of(parts: &Parts, address: String, stopping: watch::Receiver<bool>) -> Self {
         let (reads, followers) = (Arc::new(Semaphore::new(MAX_READS)), Arc::new(Semaphore::new(MAX_FOLLOWERS)));
-        Self { store, vitals, address, reads, followers, stopping }
+        let (store, api, vitals) = (parts.store.clone(), parts.api.clone(), Arc::clone(&parts.vitals));
+        Self { store, api, vitals, address, reads, followers, stopping }
     }
 
     /// Asks the store, on a thread that may wait.
@@ -86,8 +89,8 @@ impl Shared {
 }
 
 pub(super) fn router(parts: Parts, address: SocketAddr, access: &Access, stopping: watch::Receiver<bool>) -> Router {
-    let Parts { store, vitals, receiver, api, control } = parts;
-    let shared = Shared::of(store, vitals, format!("http://{address}"), stopping);
+    let shared = Shared::of(&parts, format!("http://{address}"), stopping);
+    let Parts { receiver, api, control, .. } = parts;
     let asked = Router::new()
         .route(
             "/metrics",
@@ -100,7 +103,7 @@ pub(super) fn router(parts: Parts, address: SocketAddr, access: &Access, stoppin
         .merge(run_api::reads(api.clone()))
         .merge(control::reads(control.clone()));
     let taken = receiver.map(otlp::router).unwrap_or_default();
-    let taken = taken.merge(run_api::writes(api)).merge(control::writes(control));
+    let taken = taken.merge(run_api::writes(api, shared.clone(), control.clone())).merge(control::writes(control));
     Router::new()
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
@@ -115,11 +118,12 @@ pub(super) fn router(parts: Parts, address: SocketAddr, access: &Access, stoppin
 }
 
 pub(super) fn on_socket(parts: Parts, stopping: watch::Receiver<bool>) -> Router {
-    let Parts { store, vitals, receiver, api, control } = parts;
+    let shared = Shared::of(&parts, String::new(), stopping);
+    let Parts { receiver, api, control, .. } = parts;
     questions()
-        .with_state(Shared::of(store, vitals, String::new(), stopping))
+        .with_state(shared.clone())
         .merge(run_api::reads(api.clone()))
-        .merge(run_api::writes(api))
+        .merge(run_api::writes(api, shared, control.clone()))
         .merge(control::reads(control.clone()))
         .merge(control::writes(control))
         .merge(receiver.map(otlp::router).unwrap_or_default())
@@ -177,5 +181,6 @@ async fn logs(
 
 async fn find(shared: &Shared, word: Result<Path<String>, PathRejection>) -> Result<v1::Run, Fault> {
     let Path(word) = word.map_err(|fault| Fault::new(StatusCode::BAD_REQUEST, fault.body_text()))?;
+    shared.api.settled().await;
     shared.read(move |reader| reader.find(&word)).await
 }

@@ -24,7 +24,7 @@ use super::{
 const MAX_BODY_BYTES: usize = 64 << 10;
 
 /// The longest wait for a change.
-const MAX_WAIT: Duration = Duration::from_secs(30);
+pub(super) const MAX_WAIT: Duration = Duration::from_secs(30);
 
 /// Takes what an operator asks for.
 pub trait Control: Send + Sync {

@@ -17,7 +17,7 @@ use crate::store::{Query, Take};
 use super::{api::Shared, fault::Fault};
 
 /// How often the store is asked for new lines. Other processes write it as well, so nobody can tell.
-const POLL: Duration = Duration::from_millis(250);
+pub(super) const POLL: Duration = Duration::from_millis(250);
 
 /// Clients that follow at the same time.
 pub(super) const MAX_FOLLOWERS: usize = 64;

@@ -7,6 +7,8 @@ mod write;
 
 pub(super) use write::check_sender;
 
+use std::sync::Arc;
+
 use axum::{
     Json, Router,
     http::StatusCode,
@@ -15,12 +17,16 @@ use axum::{
 
 use crate::api::{Api, Problem, Reason};
 
-use super::fault::{Body, Fault};
+use super::{
+    api::Shared,
+    control::Control,
+    fault::{Body, Fault},
+};
 
 /// What changes something. Not behind the check of `Host`, since other machines call this server by the name that their
 /// network has for it; web pages are known by what browsers add.
-pub(super) fn writes(api: Api) -> Router {
-    write::router(api.clone()).merge(files::router(api.clone())).merge(grpc::router(api))
+pub(super) fn writes(api: Api, shared: Shared, control: Option<Arc<dyn Control>>) -> Router {
+    write::router(api.clone()).merge(files::router(api.clone())).merge(grpc::router(api, shared, control))
 }
 
 /// What only tells something.

@@ -1,3 +1,4 @@
+mod grpc;
 mod run_api;
 
 use std::sync::Arc;
@@ -97,8 +98,12 @@ impl Site {
     async fn for_whom(access: Access, vitals: Arc<dyn Vitals>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = Arc::new(Store::open(dir.path()).unwrap());
+        let api = Receiver::new(Arc::clone(&store)).run_api();
+        Self::of(dir, store, api, access, vitals).await
+    }
+
+    async fn of(dir: tempfile::TempDir, store: Arc<Store>, api: Api, access: Access, vitals: Arc<dyn Vitals>) -> Self {
         let receiver = Receiver::new(Arc::clone(&store));
-        let api = receiver.run_api();
         let parts = Parts { store: Some(store.reader()), vitals, receiver: Some(receiver), api, control: None };
         let server = Server::bind("127.0.0.1:0".parse().unwrap(), access, parts).await.unwrap();
         let address = server.address();

@@ -2,6 +2,7 @@
 
 import math
 import os
+from unittest import mock
 
 from stand_in import Case
 
@@ -70,6 +71,21 @@ class Left(Case):
             run.wait_for_completion()
         self.assertIn("no room", str(raised.exception))
         self.assertEqual(run.get_details()["error"]["error"]["code"], "OutOfMemory")
+
+    def test_an_agent_that_does_not_know_the_run_yet_does_not_hide_it(self):
+        # It answers questions, and takes no OTLP where this program looks for it.
+        agent = self.stand_in()
+        with mock.patch("runlog._surroundings.API_PORT", agent.server_port):
+            run = self.run_at()
+            run.log("alpha", 1)
+            self.assertEqual((run.get_status(), run.get_metrics()), ("Running", {"alpha": 1}))
+            self.assertEqual(len(agent.asked), 2)
+            unknown = runlog.Run(run.experiment, "r")
+            with self.assertRaises(runlog.AzureMLException) as raised:
+                unknown.get_status()
+            self.assertIn("status 404", str(raised.exception))
+            agent.answers["/api/v1/runs/r"] = {"run": {"run_id": "r", "status": "completed"}}
+            self.assertEqual(unknown.get_status(), "Completed")
 
     def test_what_is_not_whole_is_not_answered(self):
         run = runlog.Run(runlog.Experiment(self.workspace(), "e"), "r")

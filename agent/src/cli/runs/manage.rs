@@ -3,10 +3,11 @@
 use std::{
     collections::BTreeSet,
     io,
-    time::{Duration, Instant},
+    path::Path,
+    time::{Duration, Instant, SystemTime},
 };
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use axum::body::Body;
 use hyper::Method;
 use jiff::tz::TimeZone;
@@ -17,10 +18,13 @@ use runlog_proto::{
 use serde_json::json;
 use tokio::time::sleep;
 
+use crate::record::{Clock, SystemClock};
+
 use super::{
     super::{
         caller::{Caller, escaped},
         metrics::last,
+        submit::left,
         terminal::{Output, unless_closed},
     },
     RunsArgs, RunsCommand, print,
@@ -32,11 +36,11 @@ const ASK_EVERY: Duration = Duration::from_millis(500);
 /// What stands in a cell that has nothing.
 const NOTHING: &str = "-";
 
-/// Does what is asked for.
+/// Does what is asked for. What is submitted from that state directory goes with its run.
 ///
 /// # Errors
 /// If nobody answers, there is no such run, or a run that is waited for does not complete.
-pub async fn runs(args: &RunsArgs, caller: &Caller, out: &mut Output<'_>) -> Result<()> {
+pub async fn runs(args: &RunsArgs, caller: &Caller, state_dir: &Path, out: &mut Output<'_>) -> Result<()> {
     match &args.command {
         Some(RunsCommand::List { experiment, status, parent, tag }) => {
             let mut query = Vec::new();
@@ -74,11 +78,18 @@ pub async fn runs(args: &RunsArgs, caller: &Caller, out: &mut Output<'_>) -> Res
         Some(RunsCommand::Delete { runs }) => {
             for run in runs {
                 caller.call(Method::DELETE, &format!("/runs/{}", escaped(run)), Body::empty()).await?;
+                clear(state_dir, run).with_context(|| format!("{run} is removed, but not the copy that it ran in"))?;
             }
             Ok(())
         }
         None | Some(RunsCommand::Show { .. } | RunsCommand::Export { .. } | RunsCommand::Import { .. }) => Ok(()),
     }
+}
+
+/// Removes what a submit has left of a run.
+fn clear(state_dir: &Path, run: &str) -> io::Result<()> {
+    let now = SystemTime::UNIX_EPOCH + Duration::from_nanos(SystemClock.now());
+    left::clear(state_dir, &[run], |_| true, now).into_iter().try_for_each(|(_, cleared)| cleared)
 }
 
 async fn wait(

@@ -1,13 +1,18 @@
 //! The bytes of files, on their way in.
 
+use std::pin::pin;
+
 use axum::{
     Json, Router,
+    body::Body,
     extract::{Path, Request, State},
     http::{HeaderMap, HeaderValue, StatusCode, header::CONTENT_RANGE},
     middleware::from_fn,
     response::{IntoResponse, Response},
     routing::put,
 };
+use bytes::Bytes;
+use futures_util::stream::{self, Stream, StreamExt};
 use http_body_util::BodyExt;
 use runlog_proto::v1;
 use tokio::task::spawn_blocking;
@@ -28,33 +33,56 @@ pub(super) fn router(api: Api) -> Router {
 }
 
 async fn look(State(api): State<Api>, Path(text): Path<String>) -> Response {
-    let outcome = async {
-        let digest = Digest::parse(&text)?;
-        let store = api.store()?.clone();
-        let held = spawn_blocking(move || store.held(&digest)).await.map_err(|_| interrupted())?;
-        held.map_err(|error| Problem::new(Reason::Failed, format!("the store cannot be read: {error}")))
-    };
-    match outcome.await {
-        Ok((is_whole, bytes)) => {
+    match state_of(&api, &text).await {
+        Ok(v1::FileState { is_whole, held_bytes, .. }) => {
             let status = if is_whole { StatusCode::OK } else { StatusCode::NOT_FOUND };
-            (status, [(HELD, HeaderValue::from(bytes))]).into_response()
+            (status, [(HELD, HeaderValue::from(held_bytes))]).into_response()
         }
         Err(problem) => Fault::from(problem).into_response(),
     }
 }
 
+/// How much of a file is held.
+pub(super) async fn state_of(api: &Api, text: &str) -> Result<v1::FileState, Problem> {
+    let digest = Digest::parse(text)?;
+    let (store, sought) = (api.store()?.clone(), digest.clone());
+    let held = spawn_blocking(move || store.held(&sought)).await.map_err(|_| interrupted())?;
+    let fault = |error| Problem::new(Reason::Failed, format!("the store cannot be read: {error}"));
+    let (is_whole, held_bytes) = held.map_err(fault)?;
+    Ok(v1::FileState { sha256: digest.as_str().to_owned(), held_bytes, is_whole })
+}
+
 async fn take(State(api): State<Api>, Path(text): Path<String>, request: Request) -> Response {
-    match take_bytes(&api, &text, request).await {
+    let outcome = async {
+        let range = Range::of(request.headers())?;
+        take_pieces(&api, &text, range, pin!(pieces_of(request.into_body()))).await
+    };
+    match outcome.await {
         Ok(state) if state.is_whole => Json(state).into_response(),
         Ok(state) => (StatusCode::ACCEPTED, Json(state)).into_response(),
         Err(problem) => Fault::from(problem).into_response(),
     }
 }
 
-async fn take_bytes(api: &Api, text: &str, request: Request) -> Result<v1::FileState, Problem> {
+/// What comes of a request's body. The last one of a body that broke off says so.
+fn pieces_of(body: Body) -> impl Stream<Item = Result<Bytes, Problem>> + Send {
+    stream::unfold(body, |mut body| async move {
+        let frame = body.frame().await?;
+        let piece = frame.map_err(|_| Problem::new(Reason::Malformed, "the file broke off"));
+        // Trailers say nothing of a file.
+        Some((piece.map(|frame| frame.into_data().unwrap_or_default()), body))
+    })
+}
+
+/// Takes a file, or the range of it that comes. Of a range what came before an error is there to go on from.
+pub(super) async fn take_pieces(
+    api: &Api,
+    text: &str,
+    range: Option<Range>,
+    mut pieces: impl Stream<Item = Result<Bytes, Problem>> + Unpin + Send,
+) -> Result<v1::FileState, Problem> {
     let digest = Digest::parse(text)?;
     let store = api.store()?.clone();
-    let range = Range::of(request.headers())?;
     let sought = digest.clone();
     let held = spawn_blocking(move || {
         let held = store.held(&sought).map_err(|_| FileError::Busy)?;
@@ -66,23 +94,23 @@ async fn take_bytes(api: &Api, text: &str, request: Request) -> Result<v1::FileS
     // What is held is not needed again; a client that sends it all the same may stop.
     let Some(mut upload) = upload else { return Ok(v1::FileState { sha256, held_bytes, is_whole: true }) };
     let mut taken = 0;
-    let mut body = request.into_body();
-    while let Some(frame) = body.frame().await {
-        let Ok(frame) = frame else {
-            // What came is there to go on from.
-            if range.is_some() {
-                on_disk(upload, Upload::pause).await?;
+    while let Some(piece) = pieces.next().await {
+        let bytes = match piece {
+            Ok(bytes) => bytes,
+            Err(problem) => {
+                if range.is_some() {
+                    on_disk(upload, Upload::pause).await?;
+                }
+                return Err(problem);
             }
-            return Err(Problem::new(Reason::Malformed, "the file broke off"));
         };
-        let Ok(bytes) = frame.into_data() else { continue };
         taken += bytes.len() as u64;
         if range.is_some_and(|range| taken > range.length()) {
             return Err(Problem::new(Reason::WrongRange, "more bytes came than the range says").at("content-range"));
         }
         upload = on_disk(upload, move |mut upload| upload.write(&bytes).map(|()| upload)).await?;
     }
-    if range.is_some_and(|range| range.last + 1 < range.total) {
+    if range.is_some_and(|range| range.first + taken < range.total) {
         let held_bytes = on_disk(upload, Upload::pause).await?;
         return Ok(v1::FileState { sha256, held_bytes, is_whole: false });
     }
@@ -103,15 +131,17 @@ fn interrupted() -> Problem {
 
 /// Which bytes of a file come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Range {
-    first: u64,
-    last: u64,
-    total: u64,
+pub(super) struct Range {
+    pub(super) first: u64,
+    /// Behind its last byte.
+    pub(super) end: u64,
+    /// Of the file.
+    pub(super) total: u64,
 }
 
 impl Range {
     const fn length(self) -> u64 {
-        self.last - self.first + 1
+        self.end - self.first
     }
 
     fn of(headers: &HeaderMap) -> Result<Option<Self>, Problem> {
@@ -126,7 +156,7 @@ impl Range {
     fn parse(text: &str) -> Option<Self> {
         let (range, total) = text.strip_prefix("bytes ")?.split_once('/')?;
         let (first, last) = range.split_once('-')?;
-        let range = Self { first: first.parse().ok()?, last: last.parse().ok()?, total: total.parse().ok()? };
-        (range.first <= range.last && range.last < range.total).then_some(range)
+        let (first, last, total): (u64, u64, u64) = (first.parse().ok()?, last.parse().ok()?, total.parse().ok()?);
+        (first <= last && last < total).then(|| Self { first, end: last + 1, total })
     }
 }

@@ -1,6 +1,9 @@
 //! The questions.
 
-use std::io::SeekFrom;
+use std::{
+    fs::File,
+    io::{self, SeekFrom},
+};
 
 use axum::{
     Router,
@@ -14,7 +17,7 @@ use axum::{
     routing::get,
 };
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::stream::{self, Stream, TryStreamExt};
 use runlog_proto::v1;
 use tokio::{
     io::{AsyncReadExt, AsyncSeekExt},
@@ -93,37 +96,59 @@ pub(super) async fn files_of(api: &Api, word: String) -> Result<v1::ListFilesRes
 }
 
 async fn file(State(api): State<Api>, Path((word, path)): Path<(String, String)>, headers: HeaderMap) -> Response {
-    match open(&api, word, path, &headers).await {
+    match bytes_of(&api, word, path, &headers).await {
         Ok(response) => response,
         Err(problem) => Fault::from(problem).into_response(),
     }
 }
 
-async fn open(api: &Api, word: String, path: String, headers: &HeaderMap) -> Result<Response, Problem> {
+/// A run's file of that name, and its size. `field` is where the name was given.
+pub(super) async fn open(
+    api: &Api,
+    word: String,
+    name: String,
+    field: &str,
+) -> Result<(v1::Artifact, File, u64), Problem> {
     let run = find(api, word).await?;
     let reader = api.reader().await?;
-    let sought = path.clone();
+    let sought = name.clone();
     let found = spawn_blocking(move || {
         let artifact = reader.files(&run.run_id)?.into_iter().find(|file| file.name == sought);
         let file = artifact.as_ref().and_then(|file| reader.open_file(&Digest::parse(&file.sha256).ok()?).ok());
         Ok::<_, crate::store::ReadError>(artifact.zip(file))
     });
     let Some((artifact, file)) = found.await.map_err(|_| interrupted())?? else {
-        return Err(Problem::new(Reason::UnknownFile, format!("the run has no file {path:?} here")).at("path"));
+        return Err(Problem::new(Reason::UnknownFile, format!("the run has no file {name:?} here")).at(field));
     };
-    let fault = |error: std::io::Error| Problem::new(Reason::Failed, format!("the file cannot be read: {error}"));
-    let size = file.metadata().map_err(fault)?.len();
-    let first = headers.get(RANGE).and_then(|range| first_byte(range.to_str().ok()?)).filter(|first| *first < size);
+    let size = file.metadata().map_err(unreadable)?.len();
+    Ok((artifact, file, size))
+}
+
+/// The bytes of a file from that one on.
+pub(super) async fn pieces_of(
+    file: File,
+    first: u64,
+) -> Result<impl Stream<Item = io::Result<Vec<u8>>> + Send + 'static, Problem> {
     let mut file = tokio::fs::File::from_std(file);
-    file.seek(SeekFrom::Start(first.unwrap_or(0))).await.map_err(fault)?;
-    let pieces = stream::unfold(file, |mut file| async move {
+    file.seek(SeekFrom::Start(first)).await.map_err(unreadable)?;
+    Ok(stream::unfold(file, |mut file| async move {
         let mut piece = Vec::with_capacity(STEP);
         match (&mut file).take(STEP as u64).read_to_end(&mut piece).await {
             Ok(0) => None,
-            Ok(_) => Some((Ok(Bytes::from(piece)), file)),
+            Ok(_) => Some((Ok(piece), file)),
             Err(error) => Some((Err(error), file)),
         }
-    });
+    }))
+}
+
+fn unreadable(error: io::Error) -> Problem {
+    Problem::new(Reason::Failed, format!("the file cannot be read: {error}"))
+}
+
+async fn bytes_of(api: &Api, word: String, path: String, headers: &HeaderMap) -> Result<Response, Problem> {
+    let (artifact, file, size) = open(api, word, path, "path").await?;
+    let first = headers.get(RANGE).and_then(|range| first_byte(range.to_str().ok()?)).filter(|first| *first < size);
+    let pieces = pieces_of(file, first.unwrap_or(0)).await?.map_ok(Bytes::from);
     let media_type = match &artifact.media_type[..] {
         "" => "application/octet-stream",
         media_type => media_type,

@@ -20,8 +20,8 @@ use crate::{
 
 use super::answer;
 
-/// A call's JSON.
-const MAX_BODY_BYTES: usize = 16 << 20;
+/// A call's message.
+pub(super) const MAX_BODY_BYTES: usize = 16 << 20;
 
 pub(super) fn router(api: Api) -> Router {
     Router::new()
@@ -139,8 +139,7 @@ fn text_of(time: &serde_json::Value) -> Result<String, Problem> {
     }
 }
 
-/// Reads a body.
-pub(super) async fn read_bytes(request: Request) -> Result<Bytes, Problem> {
+async fn read_bytes(request: Request) -> Result<Bytes, Problem> {
     let body = Limited::new(request.into_body(), MAX_BODY_BYTES).collect().await;
     let body = body.map_err(|fault| match fault.downcast::<LengthLimitError>() {
         Ok(_) => Problem::new(Reason::TooLarge, "the call has more than 16 MiB").instead("several calls"),

@@ -20,12 +20,12 @@ impl Site {
         self.call(Method::POST, path, &[], body.to_string().into_bytes()).await
     }
 
-    async fn started(&self, run: &str) {
+    pub(super) async fn started(&self, run: &str) {
         let (status, answer) = self.ask("/api/v1/runs", json!({"run_id": run, "experiment": "diabetes"})).await;
         assert_eq!(status, StatusCode::OK, "{answer}");
     }
 
-    async fn logged(&self, run: &str, entries: Json) -> Json {
+    pub(super) async fn logged(&self, run: &str, entries: Json) -> Json {
         let (status, answer) = self.ask(&format!("/api/v1/runs/{run}/log"), json!({"entries": entries})).await;
         assert_eq!(status, StatusCode::OK, "{answer}");
         answer
@@ -378,4 +378,27 @@ async fn what_runs_have_logged_is_the_same_when_the_index_was_made_again() {
     );
     std::fs::remove_file(site.dir.path().join("index.sqlite")).unwrap();
     assert_eq!(told(&Store::open(site.dir.path()).unwrap()), before);
+}
+
+#[tokio::test]
+async fn every_question_of_a_run_waits_until_the_store_has_what_was_answered_before() {
+    let questions = ["", "/metrics", "/files", "/logs", "/logs?follow=1"];
+    for question in questions {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Arc::new(Store::open(dir.path()).unwrap());
+        let late = Arc::clone(&store);
+        let api = Api::new(crate::api::Parts {
+            sink: Arc::new(Receiver::new(Arc::clone(&store))),
+            store: Some(Arc::clone(&store)),
+            settle: Arc::new(move || {
+                append(&late, 0, "r", &[line(1, Severity::INFO, "said before")]);
+                Box::pin(async {})
+            }),
+            own: None,
+            clock: Arc::new(SystemClock),
+        });
+        let site = Site::of(dir, store, api, Access::Open, Arc::new(Well)).await;
+        let answer = site.get(&format!("/api/v1/runs/r{question}")).await;
+        assert_eq!(answer.status(), StatusCode::OK, "{question}");
+    }
 }

@@ -32,6 +32,7 @@ ENDED = frozenset({"Completed", "Failed", "Canceled"})
 STD_LOG = "user_logs/std_log.txt"
 #: How long a question waits for what this process has said itself.
 _FLUSH_SECONDS = 30.0
+_NOT_FOUND = 404
 _LINES = 10_000
 
 
@@ -183,11 +184,17 @@ class Reads:
         self._delivery.flush(_FLUSH_SECONDS)
         try:
             return self._api.get(self._path + what, **query)
-        except AwayError:
-            left = self._left()
-            if left is None:
+        except ServiceException as error:
+            is_unknown = error.status_code == _NOT_FOUND
+            if not is_unknown and not isinstance(error, AwayError):
                 raise
-            return left.answer(what, query)
+            left = self._left()
+            if left is not None:
+                return left.answer(what, query)
+            if not is_unknown:
+                raise
+        # An agent may have taken it from the spool meanwhile.
+        return self._api.get(self._path + what, **query)
 
     def _left(self) -> Left | None:
         """Give what the spool has of the run, if it has all of it."""
