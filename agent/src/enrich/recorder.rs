@@ -21,6 +21,10 @@
 //! occupy. When there is no room, the oldest block of the run that holds most is forgotten, which is counted; so is what is
 //! older than the span.
 //!
+//! So many bytes a second are compressed, and no more (`pace.rs`): the cost is bounded, however fast lines come. Blocks
+//! beyond it stay as they are in the same memory, so that what is held goes less far back. It has no hole: whatever a block
+//! is, the oldest goes first. Once there is time they are compressed after all, the newest first, which stays longest.
+//!
 //! # The position, and a crash
 //! To the queue a recorded line is a line that was left out: the position of its stream passes it, and its account counts
 //! it as filtered. After `kill -9` it is therefore not read again, and lost to a replay, as it would be without a
@@ -32,14 +36,16 @@
 //! is there twice. The account of a replayed line (kept, and replayed) is in the entry that holds it. A crash in the midst
 //! of a replay leaves what is in the queue, counted as sent, and the rest counted as filtered, which it then is.
 
+mod block;
 mod lines;
+mod pace;
 mod packer;
 #[cfg(test)]
 mod tests;
 
 use std::{
-    collections::VecDeque,
-    io,
+    cmp::Reverse,
+    collections::{HashMap, VecDeque},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -47,9 +53,11 @@ use std::{
     time::Duration,
 };
 
-use lines::{Before, Open, VOICE_OVERHEAD, Voice, read, room_for};
+use block::Block;
+pub use block::Replay;
+use lines::{Open, room_for};
+use pace::Pace;
 use packer::{Packer, Work};
-use tracing::warn;
 
 use crate::{
     parse::{Line, join::Family},
@@ -104,6 +112,8 @@ pub struct Heads<'a> {
 pub struct Recorder {
     config: Option<Config>,
     tapes: Vec<Tape>,
+    /// The place of each run's tape.
+    places: HashMap<String, usize>,
     /// The stream that was recorded last, and the place of its run's tape.
     last: (u64, usize),
     /// The lines that are kept, and the memory that they take.
@@ -112,6 +122,7 @@ pub struct Recorder {
     /// The number of the next block.
     next: u64,
     packer: Packer,
+    pace: Pace,
     replays: Replays,
 }
 
@@ -122,27 +133,6 @@ struct Tape {
     open: Open,
     bytes: usize,
 }
-
-/// Lines that are compressed, if the packer had the time.
-struct Block {
-    number: u64,
-    bytes: Bytes,
-    raw_bytes: usize,
-    voices: Vec<Voice>,
-    lines: u64,
-    newest: UnixNanos,
-}
-
-/// The bytes of a block.
-enum Bytes {
-    Raw(Vec<u8>),
-    /// The packer has them, who holds so much.
-    Away(usize),
-    Packed(Box<[u8]>),
-}
-
-/// What was recorded of a run, taken out to be sent.
-pub struct Replay(VecDeque<Block>);
 
 /// Whom the number of lines that were sent is told to.
 type Told = Box<dyn FnOnce(u64) + Send>;
@@ -196,7 +186,8 @@ impl Recorder {
     pub fn new(config: Option<Config>, replays: Replays) -> Self {
         replays.0.max_bytes.store(config.map_or(0, |config| config.bytes as u64), Ordering::Relaxed);
         let packer = if config.is_some() { Packer::start() } else { Packer::none() };
-        Self { config, tapes: Vec::new(), last: (0, 0), lines: 0, bytes: 0, next: 0, packer, replays }
+        let (tapes, places, pace) = (Vec::new(), HashMap::new(), Pace::new());
+        Self { config, tapes, places, last: (0, 0), lines: 0, bytes: 0, next: 0, packer, pace, replays }
     }
 
     /// Whether anything is recorded at all.
@@ -242,7 +233,7 @@ impl Recorder {
             tape.close(self.next);
             self.next += 1;
             if let Some(block) = tape.blocks.back_mut() {
-                block.hand_over(&self.packer);
+                block.hand_over(&self.packer, &mut self.pace);
             }
             self.collect();
         }
@@ -259,7 +250,10 @@ impl Recorder {
                 break;
             }
             let most = (0..self.tapes.len()).max_by_key(|at| self.tapes[*at].bytes).filter(|_| self.bytes > 0);
-            let Some(most) = most else { return false };
+            let Some(most) = most else {
+                self.tell();
+                return false;
+            };
             self.forget_first(most);
         }
         self.tell();
@@ -272,7 +266,7 @@ impl Recorder {
         self.replays.0.bytes.store(self.bytes as u64, Ordering::Relaxed);
     }
 
-    /// Forgets what is older than the span by then.
+    /// Forgets what is older than the span by then, and compresses what there was no time for.
     pub fn forget_old(&mut self, now: UnixNanos) {
         let Some(Config { span, .. }) = self.config else { return };
         self.collect();
@@ -282,23 +276,35 @@ impl Recorder {
                 self.forget_first(at);
             }
             if self.tapes[at].oldest().is_none() {
-                self.tapes.swap_remove(at);
-                self.last = (0, 0);
+                self.remove(at);
             }
         }
+        self.pace.go_on(now);
+        self.pack_more();
         self.tell();
+    }
+
+    /// Gives the packer what it has not had, the newest first.
+    fn pack_more(&mut self) {
+        let blocks = self.tapes.iter_mut().flat_map(|tape| &mut tape.blocks);
+        let mut raw: Vec<&mut Block> = blocks.filter(|block| !block.is_tried()).collect();
+        raw.sort_unstable_by_key(|block| Reverse(block.number));
+        for block in raw {
+            if !block.hand_over(&self.packer, &mut self.pace) {
+                break;
+            }
+        }
     }
 
     /// Takes out what was recorded of a run, in the order in which it was read. `None` if that is nothing.
     pub fn take(&mut self, run_id: &str) -> Option<Replay> {
-        let at = self.tapes.iter().position(|tape| tape.run_id == run_id)?;
-        while self.tapes[at].blocks.iter().any(|block| matches!(block.bytes, Bytes::Away(_))) {
+        let at = *self.places.get(run_id)?;
+        while self.tapes[at].blocks.iter().any(Block::is_away) {
             // It is a matter of a millisecond. A packer that is gone leaves blocks that cannot be read.
             let Some(work) = self.packer.wait() else { break };
             self.place(work);
         }
-        let mut tape = self.tapes.swap_remove(at);
-        self.last = (0, 0);
+        let mut tape = self.remove(at);
         self.bytes -= tape.bytes;
         tape.close(self.next);
         self.next += 1;
@@ -330,8 +336,8 @@ impl Recorder {
     }
 
     fn place(&mut self, work: Work) {
-        // The newest ones are the last. A block that was forgotten meanwhile is in none.
         for tape in &mut self.tapes {
+            // The newest ones are the last.
             if let Some(block) = tape.blocks.iter_mut().rev().find(|block| block.number == work.number) {
                 let before = block.bytes();
                 block.bytes = work.bytes;
@@ -341,19 +347,37 @@ impl Recorder {
                 return;
             }
         }
+        debug_assert!(false, "none is forgotten while it is away");
     }
 
     fn tape_of(&mut self, run_id: &str) -> usize {
-        let known = self.tapes.iter().position(|tape| tape.run_id == run_id);
-        known.unwrap_or_else(|| {
-            let open = Open::default();
-            self.tapes.push(Tape { run_id: run_id.to_owned(), blocks: VecDeque::new(), open, bytes: 0 });
-            self.tapes.len() - 1
-        })
+        if let Some(at) = self.places.get(run_id) {
+            return *at;
+        }
+        let (blocks, open) = (VecDeque::new(), Open::default());
+        self.tapes.push(Tape { run_id: run_id.to_owned(), blocks, open, bytes: 0 });
+        self.places.insert(run_id.to_owned(), self.tapes.len() - 1);
+        self.tapes.len() - 1
     }
 
-    /// Forgets the oldest block of a tape.
+    /// Takes out a tape. The last one is in its place then.
+    fn remove(&mut self, at: usize) -> Tape {
+        let tape = self.tapes.swap_remove(at);
+        self.last = (0, 0);
+        self.places.remove(&tape.run_id);
+        if let Some(place) = self.tapes.get(at).and_then(|moved| self.places.get_mut(&moved.run_id)) {
+            *place = at;
+        }
+        tape
+    }
+
+    /// Forgets the oldest block of a tape. The packer has the memory of one that is away, so that one is waited for and
+    /// stays: it may be small enough now.
     fn forget_first(&mut self, at: usize) {
+        let is_away = self.tapes[at].blocks.front().is_some_and(Block::is_away);
+        if is_away && let Some(work) = self.packer.wait() {
+            return self.place(work);
+        }
         let tape = &mut self.tapes[at];
         let (lines, bytes) = match tape.blocks.pop_front() {
             Some(block) => (block.lines, block.bytes()),
@@ -375,71 +399,11 @@ impl Tape {
         self.blocks.front().map(|block| block.newest).or(self.open.newest())
     }
 
-    /// Makes a block of what is open, which takes as much as before.
+    /// Makes a block of what is open.
     fn close(&mut self, number: u64) {
-        let Open { raw, voices, lines, before, .. } = std::mem::take(&mut self.open);
-        if !raw.is_empty() {
-            let (raw_bytes, newest) = (raw.len(), before.observed);
-            self.blocks.push_back(Block { number, bytes: Bytes::Raw(raw), raw_bytes, voices, lines, newest });
+        let open = std::mem::take(&mut self.open);
+        if !open.raw.is_empty() {
+            self.blocks.push_back(Block::of(open, number));
         }
-    }
-}
-
-impl Block {
-    fn bytes(&self) -> usize {
-        self.bytes.occupied() + self.voices.len() * VOICE_OVERHEAD
-    }
-
-    /// Gives the bytes to the packer. If it has enough to do, they stay as they are.
-    fn hand_over(&mut self, packer: &Packer) {
-        let away = Bytes::Away(self.bytes.occupied());
-        let bytes = std::mem::replace(&mut self.bytes, away);
-        if let Err(work) = packer.give(Work { number: self.number, bytes }) {
-            self.bytes = work.bytes;
-        }
-    }
-}
-
-impl Bytes {
-    fn occupied(&self) -> usize {
-        match self {
-            Self::Raw(bytes) => bytes.capacity(),
-            Self::Away(occupied) => *occupied,
-            Self::Packed(bytes) => bytes.len(),
-        }
-    }
-}
-
-impl Replay {
-    /// Gives each line to `send`, with what stands in for its stream, until that fails. A block that cannot be unpacked, for
-    /// want of memory, is left out.
-    ///
-    /// # Errors
-    /// What `send` says.
-    pub fn each(
-        self,
-        mut send: impl FnMut(&Arc<Origin>, &Line<'_>, &Recorded<'_>) -> io::Result<()>,
-    ) -> io::Result<()> {
-        for block in self.0 {
-            let raw = match block.bytes {
-                Bytes::Raw(bytes) => Ok(bytes),
-                Bytes::Packed(bytes) => zstd::bulk::decompress(&bytes, block.raw_bytes),
-                Bytes::Away(_) => Err(io::Error::other("it has not come back")),
-            };
-            let raw = match raw {
-                Ok(raw) => raw,
-                Err(error) => {
-                    warn!(%error, lines = block.lines, "a block of the flight recorder cannot be unpacked");
-                    continue;
-                }
-            };
-            let (mut rest, mut before) = (&raw[..], Before::default());
-            while let Some((voice, line, recorded)) = read(&mut rest, &mut before) {
-                if let Some((_, origin)) = block.voices.get(voice) {
-                    send(origin, &line, &recorded)?;
-                }
-            }
-        }
-        Ok(())
     }
 }

@@ -17,7 +17,6 @@ use super::{
 pub struct Lines {
     framer: Framer,
     unwrapper: Option<Box<Unwrapper>>,
-    max_line_bytes: usize,
     terminal: Option<terminal::Config>,
     /// Once something was drawn.
     screens: Option<Box<Screens>>,
@@ -36,13 +35,16 @@ impl Lines {
         match origin.format {
             Format::Plain => {
                 let framer = Framer::within(max_line_bytes, at, rest, returns);
-                Self { framer, unwrapper: None, max_line_bytes, terminal, screens: None }
+                Self { framer, unwrapper: None, terminal, screens: None }
             }
             Format::Auto | Format::Docker | Format::Cri => {
                 let unwrapper = Unwrapper::new(origin.format, max_line_bytes, read_to, rest, returns);
-                let framer = Framer::within(unwrapper.max_outer_bytes(), at, rest, Returns::Bytes);
+                // A carriage return stands behind what a runtime puts before a line, so what a line is can be told by then.
+                let is_open = origin.format == Format::Auto && terminal.is_some();
+                let outer = if is_open { Returns::RowsOfBare(max_line_bytes) } else { Returns::Bytes };
+                let framer = Framer::within(unwrapper.max_outer_bytes(), at, rest, outer);
                 let unwrapper = Some(Box::new(unwrapper));
-                Self { framer, unwrapper, max_line_bytes, terminal, screens: None }
+                Self { framer, unwrapper, terminal, screens: None }
             }
         }
     }
@@ -63,7 +65,11 @@ impl Lines {
             Ending::Silent => {
                 // Most bars begin with the carriage return, so the newest state has no end before the next one comes.
                 if self.framer.row().is_some_and(Screens::is_bar) {
-                    self.framer.give_out_row(|line| screens.line(line, chunk.observed, &mut each));
+                    let mut draw = |line: Line<'_>| screens.line(line, chunk.observed, &mut each);
+                    match &self.unwrapper {
+                        Some(unwrapper) => self.framer.give_out_row(|line| unwrapper.row(line, &mut draw)),
+                        None => self.framer.give_out_row(draw),
+                    }
                 }
                 screens.flush(Which::Due, chunk.observed, self.found_to(), &mut each);
             }
@@ -79,14 +85,13 @@ impl Lines {
         let Some(unwrapper) = &mut self.unwrapper else { return self.framer.feed(chunk, each) };
         self.framer.feed(chunk, |line| {
             if line.is_overwritten {
-                // A row of a bare line.
-                let read_to = unwrapper.read_to(line.read_to.offset);
-                return each(Line { read_to, ..line });
+                return unwrapper.row(line, &mut each);
             }
             unwrapper.line(&line, &mut each);
         });
-        if self.terminal.is_some() && unwrapper.is_bare() {
-            self.framer.are_returns(Returns::RowsOfBare(self.max_line_bytes));
+        if unwrapper.is_wrapped() {
+            // What is not wrapped among such lines is no drawing.
+            self.framer.are_returns(Returns::Bytes);
         }
         match chunk.ending {
             Ending::Open => {}

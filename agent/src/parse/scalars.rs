@@ -70,50 +70,69 @@ pub fn scalars<'a>(line: &'a [u8], allowed: &[Pattern]) -> Scalars<'a> {
             at += 1;
             continue;
         }
-        let length = line[at..].iter().take_while(|byte| is_of_name(**byte)).count();
+        let length = line[at..].iter().position(|byte| !OF_NAME[usize::from(*byte)]).unwrap_or(line.len() - at);
         let (text, behind) = (&line[at..at + length], at + length);
         if !is_name(text) {
             at += length.max(1);
             continue;
         }
-        // Most words have no number behind them, which is seen sooner than anything else.
-        if let Some((value, rest)) = number_behind(&line[behind..])
-            && let Ok(name) = std::str::from_utf8(text)
-        {
-            let end = line.len() - rest.len();
-            if let Some(kind) = step_kind(name)
-                && let Some(number) = whole(value)
-                && (ends(rest) || rest.first() == Some(&b'/'))
-            {
-                stated(kind, number);
-            }
-            if ends(rest) && is_allowed(name, allowed) {
-                scalars.found.push(Scalar { name, value, at });
-            }
-            at = end;
-        } else {
+        // Most words have no number behind them, which is seen sooner than anything else; of most numbers nobody asks how
+        // much they are.
+        let Some((number, rest)) = number_behind(&line[behind..]) else {
             at = behind;
+            continue;
+        };
+        let is_ended = ends(rest);
+        if let Some(kind) = step_kind(text)
+            && (is_ended || rest.first() == Some(&b'/'))
+            && let Some(count) = value(number).and_then(whole)
+        {
+            stated(kind, count);
         }
+        if is_ended
+            && let Some(name) = allowed_name(text, allowed)
+            && let Some(value) = value(number)
+        {
+            scalars.found.push(Scalar { name, value, at });
+        }
+        at = line.len() - rest.len();
     }
     scalars.step = step.map(|(_, number)| number);
     scalars
 }
 
-const fn is_of_name(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'/' | b'@' | b'#')
-}
+/// The bytes of names.
+const OF_NAME: [bool; 256] = {
+    let (mut table, mut byte) = ([false; 256], 0_u8);
+    while byte < 128 {
+        table[byte as usize] = byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'/' | b'@' | b'#');
+        byte += 1;
+    }
+    table
+};
 
 fn is_name(bytes: &[u8]) -> bool {
     bytes.len() <= MAX_NAME_BYTES && matches!(bytes.first(), Some(b'_' | b'a'..=b'z' | b'A'..=b'Z'))
 }
 
-fn is_allowed(name: &str, allowed: &[Pattern]) -> bool {
+/// The name, if somebody has asked for it.
+fn allowed_name<'a>(text: &'a [u8], allowed: &[Pattern]) -> Option<&'a str> {
     let options = MatchOptions { case_sensitive: false, ..MatchOptions::new() };
-    allowed.iter().any(|pattern| pattern.matches_with(name, options))
+    let first = text.first()?;
+    // Most names begin otherwise, which takes no matching.
+    let may_match = |pattern: &&Pattern| match pattern.as_str().as_bytes().first() {
+        Some(b'*' | b'?' | b'[') => true,
+        Some(byte) => byte.eq_ignore_ascii_case(first),
+        None => false,
+    };
+    let mut likely = allowed.iter().filter(may_match).peekable();
+    likely.peek()?;
+    let name = std::str::from_utf8(text).ok()?;
+    likely.any(|pattern| pattern.matches_with(name, options)).then_some(name)
 }
 
-fn step_kind(name: &str) -> Option<Kind> {
-    let is = |words: &[&str]| words.iter().any(|word| name.eq_ignore_ascii_case(word));
+fn step_kind(name: &[u8]) -> Option<Kind> {
+    let is = |words: &[&str]| words.iter().any(|word| name.eq_ignore_ascii_case(word.as_bytes()));
     if is(&["global_step", "trainer/global_step"]) {
         Some(Kind::Global)
     } else if is(&["step", "iter", "iteration"]) {
@@ -124,7 +143,7 @@ fn step_kind(name: &str) -> Option<Kind> {
 }
 
 /// The number behind a name, and what stands behind that.
-fn number_behind(text: &[u8]) -> Option<(f64, &[u8])> {
+fn number_behind(text: &[u8]) -> Option<(&[u8], &[u8])> {
     if !matches!(text.first(), Some(b'=' | b':' | b' ' | b'\t' | b'\'' | b'"')) {
         return None;
     }
@@ -144,7 +163,8 @@ fn without_spaces(text: &[u8]) -> &[u8] {
     &text[spaces..]
 }
 
-fn number(text: &[u8]) -> Option<(f64, &[u8])> {
+/// What is written as a number at the start, and what stands behind it.
+fn number(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let sign = usize::from(matches!(text.first(), Some(b'+' | b'-')));
     let digits = |from: usize| text[from..].iter().take_while(|byte| byte.is_ascii_digit()).count();
     let is_word = matches!(text.get(sign), Some(b'i' | b'I' | b'n' | b'N'));
@@ -170,8 +190,12 @@ fn number(text: &[u8]) -> Option<(f64, &[u8])> {
         }
         end
     };
-    let (number, rest) = text.split_at(end);
-    Some((std::str::from_utf8(number).ok()?.parse().ok()?, rest))
+    Some(text.split_at(end))
+}
+
+/// How much it is.
+fn value(number: &[u8]) -> Option<f64> {
+    std::str::from_utf8(number).ok()?.parse().ok()
 }
 
 /// Whether a number can end before that.
@@ -198,7 +222,7 @@ fn counted(inside: &[u8], is_start: bool) -> Option<i64> {
         Some((b']', _)) => is_start,
         _ => false,
     };
-    whole(count).filter(|_| is_count)
+    value(count).filter(|_| is_count).and_then(whole)
 }
 
 fn whole(number: f64) -> Option<i64> {

@@ -1,4 +1,4 @@
-//! The thread that compresses blocks, which are many bytes of which most are never read.
+//! The thread that compresses blocks, which are many bytes of which most are never read. How many it gets, `pace.rs` says.
 
 use std::{
     sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
@@ -7,7 +7,7 @@ use std::{
 
 use zstd::zstd_safe::compress_bound;
 
-use super::{BLOCK_BYTES, Bytes};
+use super::{BLOCK_BYTES, block::Bytes};
 use crate::record::batch::compressor;
 
 /// So many blocks may wait. What is more stays as it is: it is forgotten the sooner.

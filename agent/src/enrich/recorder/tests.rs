@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::*;
+use super::{block::Bytes, lines::VOICE_OVERHEAD, pace::BYTES_PER_SECOND, *};
 use crate::{
     parse::Part,
     record::{Lane, NoBookmark, ReadTo, Resource, SourceKind, Tally, origin::Stream},
@@ -139,7 +139,7 @@ fn told<'a>(name: &str, line: &Line<'a>, recorded: &Recorded<'_>) -> String {
 
 #[test]
 fn words_of_any_length_at_any_place_come_back() {
-    let (mut recorder, _) = recorder(8 << 20);
+    let (mut recorder, _) = recorder(64 << 20);
     let origin = origin("r", "a");
     let text: Vec<u8> = (0..=u8::MAX).cycle().take(1 << 17).collect();
     let bodies = [&text[..0], &text[..600], &text[..65_535], &text[..65_536], &text[..]];
@@ -193,6 +193,68 @@ fn what_counts_is_the_memory_that_blocks_occupy() {
     assert_eq!((replays.recording().lines, replays.recording().bytes), (0, 0));
 }
 
+/// Waits for the packer.
+fn wait(recorder: &mut Recorder) {
+    while recorder.tapes.iter().flat_map(|tape| &tape.blocks).any(Block::is_away) {
+        let work = recorder.packer.wait().unwrap();
+        recorder.place(work);
+    }
+}
+
+#[test]
+fn of_what_comes_at_full_throttle_so_much_is_compressed_and_later_the_newest_first() {
+    let (mut recorder, replays) = recorder(8 << 20);
+    let origin = origin("r", "a");
+    recorder.forget_old(SECOND);
+    let expected: Vec<_> = (0..39_000).map(|number| ("a".to_owned(), format!("{number:0>200}"))).collect();
+    for (number, (_, body)) in (0..).zip(&expected) {
+        record(&mut recorder, &origin, number * 201, body);
+        wait(&mut recorder);
+    }
+    let packed = |recorder: &Recorder| -> Vec<bool> {
+        recorder.tapes[0].blocks.iter().map(|block| matches!(block.bytes, Bytes::Packed(_))).collect()
+    };
+    let lines = recorder.tapes[0].blocks[0].lines;
+    let first = BYTES_PER_SECOND.div_ceil(usize::try_from(lines * 212).unwrap());
+    let before = packed(&recorder);
+    assert!(before.len() > 100, "{} blocks", before.len());
+    assert_eq!(before, [vec![true; first], vec![false; before.len() - first]].concat());
+    // No line comes, but time passes.
+    recorder.forget_old(SECOND + SECOND / 4);
+    wait(&mut recorder);
+    let (after, more) = (packed(&recorder), first / 4);
+    let count = after.iter().filter(|is_packed| **is_packed).count();
+    assert!(count.abs_diff(first + more) <= 1, "{count} are compressed");
+    assert_eq!(after[first..], [vec![false; after.len() - count], vec![true; count - first]].concat());
+    assert_eq!(replays.recording().forgotten, 0);
+    assert!(taken(&mut recorder, "r") == expected, "they do not come in their order, or not once");
+}
+
+#[test]
+fn what_cannot_be_made_smaller_is_given_to_the_packer_once() {
+    let (mut recorder, _) = recorder(1 << 20);
+    let origin = origin("r", "a");
+    let mut random = fastrand::Rng::with_seed(7);
+    let noise: Vec<u8> = (0..60_000).map(|_| random.u8(..)).collect();
+    for _ in 0..2 {
+        recorder.record(&origin, &Line::bare(0, 0, &noise), &KNOWN);
+    }
+    wait(&mut recorder);
+    assert!(matches!(recorder.tapes[0].blocks[0].bytes, Bytes::Raw(_)));
+    recorder.forget_old(SECOND);
+    assert!(!recorder.tapes[0].blocks[0].is_away());
+}
+
+#[test]
+fn a_block_that_the_packer_has_is_waited_for_before_it_is_forgotten() {
+    let (mut recorder, replays) = recorder(100 << 10);
+    let origin = origin("r", "a");
+    for number in 0..2 {
+        record(&mut recorder, &origin, number, &"x".repeat(60_000));
+    }
+    assert_eq!((replays.recording().lines, replays.recording().forgotten), (2, 0), "it is small by then");
+}
+
 #[test]
 fn a_line_that_is_longer_than_all_may_be_is_forgotten_at_once() {
     let (mut recorder, replays) = recorder(20 << 10);
@@ -244,5 +306,45 @@ proptest! {
         };
         recorder.take("r").unwrap().each(each).unwrap();
         prop_assert_eq!(taken, expected);
+    }
+
+    #[test]
+    fn what_is_held_of_a_run_is_the_last_of_it_within_the_budget_and_the_rest_is_counted(
+        bytes in prop_oneof![Just(20_usize << 10), Just(100 << 10), Just(300 << 10), Just(3 << 20)],
+        // A run, what happens to it, and how much.
+        steps in prop::collection::vec((0..3_usize, 0..100_u8, any::<u16>()), 1..200),
+    ) {
+        let (mut recorder, replays) = recorder(bytes);
+        let origins = ["r-0", "r-1", "r-2"].map(|run_id| origin(run_id, "a"));
+        let mut recorded = [const { Vec::new() }; 3];
+        let (mut now, mut count, mut told) = (SECOND, 0, 0);
+        let all = (0..3).map(|run| (run, 100, 0));
+        for (run, kind, much) in steps.into_iter().chain(all) {
+            match kind {
+                0..90 => {
+                    // Most are short, and some are longer than a block.
+                    let length = usize::from(much) >> [7, 7, 2, 0][usize::from(kind % 4)];
+                    let body = format!("{count} {}", "x".repeat(length));
+                    let recording = Recorded { observed: now, ..KNOWN };
+                    recorder.record(&origins[run], &Line::bare(count, count, body.as_bytes()), &recording);
+                    recorded[run].push(("a".to_owned(), body));
+                    count += 1;
+                }
+                90..98 => {
+                    now += u64::from(much) * 100_000;
+                    recorder.forget_old(now);
+                }
+                _ => {
+                    let of_run = std::mem::take(&mut recorded[run]);
+                    let taken = taken(&mut recorder, &format!("r-{run}"));
+                    prop_assert!(of_run.ends_with(&taken), "{} of {}", taken.len(), of_run.len());
+                    told += taken.len() as u64;
+                }
+            }
+            let Recording { lines, bytes: held, forgotten, .. } = replays.recording();
+            prop_assert!(held <= bytes as u64, "{held} of {bytes} bytes");
+            prop_assert_eq!(lines + told + forgotten, count);
+        }
+        prop_assert_eq!((replays.recording().lines, replays.recording().bytes), (0, 0));
     }
 }

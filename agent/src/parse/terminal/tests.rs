@@ -372,9 +372,36 @@ fn wrapped(text: &str) -> String {
     wrapped
 }
 
-/// A text as it was printed, as a container runtime wraps it, and where that is told by the first line.
-fn formats(text: &str) -> [(Format, String); 3] {
-    [(Format::Plain, text.to_owned()), (Format::Cri, wrapped(text)), (Format::Auto, format!("bare\n{text}"))]
+/// A text as it was printed, as a container runtime wraps it, and where that is told by its first line or by one before.
+fn formats(text: &str) -> [(Format, String); 5] {
+    let (bare, wrapped) = (text.to_owned(), wrapped(text));
+    [
+        (Format::Plain, bare.clone()),
+        (Format::Cri, wrapped.clone()),
+        (Format::Auto, bare),
+        (Format::Auto, wrapped),
+        (Format::Auto, format!("bare\n{text}")),
+    ]
+}
+
+#[test]
+fn a_bar_that_is_the_first_in_a_file_is_told_before_its_line_ends() {
+    let text: String = (0..40).map(|state| format!("\r{}", tqdm("train", state))).collect();
+    // With a carriage return before the first state, and without, as rich and wget do.
+    for text in [&text[..], &text[1..]] {
+        for size in [1, 7, 100, text.len()] {
+            let drawn = |format| {
+                let mut reading = Reading::of(format, ReadTo::default(), 1 << 20);
+                let mut pieces = text.as_bytes().chunks(size);
+                let count = pieces.len() as u64;
+                (1..).zip(&mut pieces).for_each(|(at, piece)| _ = reading.take(piece, 40 * at / count, Ending::Open));
+                reading
+            };
+            let (told, plain) = (drawn(Format::Auto), drawn(Format::Plain));
+            assert_eq!(told.seen, plain.seen, "in pieces of {size}");
+            assert!(size == text.len() || told.seen.len() >= 3, "in pieces of {size}: {:?}", told.bodies());
+        }
+    }
 }
 
 #[test]
@@ -399,6 +426,30 @@ fn a_bar_in_a_file_that_may_be_wrapped_is_told_before_its_line_ends() {
         .close();
     assert_eq!(seen.last().unwrap().body, "100%");
     assert_eq!(seen.len(), 2);
+}
+
+// The first of two carriage returns before a newline was a byte of the row if the line was there as a whole.
+#[test]
+fn a_row_that_is_as_long_as_may_be_is_the_same_wherever_its_line_is_cut() {
+    let bar = tqdm("train", 10);
+    for format in [Format::Plain, Format::Auto] {
+        let read = |pieces: &[&str]| {
+            let mut reading = Reading::of(format, ReadTo::default(), bar.len());
+            pieces.iter().for_each(|piece| _ = reading.open(piece, 0));
+            reading.close()
+        };
+        let whole = read(&[&format!("{bar}\r\r\n")]);
+        assert_eq!(whole[0].body, bar);
+        assert_eq!(read(&[&bar[..30], &bar[30..], "\r\r\n"]), whole, "{format:?}");
+    }
+}
+
+#[test]
+fn what_is_not_wrapped_among_wrapped_lines_is_given_out_when_it_has_ended() {
+    let mut reading = Reading::of(Format::Auto, ReadTo::default(), 1 << 20);
+    reading.open("2026-11-24T05:44:23.1Z stdout F message\n", 0).open("torn\rnot\rdrawn", 0);
+    assert_eq!(reading.bodies(), ["message"]);
+    assert_eq!(reading.open("\n", 0).seen.len(), 4);
 }
 
 proptest! {

@@ -133,6 +133,14 @@ impl Joiner {
         read_to
     }
 
+    /// What was not given out before the stream was opened, of a row of a line that nothing is wrapped around.
+    pub fn row<'a>(&self, line: Line<'a>) -> Option<Line<'a>> {
+        let (end, left_at) = (line.read_to.offset, self.left_at.lanes[Lane::Bare as usize]);
+        let from = usize::try_from(left_at.saturating_sub(line.at)).ok()?;
+        let bytes = line.bytes.get(from..).filter(|bytes| !bytes.is_empty())?;
+        Some(Line { at: line.at + from as u64, bytes, read_to: self.read_to(end), ..line })
+    }
+
     /// Whether there are beginnings of lines.
     pub fn is_waiting(&self) -> bool {
         self.lanes.iter().flatten().any(Beginning::is_begun)
@@ -181,8 +189,9 @@ impl Joiner {
             }
             let is_open = !piece.ends_line && from < end && piece.bytes[end - 1] == b'\r';
             end -= usize::from(is_open);
-            // A carriage return at the line's end is no other row's beginning.
-            let rows_end = end - usize::from(piece.ends_line && end > from && piece.bytes[end - 1] == b'\r');
+            // A carriage return at the line's end is no other row's beginning. That of a bare line is gone already.
+            let has_end = piece.ends_line && piece.lane != Lane::Bare;
+            let rows_end = end - usize::from(has_end && end > from && piece.bytes[end - 1] == b'\r');
             while let Some(length) = memchr(b'\r', &piece.bytes[from..rows_end]) {
                 beginning = self.put(beginning, &piece, from..from + length, read_to, each);
                 from += length;

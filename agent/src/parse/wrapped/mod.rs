@@ -47,6 +47,13 @@ impl Unwrapper {
         self.joiner.take(self.reader.read(line), each);
     }
 
+    /// Gives out a row of a line that nothing is wrapped around.
+    pub fn row<'a>(&self, line: Line<'a>, each: &mut impl FnMut(Line<'a>)) {
+        if let Some(row) = self.joiner.row(line) {
+            each(row);
+        }
+    }
+
     /// Gives out the beginnings of lines as they are, the stream having been read up to `consumed`: as lines, or as
     /// first parts of lines.
     pub fn flush(&mut self, consumed: u64, end: End, each: &mut impl FnMut(Line<'_>)) {
@@ -58,9 +65,9 @@ impl Unwrapper {
         self.joiner.is_waiting()
     }
 
-    /// Whether the first line was one that nothing was wrapped around, though something might have been.
-    pub fn is_bare(&self) -> bool {
-        self.reader.is_bare()
+    /// Whether something is wrapped around the lines, as far as that is known.
+    pub fn is_wrapped(&self) -> bool {
+        self.reader.is_wrapped()
     }
 
     /// How far the stream is given out if wrapped lines were read up to `consumed`.

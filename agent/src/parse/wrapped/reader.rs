@@ -38,9 +38,9 @@ impl Reader {
         Self { format, is_wrapped, stamps, attributes, text: Vec::new(), open: None }
     }
 
-    /// Whether the format is told by the lines, and the first one was bare.
-    pub fn is_bare(&self) -> bool {
-        self.format == Format::Auto && self.is_wrapped == Some(false)
+    /// Whether lines are expected to be wrapped. Where that is told by the lines, the first one tells it.
+    pub fn is_wrapped(&self) -> bool {
+        self.is_wrapped == Some(true)
     }
 
     /// The attributes of a line whose end never came.

@@ -26,6 +26,8 @@ pub(super) struct Counted {
     nonfinite: u64,
     /// Used again for the attributes of the next one.
     encoded: Vec<u8>,
+    /// The stream that the last one stood in, and how the uids of its numbers begin.
+    uid: (u64, Vec<u8>),
 }
 
 impl Counted {
@@ -59,9 +61,11 @@ impl Stage {
         }
         let rank = line.launched.rank.map(i64::from);
         let of_stream = if line.launched.names_a_rank() { None } else { accounts::rank(line.origin) };
-        // Told apart from the lines of the stream, whose offsets they share.
-        let stream = &line.origin.uid_prefix[line.origin.uid_prefix.len().saturating_sub(hex16(0).len())..];
-        let uid = uid_prefix(&[b"scalar", stream]);
+        if self.scalars.uid.0 != line.origin.id || self.scalars.uid.1.is_empty() {
+            // Told apart from the lines of the stream, whose offsets they share.
+            let stream = &line.origin.uid_prefix[line.origin.uid_prefix.len().saturating_sub(hex16(0).len())..];
+            self.scalars.uid = (line.origin.id, uid_prefix(&[b"scalar", stream]));
+        }
         let mut full = None;
         for Scalar { name, value, at } in found {
             let is_finite = value.is_finite();
@@ -91,7 +95,7 @@ impl Stage {
                 severity_text: Text::EMPTY,
                 body: Text::new(&body),
                 attributes: [line.attributes, &encoded],
-                uid: (&uid, line.at + at as u64),
+                uid: (&self.scalars.uid.1, line.at + at as u64),
                 event_name: "ml.metric",
             };
             full = self.batcher.push(slot, SCOPE, &fields, None).or(full);

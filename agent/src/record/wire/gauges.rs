@@ -24,6 +24,8 @@ const POINT_DOUBLE: u8 = 4 << 3 | 1;
 const POINT_INT: u8 = 6 << 3 | 1;
 const POINT_ATTRIBUTE: u8 = 7 << 3 | 2;
 
+/// A field of eight bytes with its tag.
+const FIXED_BYTES: usize = 9;
 /// A metric of more bytes is ended and another one begun, so that a request can be cut between them.
 const METRIC_BYTES: usize = 32 << 10;
 
@@ -91,6 +93,8 @@ pub struct Gauges {
     open: [Vec<u8>; 2],
     points: u32,
     times: Option<(UnixNanos, UnixNanos)>,
+    /// Used again for the attributes of the next points.
+    attributes: Vec<u8>,
 }
 
 /// What was gathered.
@@ -111,7 +115,8 @@ impl Gauges {
 
     /// Adds a value of that run.
     pub fn add(&mut self, run_id: &str, sample: &Sample<'_>) {
-        let mut attributes = Vec::new();
+        let mut attributes = std::mem::take(&mut self.attributes);
+        attributes.clear();
         put_key_value(&mut attributes, POINT_ATTRIBUTE, "ml.run.id", Value::String(run_id));
         put_key_value(&mut attributes, POINT_ATTRIBUTE, "ml.metric.name", Value::String(sample.name));
         if let Some(rank) = sample.rank.filter(|rank| *rank != 0) {
@@ -123,16 +128,18 @@ impl Gauges {
         });
         let step = sample.step.map(|step| (POINT_INT, step.cast_unsigned()));
         for (place, (tag, number)) in [value, step].into_iter().enumerate().filter_map(|(at, one)| Some((at, one?))) {
-            let mut point = Vec::with_capacity(18 + attributes.len());
-            put_fixed(&mut point, POINT_TIME, sample.time);
-            put_fixed(&mut point, tag, number);
-            point.extend_from_slice(&attributes);
-            put_bytes(&mut self.open[place], GAUGE_POINT, &point);
+            let open = &mut self.open[place];
+            open.push(GAUGE_POINT);
+            put_varint(open, (2 * FIXED_BYTES + attributes.len()) as u64);
+            put_fixed(open, POINT_TIME, sample.time);
+            put_fixed(open, tag, number);
+            open.extend_from_slice(&attributes);
             self.points += 1;
             if self.open[place].len() >= METRIC_BYTES {
                 self.end_metric(place);
             }
         }
+        self.attributes = attributes;
         let (first, last) = self.times.unwrap_or((sample.time, sample.time));
         self.times = Some((first.min(sample.time), last.max(sample.time)));
     }

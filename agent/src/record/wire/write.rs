@@ -318,26 +318,36 @@ pub(super) fn put_fixed(out: &mut Vec<u8>, tag: u8, number: u64) {
 }
 
 pub(super) fn put_key_value(out: &mut Vec<u8>, tag: u8, key: &str, value: Value<'_>) {
-    let mut any = Vec::new();
-    match value {
-        Value::String(text) => put_bytes(&mut any, ANY_STRING, text.as_bytes()),
-        Value::Bytes(bytes) => put_bytes(&mut any, ANY_BYTES, bytes),
-        Value::Int(number) => {
-            any.push(ANY_INT);
-            put_varint(&mut any, number.cast_unsigned());
-        }
-        Value::Bool(truth) => any.extend_from_slice(&[ANY_BOOL, u8::from(truth)]),
-        Value::Double(number) => {
-            any.push(ANY_DOUBLE);
-            any.extend_from_slice(&number.to_le_bytes());
-        }
-        Value::Other => {}
-    }
-    let length = 1 + varint_len(key.len()) + key.len() + 1 + varint_len(any.len()) + any.len();
+    let of_bytes = |bytes: &[u8]| 1 + varint_len(bytes.len()) + bytes.len();
+    let any = match value {
+        Value::String(text) => of_bytes(text.as_bytes()),
+        Value::Bytes(bytes) => of_bytes(bytes),
+        Value::Int(number) => 1 + number_len(number.cast_unsigned()),
+        Value::Bool(_) => 2,
+        Value::Double(_) => 9,
+        Value::Other => 0,
+    };
+    let length = of_bytes(key.as_bytes()) + 1 + varint_len(any) + any;
+    out.reserve(1 + varint_len(length) + length);
     out.push(tag);
     put_varint(out, length as u64);
     put_bytes(out, KEY_VALUE_KEY, key.as_bytes());
-    put_bytes(out, KEY_VALUE_VALUE, &any);
+    out.push(KEY_VALUE_VALUE);
+    put_varint(out, any as u64);
+    match value {
+        Value::String(text) => put_bytes(out, ANY_STRING, text.as_bytes()),
+        Value::Bytes(bytes) => put_bytes(out, ANY_BYTES, bytes),
+        Value::Int(number) => {
+            out.push(ANY_INT);
+            put_varint(out, number.cast_unsigned());
+        }
+        Value::Bool(truth) => out.extend_from_slice(&[ANY_BOOL, u8::from(truth)]),
+        Value::Double(number) => {
+            out.push(ANY_DOUBLE);
+            out.extend_from_slice(&number.to_le_bytes());
+        }
+        Value::Other => {}
+    }
 }
 
 pub(super) fn put_bytes(out: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
@@ -355,7 +365,11 @@ pub(super) fn put_varint(out: &mut Vec<u8>, mut number: u64) {
 }
 
 pub(super) const fn varint_len(number: usize) -> usize {
-    ((64 - (number as u64 | 1).leading_zeros()) as usize).div_ceil(7)
+    number_len(number as u64)
+}
+
+const fn number_len(number: u64) -> usize {
+    ((64 - (number | 1).leading_zeros()) as usize).div_ceil(7)
 }
 
 pub(super) fn patch_length(bytes: &mut [u8], at: usize, length: usize) {

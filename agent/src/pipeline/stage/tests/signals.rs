@@ -65,6 +65,16 @@ async fn numbers_that_are_asked_for_are_metrics_in_the_entry_of_their_line_which
 }
 
 #[tokio::test]
+async fn numbers_at_the_same_place_of_two_streams_have_uids_of_their_own() {
+    let (a, mut b) = (origin("a", None), origin("b", None));
+    Arc::get_mut(&mut b).unwrap().uid_prefix = crate::record::wire::uid_prefix(&[b"another stream"]);
+    let chunks = vec![chunk(&a, 0, b"loss=0.5\n"), chunk(&b, 0, b"loss=0.5\n"), chunk(&a, 9, b"loss=0.5\n")];
+    let ran = run_with(with_scalars(&["loss"]), chunks).await;
+    let uids: BTreeSet<_> = events(&ran, "ml.metric", ["log.record.uid"]).into_iter().collect();
+    assert_eq!(uids.len(), 3);
+}
+
+#[tokio::test]
 async fn what_is_not_finite_is_an_event_that_warns_and_is_in_the_receipt_but_in_no_gauge() {
     let text = "loss=nan step=1\nloss=-inf step=2\nloss=0.5 step=3\n";
     let ran = run_with(with_scalars(&["loss"]), vec![chunk(&origin("file", None), 0, text.as_bytes())]).await;
