@@ -2,6 +2,8 @@
 //!
 //! Over HTTP they travel as JSON with the field names of the `.proto` file.
 
+#[cfg(test)]
+mod reference;
 pub mod value;
 
 /// All of `runlog/v1/*.proto` as a `FileDescriptorSet`, for clients that make their messages at run time.

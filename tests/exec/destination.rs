@@ -1,8 +1,14 @@
 //! The destination is away while the program runs.
 
-use std::{fs, net::TcpListener, process::Command};
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::Write,
+    net::TcpListener,
+    process::{Command, Stdio},
+};
 
-use runlog_tests::{Agent, State, eventually, runlog};
+use runlog_tests::{Agent, Line, State, eventually, runlog};
 use serde_json::Value;
 
 /// An address where nobody listens.
@@ -86,4 +92,40 @@ fn what_goes_through_an_agent_is_in_one_receipt() {
     assert_eq!(delivered(&server, "a"), expected("a"));
     let shown = String::from_utf8(server.run(&["runs", "show", "a"]).stdout).unwrap();
     assert!(shown.contains("complete: 1 line read, 1 kept") && !shown.contains("NOT"), "{shown}");
+}
+
+#[test]
+fn r1_each_line_has_one_uid_although_the_agent_that_takes_it_is_killed() {
+    // It listens at the same address again.
+    let address = nowhere();
+    let listen = address.trim_start_matches("http://");
+    let mut agent = Agent::builder().set("RUNLOG_OTLP_LISTEN", listen).start();
+    let state = State::new();
+    // It prints what it is told to.
+    let mut exec = state.command(&["exec", "--run-id", "a", "--", "sh", "-c", "while read -r a b; do seq $a $b; done"]);
+    let exec = exec.env("RUNLOG_EXPORT_ENDPOINT", &address).env("RUNLOG_EXPORT_MAX_BACKOFF", "1s");
+    let mut exec = exec.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let mut asked = exec.stdin.take().unwrap();
+    let printed = |agent: &Agent| -> Vec<Line> {
+        agent.try_lines("a").unwrap_or_default().into_iter().filter(Line::is_printed).collect()
+    };
+    for kill in 0..3 {
+        let before = kill * 500;
+        writeln!(asked, "{} {}", before + 1, before + 500).unwrap();
+        eventually("more lines are stored", || (printed(&agent).len() > before).then_some(()));
+        agent.kill();
+        agent.start();
+    }
+    drop(asked);
+    assert!(exec.wait().unwrap().success());
+    assert!(agent.terminate().status.success());
+
+    let mut bodies = BTreeMap::new();
+    for line in printed(&agent) {
+        let body = bodies.entry(line.attribute("log.record.uid").to_owned()).or_insert_with(|| line.body().to_owned());
+        assert_eq!(body, line.body());
+    }
+    let mut numbers: Vec<u64> = bodies.values().map(|body| body.parse().unwrap()).collect();
+    numbers.sort_unstable();
+    assert!(numbers.into_iter().eq(1..=1_500), "a line is missing, or has two uids");
 }

@@ -215,3 +215,10 @@ fn what_the_sidecar_of_a_pod_collects_is_not_collected_on_the_node_as_well() {
     assert!(agent.terminate().status.success());
     web.is_told_once(&agent.lines("known"));
 }
+
+#[test]
+fn a_node_that_knows_no_commands_says_that_it_collects_what_sidecars_send() {
+    let agent = Node::new().agent().start();
+    let said = agent.messages_of("WARN");
+    assert!(said.iter().any(|message| message.contains("a sidecar sends")), "{said:?}");
+}

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests speak by panicking")]
 
+mod jupyter;
 mod results;
 
 use std::{env, fs, path::Path, process::Command};

@@ -71,6 +71,11 @@ pub(super) fn kubernetes(reader: &mut Reader) -> kubernetes::Config {
         let remedy = "set kubernetes.metadata, or choose pods by kubernetes.include";
         reader.reject("kubernetes.only_enabled", Rejected::new("cannot be known without metadata", remedy));
     }
+    if logs.is_some() && scope == kubernetes::Scope::Node && metadata.is_none() {
+        let warning = "without kubernetes.metadata the commands of containers are not known, so lines that a sidecar sends \
+                       are collected as well and are there twice; leave out such pods by kubernetes.exclude";
+        reader.warnings.push(warning.to_owned());
+    }
     kubernetes::Config { logs, scope, include, exclude, only_enabled, metadata, credentials }
 }
 

@@ -315,6 +315,17 @@ fn the_docker_host_is_a_unix_socket() {
 }
 
 #[test]
+fn a_node_whose_commands_are_not_known_is_warned_of_lines_that_sidecars_send() {
+    let logs = ("RUNLOG_KUBERNETES_LOGS", "/var/log/pods");
+    let warnings = |variables: &[(&str, &str)]| from(variables).warnings;
+    assert!(warnings(&[logs])[0].contains("leave out such pods by kubernetes.exclude"));
+    for beside in [("RUNLOG_KUBERNETES_METADATA", "https://10.0.0.1:10250/pods"), ("RUNLOG_KUBERNETES_SCOPE", "pod")] {
+        assert_eq!(warnings(&[logs, beside]), [""; 0], "{beside:?}");
+    }
+    assert_eq!(warnings(&[("RUNLOG_KUBERNETES_SCOPE", "node")]), [""; 0]);
+}
+
+#[test]
 fn the_journal_is_collected_of_the_units_that_are_named() {
     assert_eq!(from(&[]).settings.journal, journal::Config { units: Vec::new(), directory: None });
     let named = from(&[("RUNLOG_JOURNAL_UNITS", "train, gpu@*.service,all"), ("RUNLOG_JOURNAL_DIRECTORY", "/j")]);
