@@ -2,12 +2,14 @@
 //!
 //! Every shape carries the same [`Lines`], so that formats can be compared by the line.
 
-use std::io::Write;
+use std::{io::Write, ops::Range};
 
 use crate::lines::{LINE_BYTES, Lines, Mark, mark, mark_at_end};
 
 /// Bytes of `2026-11-24 00:00:00,000 `.
 const TIME_BYTES: usize = 24;
+/// Where the level stands in a line, with the space behind it if it has five letters.
+const LEVEL: Range<usize> = TIME_BYTES..TIME_BYTES + 6;
 /// What a line grows by as JSON: keys and quotes for what stood between its parts.
 const JSON_EXTRA_BYTES: usize = 44;
 /// Every so many lines, one that the runtime has cut in two. Real runtimes cut at 16 KiB, so this is much more often.
@@ -36,6 +38,8 @@ pub enum Format {
     Docker,
     /// As containerd and CRI-O wrap them: stdout and stderr in one file, some lines cut in two.
     Cri,
+    /// Python's lines without an error: seven of ten are below the level info.
+    Calm,
     /// Python's lines, and now and then a traceback.
     Traceback,
     /// Python's lines, and now and then a progress bar that is drawn over itself with `\r`.
@@ -63,11 +67,12 @@ pub struct Writer {
 
 impl Format {
     /// All, with the names that they have on the command line.
-    pub const ALL: [(&'static str, Self); 6] = [
+    pub const ALL: [(&'static str, Self); 7] = [
         ("python", Self::Python),
         ("json", Self::Json),
         ("docker", Self::Docker),
         ("cri", Self::Cri),
+        ("calm", Self::Calm),
         ("traceback", Self::Traceback),
         ("progress", Self::Progress),
     ];
@@ -104,6 +109,18 @@ impl Writer {
         Self { format, lines, plain: Vec::new() }
     }
 
+    /// How many of so many lines are not below the level info. Of lines that are not wrapped.
+    #[must_use]
+    pub fn count_kept(mut self, lines: u64) -> u64 {
+        let mut line = Vec::new();
+        let mut is_kept = || {
+            line.clear();
+            self.write(&mut line);
+            line[LEVEL] != *b"DEBUG "
+        };
+        (0..lines).filter(|_| is_kept()).count() as u64
+    }
+
     /// Appends the next line, with what belongs to it.
     pub fn write(&mut self, out: &mut Vec<u8>) {
         let sequence = self.lines.next();
@@ -112,6 +129,13 @@ impl Writer {
         let line = self.plain.strip_suffix(b"\n").unwrap_or(&self.plain);
         match self.format {
             Format::Python => out.extend_from_slice(&self.plain),
+            Format::Calm => {
+                let level = &mut self.plain[LEVEL];
+                if level == b"ERROR " {
+                    level.copy_from_slice(b"DEBUG ");
+                }
+                out.extend_from_slice(&self.plain);
+            }
             Format::Json => json(line, out),
             Format::Docker => {
                 out.extend_from_slice(br#"{"log":""#);
@@ -226,7 +250,7 @@ mod tests {
 
     #[test]
     fn every_line_is_found_again_in_formats_that_are_not_wrapped() {
-        for format in [Format::Python, Format::Json, Format::Traceback, Format::Progress] {
+        for format in [Format::Python, Format::Json, Format::Calm, Format::Traceback, Format::Progress] {
             let found = marked(format, text(format, 1000).lines().map(ToOwned::to_owned));
             assert_eq!(found, (0..1000).collect::<Vec<_>>(), "{format:?}");
         }
@@ -239,6 +263,15 @@ mod tests {
             assert!(json["message"].as_str().unwrap().contains(" #007/"), "{line}");
             assert!(runlog::parse::detect(line.as_bytes()).is_some(), "{line}");
         }
+    }
+
+    #[test]
+    fn calm_lines_have_no_error_and_those_that_are_kept_are_counted() {
+        let calm = text(Format::Calm, 1000);
+        assert!(text(Format::Python, 1000).contains(" ERROR ") && !calm.contains(" ERROR "));
+        let kept = calm.lines().filter(|line| !line.contains(" DEBUG ")).count();
+        assert!((250..350).contains(&kept), "{kept} of 1000");
+        assert_eq!(Writer::new(Format::Calm, 7).count_kept(1000), kept as u64);
     }
 
     #[test]

@@ -109,17 +109,20 @@ impl Options {
     fn peers(&self) -> anyhow::Result<Vec<Box<dyn Peer>>> {
         let collector = |queue| Box::new(Collector { program: self.collector.clone(), queue });
         let runlog = |wire| Box::new(Runlog { program: self.runlog.clone(), wire, features: Features::All });
-        let without = |features| Box::new(Runlog { program: self.runlog.clone(), wire: Wire::Zstd, features });
-        let known: [Box<dyn Peer>; 11] = [
+        let with = |features| Box::new(Runlog { program: self.runlog.clone(), wire: Wire::Zstd, features });
+        let known: [Box<dyn Peer>; 14] = [
             runlog(Wire::Zstd),
             runlog(Wire::Gzip),
             runlog(Wire::Grpc),
             runlog(Wire::EngineFiles),
-            without(Features::NoJoin),
-            without(Features::NoTerminal),
-            without(Features::NoRedact),
-            without(Features::NoPrefix),
-            without(Features::None),
+            with(Features::NoJoin),
+            with(Features::NoTerminal),
+            with(Features::NoRedact),
+            with(Features::NoPrefix),
+            with(Features::None),
+            with(Features::Scalars),
+            with(Features::Level),
+            with(Features::Recorder),
             collector(Queue::Memory),
             collector(Queue::Disk),
         ];

@@ -18,7 +18,7 @@ use crate::{
     client,
     containers::{Containers, Engine},
     feed::{self, Rate, Written},
-    format::Format,
+    format::{Format, Writer},
     lines::Lines,
     peer::{Input, Job, Peer},
     sink::{Sink, Totals},
@@ -75,6 +75,8 @@ pub enum Task {
 #[derive(Debug, Clone)]
 pub struct Sample {
     /// Lines that it was given.
+    pub read: u64,
+    /// Lines that were to arrive.
     pub lines: u64,
     /// Its user and system time: from its start until the sink had the last line, or while it was idle.
     pub cpu: Duration,
@@ -102,7 +104,8 @@ impl Sample {
     /// Lines a second of the agent's CPU time.
     #[must_use]
     pub fn lines_per_cpu_second(&self) -> f64 {
-        self.totals.unique as f64 / self.cpu.as_secs_f64().max(TICK.as_secs_f64())
+        let read = self.read as f64 * self.totals.unique as f64 / self.lines.max(1) as f64;
+        read / self.cpu.as_secs_f64().max(TICK.as_secs_f64())
     }
 
     /// Lines that never arrived.
@@ -162,6 +165,16 @@ impl Task {
         matches!(self, Self::Pace(_) | Self::Wake)
     }
 
+    /// The lines that are to arrive from that peer.
+    fn lines_of(self, peer: &dyn Peer) -> u64 {
+        match self {
+            Self::Files { format, files, lines } if peer.leaves_out() => {
+                (0..files).map(|stream| Writer::new(format, stream).count_kept(lines / u64::from(files))).sum()
+            }
+            _ => self.lines(),
+        }
+    }
+
     const fn lines(self) -> u64 {
         match self {
             Self::Files { files, lines, .. } => lines / files as u64 * files as u64,
@@ -180,6 +193,7 @@ impl Task {
 /// # Errors
 /// If it cannot be started, or ends by itself.
 pub fn measure(peer: &dyn Peer, task: Task, logs: &Path, folder: &Path, core: Option<usize>) -> anyhow::Result<Sample> {
+    let lines = task.lines_of(peer);
     let sink = Sink::start(task.format()).context("cannot start the sink")?;
     let input = match task {
         Task::Pass { .. } => Input::Otlp(free_address()?),
@@ -235,7 +249,7 @@ pub fn measure(peer: &dyn Peer, task: Task, logs: &Path, folder: &Path, core: Op
             }
             agent.wait_until_sent(&sink, 1)?
         }
-        _ => agent.wait_until_sent(&sink, task.lines())?,
+        _ => agent.wait_until_sent(&sink, lines)?,
     };
     let engine_cpu = engine_cpu()?.saturating_sub(engine_before);
     let (peak_rss_bytes, rss_bytes) = agent.rss_bytes()?;
@@ -249,7 +263,8 @@ pub fn measure(peer: &dyn Peer, task: Task, logs: &Path, folder: &Path, core: Op
         latencies.remove(0);
     }
     Ok(Sample {
-        lines: task.lines(),
+        read: task.lines(),
+        lines,
         cpu: sent.cpu,
         wall: sent.at.saturating_duration_since(span_start),
         peak_rss_bytes,

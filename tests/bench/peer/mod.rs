@@ -70,6 +70,11 @@ pub trait Peer {
         true
     }
 
+    /// Whether it leaves out lines below the level info.
+    fn leaves_out(&self) -> bool {
+        false
+    }
+
     /// Prepares `job.folder` and says how to start. The agent runs until SIGTERM.
     ///
     /// # Errors

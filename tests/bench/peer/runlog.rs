@@ -8,6 +8,7 @@ use std::{
 use super::{Input, Invocation, Job, Peer};
 use crate::{
     containers,
+    format::Format,
     measure::{Task, answers_ok},
 };
 
@@ -35,7 +36,7 @@ pub enum Wire {
     EngineFiles,
 }
 
-/// What is switched off, to see what it costs.
+/// What is switched off or on, to see what it costs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Features {
     /// Nothing.
@@ -50,6 +51,12 @@ pub enum Features {
     NoPrefix,
     /// All four.
     None,
+    /// Numbers in lines become metrics as well.
+    Scalars,
+    /// Lines below the level info are left out.
+    Level,
+    /// The same, and the flight recorder keeps them.
+    Recorder,
 }
 
 impl Features {
@@ -69,6 +76,9 @@ impl Features {
             Self::NoRedact => std::slice::from_ref(redact),
             Self::NoPrefix => std::slice::from_ref(prefix),
             Self::None => &OFF,
+            Self::Scalars => &[("RUNLOG_PARSE_SCALARS", "loss,lr,eval_*")],
+            Self::Level => &[("RUNLOG_LEVEL", "INFO")],
+            Self::Recorder => &[("RUNLOG_LEVEL", "INFO"), ("RUNLOG_RECORDER_ON", "true")],
         }
     }
 }
@@ -82,6 +92,9 @@ impl Peer for Runlog {
             Features::NoRedact => return "runlog-no-redact",
             Features::NoPrefix => return "runlog-no-prefix",
             Features::None => return "runlog-bare",
+            Features::Scalars => return "runlog-scalars",
+            Features::Level => return "runlog-level",
+            Features::Recorder => return "runlog-recorder",
         }
         match self.wire {
             Wire::Zstd => "runlog",
@@ -99,6 +112,9 @@ impl Peer for Runlog {
             Features::NoRedact => return "the same, secrets are not masked",
             Features::NoPrefix => return "the same, prefixes of launchers are not taken off",
             Features::None => return "the same, without these four",
+            Features::Scalars => return "the same, loss, lr and eval_* in lines become metrics",
+            Features::Level => return "the same, lines below info are left out",
+            Features::Recorder => return "lines below info are left out, and kept by the flight recorder",
         }
         match self.wire {
             Wire::Zstd => "level, time and logger found, run tags, uid per record, queue on disk, zstd",
@@ -113,7 +129,13 @@ impl Peer for Runlog {
     }
 
     fn takes(&self, task: Task) -> bool {
-        self.wire != Wire::EngineFiles || matches!(task, Task::Containers { .. })
+        // An error would call for what is recorded.
+        let is_calm = matches!(task, Task::Files { format: Format::Calm, .. });
+        (self.wire != Wire::EngineFiles || matches!(task, Task::Containers { .. })) && (is_calm || !self.leaves_out())
+    }
+
+    fn leaves_out(&self) -> bool {
+        matches!(self.features, Features::Level | Features::Recorder)
     }
 
     fn is_ready(&self, folder: &Path) -> Option<bool> {
@@ -161,7 +183,7 @@ impl Peer for Runlog {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{containers::Engine, format::Format};
+    use crate::containers::Engine;
 
     fn environment(wire: Wire, input: Input<'_>) -> Vec<(&'static str, String)> {
         let folder = tempfile::tempdir().unwrap();
@@ -206,5 +228,17 @@ mod tests {
         let containers = Task::Containers { containers: 1, lines: 1 };
         assert!(takes(Wire::EngineFiles, containers) && takes(Wire::Zstd, containers));
         assert!(!takes(Wire::EngineFiles, Task::Wake) && takes(Wire::Zstd, Task::Wake));
+    }
+
+    #[test]
+    fn what_leaves_lines_out_is_compared_where_no_error_calls_for_them() {
+        let takes = |features, format| {
+            let runlog = Runlog { program: PathBuf::new(), wire: Wire::Zstd, features };
+            runlog.takes(Task::Files { format, files: 1, lines: 1 })
+        };
+        for features in [Features::Level, Features::Recorder] {
+            assert!(takes(features, Format::Calm) && !takes(features, Format::Python));
+        }
+        assert!(takes(Features::All, Format::Calm) && takes(Features::Scalars, Format::Python));
     }
 }

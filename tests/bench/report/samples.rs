@@ -8,6 +8,7 @@ use crate::{measure::Sample, scenario, sink::Totals};
 /// An agent that took so long for so many of a million lines.
 pub fn sample(cpu_millis: u64, unique: u64) -> Sample {
     Sample {
+        read: 1_000_000,
         lines: 1_000_000,
         cpu: Duration::from_millis(cpu_millis),
         wall: Duration::from_secs(2),
