@@ -452,6 +452,19 @@ fn what_is_not_wrapped_among_wrapped_lines_is_given_out_when_it_has_ended() {
     assert_eq!(reading.open("\n", 0).seen.len(), 4);
 }
 
+// As in a file that nothing can be wrapped around: the rest of a row is no part of a line that was too long.
+#[test]
+fn a_row_that_is_read_from_its_midst_after_a_kill_is_drawn() {
+    let bar = tqdm("train", 0);
+    let text = format!("{}{bar}{bar}\x1b[A\x1b[31mred\x1b[0m\r\nlast\n", tqdm("train", 100));
+    let mut straight = Reading::of(Format::Auto, ReadTo::default(), 1 << 20);
+    let left = straight.open(&text, 0).seen[0].read_to;
+    assert_eq!(left.offset, 0, "it is read again from the beginning of its line");
+    let seen = Reading::of(Format::Auto, left, 1 << 20).open(&text, 0).close();
+    assert!(seen.iter().any(|seen| seen.body == "red"), "{seen:?}");
+    assert!(!seen.iter().any(|seen| seen.body.contains('\x1b')), "{seen:?}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(if cfg!(debug_assertions) { 500 } else { 5000 }))]
 

@@ -58,7 +58,8 @@ impl<'a> Piece<'a> {
     /// What the bytes from `from` on are the rest of, if that is known. What a terminal draws over is cut in rows, not in
     /// parts.
     fn rest_from(&self, from: usize, max_line_bytes: usize) -> Option<Rest> {
-        let is_rest = self.lane == Lane::Bare && from > 0;
+        // A part is no shorter than a line may be, a row mostly is.
+        let is_rest = self.lane == Lane::Bare && from >= max_line_bytes;
         let is_part = is_rest && !matches!(self.bytes.get(from), Some(&(b'\r' | ESCAPE)));
         is_part.then(|| Rest::of(self.at, self.at + from as u64, max_line_bytes))
     }
