@@ -7,7 +7,8 @@ import re
 import struct
 import sys
 import tempfile
-from http.server import BaseHTTPRequestHandler, HTTPServer
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 from chdb.session import Session
@@ -27,7 +28,11 @@ def greeting(version: str) -> bytes:
 
 
 class Questions(BaseHTTPRequestHandler):
+    """One connection. A client may hold several, and ask nothing on some of them."""
+
     session: Session
+    # The engine takes one question at a time.
+    turn = threading.Lock()
 
     def do_GET(self) -> None:
         self.answer(lambda: self.session.query(self.parameter("query"), "JSONEachRow").bytes())
@@ -37,8 +42,7 @@ class Questions(BaseHTTPRequestHandler):
         if query:
             self.answer(lambda: self.insert(query, body))
         elif body.decode() == GREETING:
-            version = self.session.query("SELECT version()", "TSVRaw").bytes().decode().strip()
-            self.answer(lambda: greeting(version))
+            self.answer(lambda: greeting(self.session.query("SELECT version()", "TSVRaw").bytes().decode().strip()))
         else:
             self.answer(lambda: self.session.query(body.decode(), "Native").bytes())
 
@@ -65,7 +69,8 @@ class Questions(BaseHTTPRequestHandler):
 
     def answer(self, work) -> None:
         try:
-            status, body = 200, work()
+            with self.turn:
+                status, body = 200, work()
         except Exception as error:  # What the engine refuses is the client's to read.
             status, body = 500, str(error).encode()
             print(error, file=sys.stderr, flush=True)
@@ -79,4 +84,4 @@ class Questions(BaseHTTPRequestHandler):
 
 
 Questions.session = Session(sys.argv[1])
-HTTPServer(("127.0.0.1", int(sys.argv[2])), Questions).serve_forever()
+ThreadingHTTPServer(("127.0.0.1", int(sys.argv[2])), Questions).serve_forever()

@@ -84,7 +84,9 @@ fn clickhouse_has_each_line_that_came_through_a_collector() {
     let backend = ClickHouse::start();
     // The lines are of one day, and would be gone as they arrive: by a ttl of days at once, and by one of a hundred years
     // as well, since ClickHouse's seconds end in 2106 and begin again.
-    let collector = Collector::start("clickhouse.yaml", &backend.address(), &["exporters.clickhouse.ttl=0"]);
+    // And what it sends again, because a slow machine has not answered in five seconds, would be there twice.
+    let settings = ["exporters.clickhouse.ttl=0", "exporters.clickhouse.timeout=120s"];
+    let collector = Collector::start("clickhouse.yaml", &backend.address(), &settings);
     let mut agent = with_lines(agent(None, collector.address()), "ml/ridge");
     let of_run = "FROM otel.otel_logs WHERE ResourceAttributes['ml.run.id'] = 'ml/ridge' AND LogAttributes['log.file.name'] != ''";
     eventually_within(PATIENCE, "the backend counts every line", || {
