@@ -9,6 +9,9 @@ pub mod value;
 /// All of `runlog/v1/*.proto` as a `FileDescriptorSet`, for clients that make their messages at run time.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/runlog.v1.descriptors"));
 
+/// The statuses of a run that has ended.
+pub const ENDED: [&str; 3] = ["completed", "failed", "canceled"];
+
 /// Version 1 of the query API and the Run API.
 pub mod v1 {
     #![allow(missing_docs, unreachable_pub, clippy::doc_markdown)]

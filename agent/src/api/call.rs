@@ -8,7 +8,10 @@ use std::{
 
 use futures_util::future::BoxFuture;
 use opentelemetry_proto::tonic::common::v1::any_value;
-use runlog_proto::v1::{self, Value};
+use runlog_proto::{
+    ENDED,
+    v1::{self, Value},
+};
 use tokio::{
     task::spawn_blocking,
     time::{Instant, sleep},
@@ -360,7 +363,7 @@ impl Api {
     pub async fn delete(&self, run: &str) -> Result<(), Problem> {
         let store = Arc::clone(self.store()?);
         let Some(found) = self.find(run).await? else { return Err(Problem::unknown_run(run)) };
-        if !["completed", "failed", "canceled"].contains(&&found.status[..]) {
+        if !ENDED.contains(&&found.status[..]) {
             let message = format!("the run is {}", found.status);
             return Err(Problem::new(Reason::NotEnded, message).at("run_id").instead("a run that has ended"));
         }

@@ -13,7 +13,7 @@ use tokio::{
 use tracing::{info, warn};
 
 use crate::{
-    record::{Clock, SystemClock},
+    record::{Clock, SystemClock, system_time},
     store::{FindError, Retention, Store},
 };
 
@@ -37,7 +37,7 @@ pub fn keep_within(rules: &Retention, store: Option<&Arc<Store>>, state_dir: &Pa
 /// Removes what may not stay. Says what that was.
 pub async fn once(rules: &Retention, store: Option<&Arc<Store>>, state_dir: &Path) {
     let (rules, store, state_dir) = (rules.clone(), store.cloned(), state_dir.to_owned());
-    let now = SystemTime::UNIX_EPOCH + Duration::from_nanos(SystemClock.now());
+    let now = system_time(SystemClock.now());
     // It fails when the runtime is shutting down.
     let _ = spawn_blocking(move || {
         let removed = store.as_ref().map(|store| runs(&rules, store, now)).unwrap_or_default();

@@ -314,14 +314,9 @@ impl<D: Deliver> Passage<'_, D> {
 
     /// Counts what is for other destinations alone, as the embedded store keeps no metrics. Nothing is amiss then.
     fn pass_by(&self, part: &Part) {
-        let way = self.way;
-        way.shared.stats.unserved(&part.meta);
-        let signal = part.meta.signal();
-        if way.is_due(signal.as_str()) {
-            let address = way.deliver.address_of(signal);
-            let signal = signal.as_str();
+        if let Some((address, signal)) = self.count_unserved(part) {
             info!(
-                destination = %way.route.name,
+                destination = %self.way.route.name,
                 "{address} keeps logs and what runs log, their numbers among it; {signal} go to the backend alone \
                  and are counted here as rejected, no log and no number of a run is lost by it"
             );
@@ -330,14 +325,18 @@ impl<D: Deliver> Passage<'_, D> {
 
     /// Counts what the destination has no place for.
     fn leave_out(&self, part: &Part, reason: &str) {
+        if let Some((address, signal)) = self.count_unserved(part) {
+            let destination = &self.way.route.name;
+            warn!(%destination, "{address}: {reason}; it is sent no {signal}, which are counted as rejected");
+        }
+    }
+
+    /// Counts what is not sent. Gives whose it would have been and the name of its signal, if it is time to say so.
+    fn count_unserved(&self, part: &Part) -> Option<(&str, &'static str)> {
         let way = self.way;
         way.shared.stats.unserved(&part.meta);
         let signal = part.meta.signal();
-        if way.is_due(signal.as_str()) {
-            let address = way.deliver.address_of(signal);
-            let signal = signal.as_str();
-            warn!(destination = %way.route.name, "{address}: {reason}; it is sent no {signal}, which are counted as rejected");
-        }
+        way.is_due(signal.as_str()).then(|| (way.deliver.address_of(signal), signal.as_str()))
     }
 
     async fn failed(&mut self, mut piece: Piece, reason: &str) {

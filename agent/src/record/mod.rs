@@ -22,7 +22,7 @@ pub mod wire;
 pub use account::{Account, FirstError};
 pub use batch::{Batch, BatchMeta, PositionUpdate};
 pub use chunk::{Chunk, Counted, Ending, Entries, Entry, Event, Input, Mark, Pushed};
-pub use clock::{Clock, SystemClock, UnixNanos};
+pub use clock::{Clock, SystemClock, UnixNanos, system_time};
 pub use end::End;
 pub use lane::{Format, Lane, ReadTo};
 pub use origin::{Bookmark, Forgotten, NoBookmark, Origin, Resource, SourceKind};

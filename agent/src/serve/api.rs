@@ -1,6 +1,6 @@
 //! What is answered where.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
@@ -12,7 +12,11 @@ use axum::{
 };
 use runlog_proto::v1;
 use serde_json::json;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, watch};
+use tokio::{
+    select,
+    sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, watch},
+    time::sleep,
+};
 
 use crate::{
     api::Api,
@@ -31,6 +35,9 @@ use super::{
 
 /// Questions that are put to the store at the same time; the others wait.
 const MAX_READS: usize = 4;
+
+/// How often the store is asked for new lines. Other processes write it as well, so nobody can tell.
+const POLL: Duration = Duration::from_millis(250);
 
 /// What all answers draw on.
 #[derive(Clone)]
@@ -85,6 +92,14 @@ impl Shared {
     pub(super) async fn stopped(&mut self) {
         // An error means that the server is gone.
         let _ = self.stopping.wait_for(|stopping| *stopping).await;
+    }
+
+    /// Waits before the store is asked for new lines again, or until the server stops.
+    pub(super) async fn pause(&mut self) {
+        select! {
+            () = self.stopped() => {}
+            () = sleep(POLL) => {}
+        }
     }
 }
 

@@ -1,7 +1,5 @@
 //! A run's new lines as server-sent events.
 
-use std::time::Duration;
-
 use axum::{
     http::{HeaderMap, StatusCode},
     response::{
@@ -10,14 +8,11 @@ use axum::{
     },
 };
 use futures_util::stream;
-use tokio::{select, sync::OwnedSemaphorePermit, time::sleep};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::store::{Query, Take};
 
 use super::{api::Shared, fault::Fault};
-
-/// How often the store is asked for new lines. Other processes write it as well, so nobody can tell.
-pub(super) const POLL: Duration = Duration::from_millis(250);
 
 /// Clients that follow at the same time.
 pub(super) const MAX_FOLLOWERS: usize = 64;
@@ -63,10 +58,7 @@ impl Follower {
                 return Some(Event::default().id(&answer.next).json_data(&answer));
             }
             if !answer.more {
-                select! {
-                    () = self.shared.stopped() => {}
-                    () = sleep(POLL) => {}
-                }
+                self.shared.pause().await;
             }
         }
         None

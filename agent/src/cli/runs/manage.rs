@@ -4,7 +4,7 @@ use std::{
     collections::BTreeSet,
     io,
     path::Path,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -12,13 +12,14 @@ use axum::body::Body;
 use hyper::Method;
 use jiff::tz::TimeZone;
 use runlog_proto::{
+    ENDED,
     v1::{self, Value},
     value::Kind,
 };
 use serde_json::json;
 use tokio::time::sleep;
 
-use crate::record::{Clock, SystemClock};
+use crate::record::{Clock, SystemClock, system_time};
 
 use super::{
     super::{
@@ -88,7 +89,7 @@ pub async fn runs(args: &RunsArgs, caller: &Caller, state_dir: &Path, out: &mut 
 
 /// Removes what a submit has left of a run.
 fn clear(state_dir: &Path, run: &str) -> io::Result<()> {
-    let now = SystemTime::UNIX_EPOCH + Duration::from_nanos(SystemClock.now());
+    let now = system_time(SystemClock.now());
     left::clear(state_dir, &[run], |_| true, now).into_iter().try_for_each(|(_, cleared)| cleared)
 }
 
@@ -102,7 +103,7 @@ async fn wait(
     let since = Instant::now();
     loop {
         let found: v1::Run = caller.get(&format!("/runs/{}", escaped(run))).await?;
-        if ["completed", "failed", "canceled"].contains(&&found.status[..]) {
+        if ENDED.contains(&&found.status[..]) {
             if args.json {
                 unless_closed(print(args, std::slice::from_ref(&found), out, &TimeZone::system()))?;
             }

@@ -8,13 +8,12 @@ use std::{
     fs, io,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
-    time::{Duration, SystemTime},
 };
 
 use anyhow::{Context, Result, bail};
 use glob::{MatchOptions, Pattern};
 
-use crate::record::UnixNanos;
+use crate::record::{UnixNanos, system_time};
 
 const IGNORE_FILES: [&str; 3] = [".runlogignore", ".amlignore", ".gitignore"];
 
@@ -124,7 +123,7 @@ impl Ignored {
 /// # Errors
 /// If it cannot be read.
 pub fn has_grown(folder: &Path, copied: UnixNanos) -> io::Result<bool> {
-    let copied = SystemTime::UNIX_EPOCH + Duration::from_nanos(copied);
+    let copied = system_time(copied);
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
         for entry in folder.read_dir()? {
@@ -142,6 +141,8 @@ pub fn has_grown(folder: &Path, copied: UnixNanos) -> io::Result<bool> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, SystemTime};
+
     use super::*;
     use crate::record::{Clock, SystemClock};
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use runlog_proto::{v1, value::Kind};
+use runlog_proto::{ENDED, v1, value::Kind};
 use rustix::process::Signal;
 use tokio::{
     process::Command,
@@ -33,8 +33,6 @@ const ASK_EVERY: Duration = Duration::from_secs(1);
 /// How often it is asked how a run has ended that is not ours, and how many times: its last events may be on their way.
 const LOOK: Duration = Duration::from_millis(200);
 const LOOKS: usize = 50;
-
-const ENDED: [&str; 3] = ["completed", "failed", "canceled"];
 
 /// Whether another process has worked at the plan before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -141,7 +141,7 @@ pub(super) async fn pieces_of(
     }))
 }
 
-fn unreadable(error: io::Error) -> Problem {
+pub(super) fn unreadable(error: io::Error) -> Problem {
     Problem::new(Reason::Failed, format!("the file cannot be read: {error}"))
 }
 

@@ -11,7 +11,7 @@ use crate::{
     api::{Api, Problem, Reason},
     serve::run_api::{
         files::{Range, take_pieces},
-        read::{open, pieces_of},
+        read::{open, pieces_of, unreadable},
     },
 };
 
@@ -58,7 +58,7 @@ pub(super) async fn fetch(api: &Api, request: v1::FetchFileRequest) -> Result<Pi
     let head = v1::FilePiece { sha256: artifact.sha256, size, offset, bytes: Vec::new() };
     let piece = |read: io::Result<Vec<u8>>| match read {
         Ok(bytes) => Ok(v1::FilePiece { bytes, ..v1::FilePiece::default() }),
-        Err(error) => Err(Problem::new(Reason::Failed, format!("the file cannot be read: {error}")).into()),
+        Err(error) => Err(unreadable(error).into()),
     };
     let pieces = pieces_of(file, offset).await?.map(piece);
     Ok(stream::once(ready(Ok(head))).chain(pieces).boxed())

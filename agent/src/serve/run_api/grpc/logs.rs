@@ -4,12 +4,8 @@ use std::{collections::VecDeque, mem, time::Duration};
 
 use futures_util::stream::{self, BoxStream, StreamExt};
 use prost::Message;
-use runlog_proto::v1;
-use tokio::{
-    select,
-    sync::OwnedSemaphorePermit,
-    time::{Instant, sleep},
-};
+use runlog_proto::{ENDED, v1};
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 use tonic::Status;
 use url::form_urlencoded::Serializer;
 
@@ -19,7 +15,6 @@ use crate::{
     serve::{
         api::Shared,
         fault::Fault,
-        follow::POLL,
         params::{self, BadParameter},
         run_api::read::find,
     },
@@ -135,7 +130,7 @@ impl Reading {
         }
         let run = self.query.run.clone();
         let run = self.shared.read(move |reader| reader.find(&run)).await.map_err(unread)?;
-        let has_ended = ["completed", "failed", "canceled"].contains(&&run.status[..]);
+        let has_ended = ENDED.contains(&&run.status[..]);
         let since = has_ended.then(|| since.unwrap_or_else(Instant::now));
         if since.is_some_and(|since| since.elapsed() >= QUIET) {
             self.end = End::Reached;
@@ -143,10 +138,7 @@ impl Reading {
         }
         self.end = End::OfRun(since);
         if self.ahead.is_empty() {
-            select! {
-                () = self.shared.stopped() => {}
-                () = sleep(POLL) => {}
-            }
+            self.shared.pause().await;
         }
         Ok(())
     }
