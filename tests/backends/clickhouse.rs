@@ -1,16 +1,19 @@
 //! ClickHouse's engine, as `tests/tools/clickhouse` brings it, behind the part of its HTTP interface that is in
 //! `clickhouse.py`: the server itself cannot be had as a package.
 
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use runlog_tests::{eventually, root, tool};
 use serde_json::Value;
 
-use crate::http::{encoded, free_port, get};
+use crate::{
+    http::{encoded, free_port, get},
+    process::Running,
+};
 
 /// It keeps what it has in a folder of its own. Killed when dropped.
 pub struct ClickHouse {
-    child: Child,
+    _process: Running,
     port: u16,
     _folder: tempfile::TempDir,
 }
@@ -26,7 +29,7 @@ impl ClickHouse {
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
-        let backend = Self { child, port, _folder: folder };
+        let backend = Self { _process: Running(child), port, _folder: folder };
         eventually("ClickHouse answers", || get(port, "/?query=SELECT%201"));
         backend
     }
@@ -45,12 +48,5 @@ impl ClickHouse {
     /// The number `n` of a query.
     pub fn count(&self, query: &str) -> usize {
         self.ask(query)[0]["n"].as_u64().unwrap().try_into().unwrap()
-    }
-}
-
-impl Drop for ClickHouse {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }

@@ -1,14 +1,14 @@
 //! The Collector with the configurations of `deploy/backends`.
 
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use runlog_tests::{eventually, root, tool};
 
-use crate::http::free_port;
+use crate::{http::free_port, process::Running};
 
 /// It sends on what it takes. Killed when dropped.
 pub struct Collector {
-    child: Child,
+    _process: Running,
     port: u16,
     _folder: tempfile::TempDir,
 }
@@ -32,19 +32,12 @@ impl Collector {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let collector = Self { child, port, _folder: folder };
+        let collector = Self { _process: Running(child), port, _folder: folder };
         eventually("the Collector listens", || std::net::TcpStream::connect(("127.0.0.1", port)).ok());
         collector
     }
 
     pub fn address(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
-    }
-}
-
-impl Drop for Collector {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }

@@ -6,6 +6,7 @@ mod clickhouse;
 mod collector;
 mod dashboards;
 mod http;
+mod process;
 mod prometheus;
 mod victorialogs;
 

@@ -2,17 +2,20 @@
 
 use std::{
     fs,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
 };
 
 use runlog_tests::{eventually, tool};
 use serde_json::Value;
 
-use crate::http::{encoded, free_port, get, results};
+use crate::{
+    http::{encoded, free_port, get, results},
+    process::Running,
+};
 
 /// It asks one agent for its numbers, ten times a second. Killed when dropped.
 pub struct Prometheus {
-    child: Child,
+    _process: Running,
     port: u16,
     _folder: tempfile::TempDir,
 }
@@ -33,7 +36,7 @@ impl Prometheus {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let prometheus = Self { child, port, _folder: folder };
+        let prometheus = Self { _process: Running(child), port, _folder: folder };
         eventually("Prometheus answers", || get(port, "/-/ready").filter(|answer| answer.contains("Ready")));
         prometheus
     }
@@ -42,12 +45,5 @@ impl Prometheus {
     pub fn ask(&self, query: &str) -> Vec<Value> {
         let answer = get(self.port, &format!("/api/v1/query?query={}", encoded(query))).unwrap();
         results(query, &answer)
-    }
-}
-
-impl Drop for Prometheus {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }

@@ -1,15 +1,18 @@
 //! VictoriaLogs, as it is built by `tests/tools/victorialogs`.
 
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use runlog_tests::{eventually, tool};
 use serde_json::Value;
 
-use crate::http::{encoded, free_port, get, results};
+use crate::{
+    http::{encoded, free_port, get, results},
+    process::Running,
+};
 
 /// It keeps what it has in a folder of its own. Killed when dropped.
 pub struct VictoriaLogs {
-    child: Child,
+    _process: Running,
     port: u16,
     _folder: tempfile::TempDir,
 }
@@ -27,7 +30,7 @@ impl VictoriaLogs {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let backend = Self { child, port, _folder: folder };
+        let backend = Self { _process: Running(child), port, _folder: folder };
         eventually("VictoriaLogs answers", || get(port, "/health").filter(|answer| answer == "OK"));
         backend
     }
@@ -56,12 +59,5 @@ impl VictoriaLogs {
     pub fn count(&self, query: &str) -> usize {
         let rows = self.ask(query);
         rows.first().map_or(0, |row| row["n"].as_str().unwrap().parse().unwrap())
-    }
-}
-
-impl Drop for VictoriaLogs {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }

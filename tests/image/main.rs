@@ -98,14 +98,19 @@ fn the_image_holds_the_program_what_it_is_made_of_and_its_state_directory_alone(
     assert_eq!(own.collect::<Vec<_>>(), expected);
 }
 
-#[test]
-fn the_image_names_the_crates_that_are_in_the_program_and_none_that_is_for_tests() {
+/// The bill of materials in the image that a container is created of by those arguments.
+fn bill(create: &[&str]) -> String {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("bill.json");
-    let container = printed(&["create", runlog_image()]);
+    let container = printed(create);
     printed(&["cp", &format!("{container}:/{BILL}"), path.to_str().unwrap()]);
     let _ = docker(&["rm", "--volumes", &container]);
-    let text = fs::read_to_string(path).unwrap();
+    fs::read_to_string(path).unwrap()
+}
+
+#[test]
+fn the_image_names_the_crates_that_are_in_the_program_and_none_that_is_for_tests() {
+    let text = bill(&["create", runlog_image()]);
     let bill: Value = serde_json::from_str(&text).unwrap();
     let of = |part: &Value| format!("{} {}", part["name"].as_str().unwrap(), part["version"].as_str().unwrap());
     assert_eq!(of(&bill["metadata"]["component"]), concat!("runlog ", env!("CARGO_PKG_VERSION")));
@@ -155,11 +160,7 @@ fn an_image_for_another_machine_says_so() {
     let output = command.args([name, &program]).env("ARCH", arch).env("DOCKER_HOST", docker_host()).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(printed(&["image", "inspect", "--format", "{{.Os}}/{{.Architecture}}", name]), format!("linux/{arch}"));
-    let container = printed(&["create", "--platform", &format!("linux/{arch}"), name]);
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("bill.json");
-    printed(&["cp", &format!("{container}:/{BILL}"), path.to_str().unwrap()]);
-    let _ = docker(&["rm", "--volumes", &container]);
+    let text = bill(&["create", "--platform", &format!("linux/{arch}"), name]);
     let _ = docker(&["image", "rm", name]);
-    assert!(fs::read_to_string(path).unwrap().contains(&format!("{machine}-unknown-linux-musl")));
+    assert!(text.contains(&format!("{machine}-unknown-linux-musl")));
 }

@@ -1,14 +1,15 @@
 //! A run as Jupyter's pages show it: `RunDetails(run).show()`.
 
 use std::{
-    env, fs,
-    io::{BufRead, BufReader, Write},
-    path::Path,
+    fs,
+    io::Write,
     process::{Child, Command, Stdio},
 };
 
 use runlog_tests::{Agent, eventually, root, tool};
 use serde_json::{Value, json};
+
+use crate::visit::Visit;
 
 const TOKEN: &str = "the-token-of-this-test";
 
@@ -85,25 +86,14 @@ fn a_run_is_shown_live_in_lab_in_notebook_and_in_the_classic_one() {
     eventually("the run has begun", || logged("4"));
     ["2", "1"].iter().for_each(|value| logged(value).unwrap());
     let jupyter = Jupyter::beside(&agent);
-    let mut visit = Command::new("node")
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("page/jupyter.mjs"))
-        .arg(tool("RUNLOG_TEST_CHROMIUM", "chromium"))
-        .args([&jupyter.address, TOKEN])
-        .arg(env::var("RUNLOG_TEST_SCREENSHOT").unwrap_or_default())
-        .env("NODE_PATH", tool("RUNLOG_TEST_PLAYWRIGHT", "playwright"))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut says = BufReader::new(visit.stdout.take().unwrap()).lines();
-    let mut next = || says.next().map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
+    let mut visit = Visit::start("jupyter.mjs", &[&jupyter.address, TOKEN], "");
     let jupyters = || fs::read_to_string(agent.path("jupyter.log")).unwrap_or_default();
-    assert!(next().is_some(), "it ends with what is wrong on stderr: {}", jupyters());
+    assert!(visit.says().is_some(), "it ends with what is wrong on stderr: {}", jupyters());
     training.stdin.take().unwrap().write_all(b"go on\n").unwrap();
     assert!(training.wait().unwrap().success());
-    visit.stdin.take().unwrap().write_all(b"go on\n").unwrap();
-    let seen = next().unwrap_or_else(|| panic!("nothing was seen: {}", jupyters()));
-    assert!(visit.wait().unwrap().success());
+    visit.go_on();
+    let seen = visit.says().unwrap_or_else(|| panic!("nothing was seen: {}", jupyters()));
+    visit.ends_well();
     for page in ["lab", "notebook", "classic"] {
         let text = seen[page]["text"].as_str().unwrap();
         for expected in ["Completed", "loss", "epoch 1 begins", "epoch 2 begins"] {

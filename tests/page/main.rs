@@ -4,10 +4,11 @@
 
 mod jupyter;
 mod results;
+mod visit;
 
-use std::{env, fs, path::Path, process::Command};
+use std::fs;
 
-use runlog_tests::{Agent, tool};
+use runlog_tests::Agent;
 use serde_json::Value;
 
 const LINES: &str = "\
@@ -18,17 +19,8 @@ const LINES: &str = "\
 
 /// What the browser saw, after `page.mjs` has clicked through.
 fn visit(agent: &Agent, token: &str) -> Value {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("page/page.mjs");
-    let output = Command::new("node")
-        .arg(script)
-        .arg(tool("RUNLOG_TEST_CHROMIUM", "chromium"))
-        .args([&agent.address(), "r"])
-        .arg(agent.path("train.log"))
-        .arg(env::var("RUNLOG_TEST_SCREENSHOT").unwrap_or_default())
-        .env("RUNLOG_SERVE_TOKEN", token)
-        .env("NODE_PATH", tool("RUNLOG_TEST_PLAYWRIGHT", "playwright"))
-        .output()
-        .unwrap();
+    let log = agent.path("train.log").display().to_string();
+    let output = visit::script("page.mjs", &[&agent.address(), "r", &log], token).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
 }

@@ -1,14 +1,11 @@
 //! What runs have logged, on the page.
 
-use std::{
-    env, fs,
-    io::{BufRead, BufReader, Write},
-    path::Path,
-    process::{Command, Stdio},
-};
+use std::fs;
 
-use runlog_tests::{Agent, tool};
+use runlog_tests::Agent;
 use serde_json::Value;
+
+use crate::visit::Visit;
 
 /// A picture that is three pixels wide.
 const IMAGE: &str =
@@ -69,25 +66,12 @@ fn looks_at_results(token: &'static str) {
     let builder = if token.is_empty() { builder } else { builder.set("RUNLOG_SERVE_TOKEN", token) };
     let site = Site { agent: builder.start(), token };
     fill(&site);
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("page/results.mjs");
-    let mut visit = Command::new("node")
-        .arg(script)
-        .arg(tool("RUNLOG_TEST_CHROMIUM", "chromium"))
-        .args([&site.agent.address(), "sweep", "one", "ended"])
-        .arg(env::var("RUNLOG_TEST_SCREENSHOT").unwrap_or_default())
-        .env("RUNLOG_SERVE_TOKEN", token)
-        .env("NODE_PATH", tool("RUNLOG_TEST_PLAYWRIGHT", "playwright"))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut says = BufReader::new(visit.stdout.take().unwrap()).lines();
-    let mut next = || says.next().map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
-    assert!(next().is_some(), "it ends with what is wrong on stderr");
+    let mut visit = Visit::start("results.mjs", &[&site.agent.address(), "sweep", "one", "ended"], token);
+    assert!(visit.says().is_some(), "it ends with what is wrong on stderr");
     site.run("one", &["log", "later", "logged later"]);
-    visit.stdin.take().unwrap().write_all(b"go on\n").unwrap();
-    let seen = next().unwrap();
-    assert!(visit.wait().unwrap().success());
+    visit.go_on();
+    let seen = visit.says().unwrap();
+    visit.ends_well();
 
     let list = |field: &Value| -> Vec<String> {
         field.as_array().unwrap().iter().map(|one| one.as_str().unwrap().to_owned()).collect()

@@ -57,3 +57,9 @@ cached() {
     fi
     exec {lock}>&-
 }
+
+# python_venv: a Python that makes environments.
+python_venv() {
+    command -v python3 >/dev/null || apt_install python3
+    python3 -c 'import ensurepip, venv' 2>/dev/null || apt_install python3-venv
+}
