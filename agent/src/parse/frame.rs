@@ -1,5 +1,7 @@
 //! Cuts a stream of bytes into lines.
 
+use std::ops::Range;
+
 use memchr::memchr;
 
 use super::wrapped;
@@ -158,7 +160,7 @@ impl Framer {
         is_row.then_some(self.held.as_slice())
     }
 
-    /// Says what carriage returns are from the next chunk on.
+    /// Says what carriage returns are from the next bytes on.
     pub const fn are_returns(&mut self, returns: Returns) {
         self.returns = returns;
     }
@@ -171,28 +173,31 @@ impl Framer {
     }
 
     /// Gives out the lines that are complete with this chunk.
-    pub fn feed(&mut self, chunk: &Chunk, mut each: impl FnMut(Line<'_>)) {
-        let mut data = chunk.data.as_slice();
+    pub fn feed(&mut self, chunk: &Chunk, each: impl FnMut(Line<'_>)) {
+        self.feed_range(chunk, 0..chunk.data.len(), each);
+    }
+
+    /// The same with those bytes of the chunk, those before them having been fed. Its ending counts behind the last one.
+    pub fn feed_range(&mut self, chunk: &Chunk, range: Range<usize>, mut each: impl FnMut(Line<'_>)) {
+        let (mut start, data) = (range.start, &chunk.data[..range.end]);
         if self.consumed == 0 {
-            data = self.without_byte_order_mark(data);
+            start += self.byte_order_mark(&data[start..]);
         }
         let mut marks = Marks { marks: &chunk.marks, next: 0 };
         if !self.is_between_lines() {
-            let end = memchr(b'\n', data).map_or(data.len(), |newline| newline + 1);
-            self.hold(&data[..end], chunk.data.len() - data.len(), &mut marks, &mut each);
+            let end = memchr(b'\n', &data[start..]).map_or(data.len(), |length| start + length + 1);
+            self.hold(&data[start..end], start, &mut marks, &mut each);
             marks.skip(end);
-            data = &data[end..];
+            start = end;
         }
         // Line ends never stand inside a UTF-8 sequence, so one look over all lines speaks for each of them.
-        let all_utf8 =
-            memchr::memrchr(b'\n', data).is_some_and(|last| simdutf8::basic::from_utf8(&data[..=last]).is_ok());
-        let mut start = 0;
+        let all_utf8 = memchr::memrchr(b'\n', &data[start..])
+            .is_some_and(|last| simdutf8::basic::from_utf8(&data[start..=start + last]).is_ok());
         while let Some(length) = memchr(b'\n', &data[start..]) {
-            let index = chunk.data.len() - data.len() + start;
-            let time = marks.at(index);
+            let time = marks.at(start);
             if length > self.max_line_bytes && without_cr(&data[start..start + length]).len() > self.max_line_bytes {
                 self.held_time = time;
-                self.hold(&data[start..=start + length], index, &mut marks, &mut each);
+                self.hold(&data[start..=start + length], start, &mut marks, &mut each);
             } else {
                 let bytes = without_cr(&data[start..start + length]);
                 let is_utf8 = all_utf8 || simdutf8::basic::from_utf8(bytes).is_ok();
@@ -203,9 +208,11 @@ impl Framer {
             start += length + 1;
         }
         if start < data.len() {
-            let index = chunk.data.len() - data.len() + start;
-            self.held_time = marks.at(index);
-            self.hold(&data[start..], index, &mut marks, &mut each);
+            self.held_time = marks.at(start);
+            self.hold(&data[start..], start, &mut marks, &mut each);
+        }
+        if range.end < chunk.data.len() {
+            return;
         }
         match chunk.ending {
             Ending::Open | Ending::Silent => {}
@@ -215,13 +222,15 @@ impl Framer {
         }
     }
 
-    /// The first bytes of the stream without the mark, if they are it: it may come in pieces.
-    fn without_byte_order_mark<'a>(&mut self, data: &'a [u8]) -> &'a [u8] {
-        let Some(missing) = BYTE_ORDER_MARK.strip_prefix(self.held.as_slice()) else { return data };
-        let Some(rest) = data.strip_prefix(missing).filter(|_| !missing.is_empty()) else { return data };
+    /// How many of these bytes, the first of the stream, belong to the mark, if they are it: it may come in pieces.
+    fn byte_order_mark(&mut self, data: &[u8]) -> usize {
+        let missing = BYTE_ORDER_MARK.strip_prefix(self.held.as_slice()).unwrap_or_default();
+        if missing.is_empty() || !data.starts_with(missing) {
+            return 0;
+        }
         self.held.clear();
         self.consumed = BYTE_ORDER_MARK.len() as u64;
-        rest
+        missing.len()
     }
 
     /// Takes the next piece of the held line and gives out what is complete: rows, parts, or the line if `piece` ends it.

@@ -1,5 +1,7 @@
 //! The lines of one stream, as they were printed.
 
+use memchr::memchr;
+
 use crate::record::{Chunk, Ending, Format, Lane, Origin, ReadTo, origin::Left};
 
 use super::{
@@ -83,15 +85,25 @@ impl Lines {
     /// Gives out the lines as they were printed.
     fn find(&mut self, chunk: &Chunk, mut each: impl FnMut(Line<'_>)) {
         let Some(unwrapper) = &mut self.unwrapper else { return self.framer.feed(chunk, each) };
-        self.framer.feed(chunk, |line| {
-            if line.is_overwritten {
-                return unwrapper.row(line, &mut each);
+        let (mut start, all) = (0, chunk.data.len());
+        loop {
+            // The first line tells what carriage returns are behind it, so it is cut alone.
+            let first = if unwrapper.is_told() { None } else { memchr(b'\n', &chunk.data[start..]) };
+            let end = first.map_or(all, |length| start + length + 1);
+            self.framer.feed_range(chunk, start..end, |line| {
+                if line.is_overwritten {
+                    return unwrapper.row(line, &mut each);
+                }
+                unwrapper.line(&line, &mut each);
+            });
+            if unwrapper.is_wrapped() {
+                // What is not wrapped among such lines is no drawing.
+                self.framer.are_returns(Returns::Bytes);
             }
-            unwrapper.line(&line, &mut each);
-        });
-        if unwrapper.is_wrapped() {
-            // What is not wrapped among such lines is no drawing.
-            self.framer.are_returns(Returns::Bytes);
+            start = end;
+            if start == all {
+                break;
+            }
         }
         match chunk.ending {
             Ending::Open => {}

@@ -372,15 +372,16 @@ fn wrapped(text: &str) -> String {
     wrapped
 }
 
-/// A text as it was printed, as a container runtime wraps it, and where that is told by its first line or by one before.
-fn formats(text: &str) -> [(Format, String); 5] {
-    let (bare, wrapped) = (text.to_owned(), wrapped(text));
+/// A text as it was printed, as a container runtime wraps it, and where that is told by its first line or by one before,
+/// also where that one is another.
+fn formats(text: &str) -> [(Format, String); 6] {
     [
-        (Format::Plain, bare.clone()),
-        (Format::Cri, wrapped.clone()),
-        (Format::Auto, bare),
-        (Format::Auto, wrapped),
+        (Format::Plain, text.to_owned()),
+        (Format::Cri, wrapped(text)),
+        (Format::Auto, text.to_owned()),
+        (Format::Auto, wrapped(text)),
         (Format::Auto, format!("bare\n{text}")),
+        (Format::Auto, wrapped("wrapped\n") + text),
     ]
 }
 
@@ -446,10 +447,14 @@ fn a_row_that_is_as_long_as_may_be_is_the_same_wherever_its_line_is_cut() {
 
 #[test]
 fn what_is_not_wrapped_among_wrapped_lines_is_given_out_when_it_has_ended() {
-    let mut reading = Reading::of(Format::Auto, ReadTo::default(), 1 << 20);
-    reading.open("2026-11-24T05:44:23.1Z stdout F message\n", 0).open("torn\rnot\rdrawn", 0);
-    assert_eq!(reading.bodies(), ["message"]);
-    assert_eq!(reading.open("\n", 0).seen.len(), 4);
+    // Whether it comes behind the first of them, or together with it.
+    for pieces in [&["stdout F message\n", "torn\rnot\rdrawn"][..], &["stdout F message\ntorn\rnot\rdrawn"]] {
+        let mut reading = Reading::of(Format::Auto, ReadTo::default(), 1 << 20);
+        reading.open("2026-11-24T05:44:23.1Z ", 0);
+        pieces.iter().for_each(|piece| _ = reading.open(piece, 0));
+        assert_eq!(reading.bodies(), ["message"], "{pieces:?}");
+        assert_eq!(reading.open("\n", 0).seen.len(), 4);
+    }
 }
 
 // As in a file that nothing can be wrapped around: the rest of a row is no part of a line that was too long.

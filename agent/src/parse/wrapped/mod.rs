@@ -65,6 +65,11 @@ impl Unwrapper {
         self.joiner.is_waiting()
     }
 
+    /// Whether it is known if something is wrapped around the lines: the first line that is whole tells it.
+    pub fn is_told(&self) -> bool {
+        self.reader.is_told()
+    }
+
     /// Whether something is wrapped around the lines, as far as that is known.
     pub fn is_wrapped(&self) -> bool {
         self.reader.is_wrapped()

@@ -38,6 +38,11 @@ impl Reader {
         Self { format, is_wrapped, stamps, attributes, text: Vec::new(), open: None }
     }
 
+    /// Whether it is known if lines are expected to be wrapped.
+    pub fn is_told(&self) -> bool {
+        self.is_wrapped.is_some()
+    }
+
     /// Whether lines are expected to be wrapped. Where that is told by the lines, the first one tells it.
     pub fn is_wrapped(&self) -> bool {
         self.is_wrapped == Some(true)
