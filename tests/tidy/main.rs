@@ -95,6 +95,11 @@ fn each_suite_is_declared_and_so_is_run() {
 }
 
 #[test]
+fn each_suite_is_on_the_map() {
+    none(&suites::unmapped(&HERE));
+}
+
+#[test]
 fn time_of_day_is_asked_for_in_one_place() {
     none(&clock::faults(&HERE));
 }
