@@ -151,3 +151,15 @@ fn f27_a_file_that_may_not_be_read_is_told_once_and_read_later() {
     let lines = agent.eventually_lines("r", 2);
     assert_eq!(lines[1].body(), "behind the door");
 }
+
+#[test]
+fn a_glob_that_leads_to_nothing_is_told_once_and_what_comes_is_followed() {
+    let told = |agent: &Agent| {
+        let messages = agent.messages();
+        messages.lines().filter(|line| line.contains("no file is there yet")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let agent = Agent::builder().start();
+    eventually("it says so", || told(&agent).first()?.contains(agent.path("").to_str()?).then_some(()));
+    still_collects(&agent);
+    assert_eq!(told(&agent).len(), 1);
+}

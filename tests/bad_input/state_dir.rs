@@ -3,7 +3,7 @@
 use std::{fs, net::TcpListener, os::unix::fs::PermissionsExt, path::Path};
 
 use insta::{allow_duplicates, assert_snapshot};
-use runlog_tests::{Agent, State, eventually, runlog, unprivileged};
+use runlog_tests::{Agent, SmallDisk, State, eventually, runlog, unprivileged};
 
 use crate::told;
 
@@ -127,4 +127,23 @@ fn exec_needs_no_port() {
     assert!(output.status.success());
     let lines = eventually("both are in one store", || agent.try_lines("beside"));
     assert!(lines.iter().any(|line| line.body() == "line"));
+}
+
+#[test]
+fn a_full_disk_is_said_to_be_one() {
+    let state = State::new();
+    let disk = SmallDisk::mount(state.dir(), "size=8m");
+    state.exec("before", "echo kept");
+    let _others = disk.fill_but(0);
+    let full = "the disk of FOLDER/state is full\n\
+                make room, or set RUNLOG_STATE_DIR to a directory on another disk\n";
+    for (command, said) in [
+        (&["exec", "--", "true"][..], "exit status: 74\n--- stderr\nrunlog: the embedded store cannot be opened: "),
+        (&["runs"], "exit status: 1\n--- stderr\nrunlog: "),
+    ] {
+        assert_eq!(told(&state, &state.command(command)).trim_end(), format!("{said}{full}").trim_end());
+    }
+    let checked = told(&state, &state.command(&["check"]));
+    let line = "error    state     FOLDER/state has 0 B left, and 409.6 KiB are left to others: nothing is collected";
+    assert!(checked.lines().any(|found| found == line), "{checked}");
 }

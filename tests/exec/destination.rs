@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs,
-    io::Write,
+    io::{BufRead, BufReader, Write},
     net::TcpListener,
     process::{Command, Stdio},
 };
@@ -54,6 +54,21 @@ fn the_next_exec_delivers_what_was_left_behind() {
         assert_eq!(delivered(&server, run), expected(run));
     }
     assert_eq!(fs::read_dir(state.dir().join("exec")).unwrap().count(), 0, "a queue is left behind");
+}
+
+#[test]
+fn who_waits_for_a_destination_that_is_away_is_told_so_and_may_leave() {
+    let state = State::new();
+    let mut exec = state.command(&["exec", "--", "sh", "-c", "exit 5"]);
+    let mut exec = exec.env("RUNLOG_EXPORT_ENDPOINT", nowhere()).stderr(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(exec.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let mut lines = lines.skip_while(|line| !line.contains("delivering what was collected, for up to 25s; Ctrl-C"));
+    assert!(lines.next().is_some(), "nothing was said for as long as it waited");
+    let pid = exec.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    assert_eq!(exec.wait().unwrap().code(), Some(5));
+    let last = lines.last().unwrap();
+    assert!(last.contains("the rest waits for the next runlog"), "{last}");
 }
 
 #[test]

@@ -102,6 +102,12 @@ fn a_run_that_nobody_has_started_is_refused_and_the_agents_own_is_not() {
     let agent = Agent::builder().start();
     let refusal = refused(&agent.run(&["run", "--run", "nobody", "log", "loss", "1"]));
     assert!(refusal.contains("no run \"nobody\" is known here"), "{refusal}");
+    assert!(refusal.contains("use the whole id of a run that was started; `runlog runs` lists them"), "{refusal}");
+    let refusal = refused(&agent.run(&["runs", "list", "--status", "runing"]));
+    assert!(
+        refusal.contains("\"runing\" is no status (status)\nuse queued, preparing, starting, running"),
+        "{refusal}"
+    );
     done(&agent.run(&["run", "--run", "r", "log", "loss", "1"]));
     let refusal = refused(&agent.run(&["run", "log", "loss", "1"]));
     assert!(refusal.contains("RUNLOG_RUN_ID"), "{refusal}");

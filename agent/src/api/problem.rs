@@ -105,7 +105,9 @@ impl Problem {
 
     pub(super) fn unknown_run(id: &str) -> Self {
         let message = format!("no run {id:?} is known here");
-        Self::new(Reason::UnknownRun, message).at("run_id").instead("a run that was started, with POST /api/v1/runs")
+        Self::new(Reason::UnknownRun, message)
+            .at("run_id")
+            .instead("the whole id of a run that was started; `runlog runs` lists them")
     }
 }
 

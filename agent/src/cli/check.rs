@@ -168,6 +168,7 @@ pub fn attempt(loaded: &Loaded) -> Report {
     findings.extend(loaded.warnings.iter().map(|text| Finding::new("settings", Verdict::Warning, text, "")));
     findings.push(probe::state(&settings.state_dir));
     findings.extend(probe::medium(&settings.state_dir, settings.queue.allow_network_fs));
+    findings.extend(probe::room(&settings.state_dir, settings.queue.min_free_bytes));
     findings.extend(probe::files(&settings.file));
     findings.extend(probe::pods(&settings.kubernetes));
     findings.push(probe::docker(&settings.docker));

@@ -264,7 +264,7 @@ fn reader(before: &SettingsArgs, place: &PlaceArgs) -> Result<Reader, Failure> {
             "is nothing stored yet; `runlog exec -- COMMAND` stores a run, --state-dir or --server reads elsewhere";
         return Err(anyhow!("in {} {text}", settings.state_dir.display()).into());
     }
-    Ok(Reader::open(&dir)?)
+    Ok(Reader::open(&dir).map_err(|error| State::of(&settings).full().unwrap_or(error))?)
 }
 
 /// Who answers calls of the Run API.

@@ -16,7 +16,7 @@ use uuid::Uuid;
 use crate::{
     config::{self, Input, Loaded, Settings, Switch},
     pipeline::{Destinations, Pipeline, Plan, StartError},
-    queue::{self, OpenError},
+    queue::{self, OpenError, Volume},
     run::{self, Facts, Identity, Pod, RunId},
     store::Store,
     telemetry,
@@ -40,6 +40,9 @@ const DEAD_LETTERS: &str = "dead-letter";
 const ADDRESS: &str = "address";
 /// Holds the process id of an agent that is about to end.
 const STOPPING: &str = "stopping";
+
+/// With less than this the store's index cannot be opened.
+const LEAST_BYTES: u64 = 64 << 10;
 
 /// How long an agent that is stopping is waited for. With a shorter grace period it has ended by then.
 const HANDOVER: Duration = Duration::from_secs(10);
@@ -145,8 +148,17 @@ impl State {
 
     /// Opens the store.
     pub fn open_store(&self) -> Result<Arc<Store>, Failure> {
-        let store = Store::open(&self.store_dir()).context("the embedded store cannot be opened");
+        let store = Store::open(&self.store_dir()).map_err(|error| self.full().unwrap_or_else(|| error.into()));
+        let store = store.context("the embedded store cannot be opened");
         Ok(Arc::new(store.map_err(|error| Failure::new(Exit::State, error))?))
+    }
+
+    /// Why nothing can be done with the store if its disk is full, which SQLite does not say so. Not even read: its index
+    /// has files that who reads makes anew.
+    pub fn full(&self) -> Option<anyhow::Error> {
+        let free_bytes = Volume::of(&self.0).ok()?.free_bytes;
+        let remedy = "make room, or set RUNLOG_STATE_DIR to a directory on another disk";
+        (free_bytes < LEAST_BYTES).then(|| anyhow!("the disk of {} is full\n{remedy}", self.0.display()))
     }
 
     /// Where batches go, as the settings say: to the store, if it is kept or if there is no other place. Settings

@@ -2,12 +2,14 @@
 //! work beside an agent and each other.
 
 use std::{
+    convert::Infallible,
     future,
     path::{Path, PathBuf},
     sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use tracing::warn;
 
 use crate::{
@@ -25,6 +27,9 @@ use super::{
     setup::{self, Run, State},
     signals::Signals,
 };
+
+/// How long the end may take without a word.
+const SILENCE: Duration = Duration::from_secs(2);
 
 /// A run that is being collected.
 pub struct Single {
@@ -108,7 +113,10 @@ impl Single {
         let queue = self.pipeline.queue().clone();
         let deadline = Instant::now() + settings.grace;
         let mut signals = Signals::catch()?;
-        let drained = self.pipeline.drain(settings.grace, signals.stop()).await;
+        let drained = tokio::select! {
+            drained = self.pipeline.drain(settings.grace, signals.stop()) => drained,
+            never = tell_of_waiting(settings.grace) => match never {},
+        };
         let is_delivered = drained.map(Drained::is_complete).unwrap_or_else(|error| {
             warn!(error = %error, "not all lines are durable");
             false
@@ -130,6 +138,14 @@ impl Single {
         let text = Summary::of(&ledger).tell(&self.run, settings, is_delivered, self.is_stored);
         Ok(Collected { is_delivered, text })
     }
+}
+
+/// Tells whoever has started it why it does not end. Never ends itself.
+async fn tell_of_waiting(grace: Duration) -> Infallible {
+    sleep(SILENCE).await;
+    let grace = humantime::format_duration(grace);
+    warn!("delivering what was collected, for up to {grace}; Ctrl-C leaves the rest to the next runlog");
+    future::pending().await
 }
 
 struct Summary {

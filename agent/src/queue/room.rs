@@ -73,8 +73,9 @@ impl Log {
     pub(super) fn survey(&self) {
         // A disk that does not say how much it has left says when it is full.
         let unknown = Volume { free_bytes: u64::MAX, total_bytes: u64::MAX, medium: Medium::Disk };
-        let Volume { free_bytes, total_bytes, .. } = self.storage.volume(&self.dir).unwrap_or(unknown);
-        let min_free = self.min_free_bytes.min(total_bytes / 20);
+        let volume = self.storage.volume(&self.dir).unwrap_or(unknown);
+        let Volume { free_bytes, total_bytes, .. } = volume;
+        let min_free = volume.left_to_others(self.min_free_bytes);
         let mut state = lock(&self.state);
         state.room.entry_bytes = if min_free == 0 { u64::MAX } else { free_bytes.saturating_sub(min_free) };
         if state.room.reserve == Reserve::Held {

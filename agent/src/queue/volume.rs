@@ -39,6 +39,12 @@ impl Volume {
             medium: medium(found.f_type as u32),
         })
     }
+
+    /// What is left to others of its room where so much is to be: a twentieth of it at most.
+    #[must_use]
+    pub fn left_to_others(self, min_free_bytes: u64) -> u64 {
+        min_free_bytes.min(self.total_bytes / 20)
+    }
 }
 
 /// Source: statfs(2), and `include/uapi/linux/magic.h` of Linux.

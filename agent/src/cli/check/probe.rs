@@ -13,6 +13,7 @@ use rustix::fs::Access;
 use url::Url;
 
 use crate::{
+    cli::table::size,
     config::Switch,
     export,
     queue::{Medium, Volume},
@@ -75,6 +76,20 @@ pub(super) fn lacking(shown: &str, medium: Medium, allow_network_fs: bool) -> Op
         ),
     };
     Some(Finding::new("state", verdict, format!("{shown} {problem}"), remedy))
+}
+
+/// Whether the disk of the state directory has room.
+pub(super) fn room(directory: &Path, min_free_bytes: u64) -> Option<Finding> {
+    let existing = directory.ancestors().find(|above| above.exists()).unwrap_or(Path::new("."));
+    let volume = Volume::of(existing).ok()?;
+    let least = volume.left_to_others(min_free_bytes);
+    if volume.free_bytes > least {
+        return None;
+    }
+    let (shown, free) = (directory.display(), size(volume.free_bytes));
+    let text = format!("{shown} has {free} left, and {} are left to others: nothing is collected", size(least));
+    let remedy = "make room, or set RUNLOG_STATE_DIR to a directory on another disk, or less RUNLOG_QUEUE_MIN_FREE";
+    Some(Finding::new("state", Verdict::Error, text, remedy))
 }
 
 // The kernel's own answer, so that read-only file systems count as well.

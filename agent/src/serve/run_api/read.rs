@@ -39,6 +39,10 @@ pub(super) use crate::store::MAX_POINTS;
 pub(super) const MAX_RUNS: usize = 10_000;
 pub(super) const SOME_RUNS: usize = 1_000;
 
+/// Where a run may stand.
+const STATUSES: [&str; 8] =
+    ["queued", "preparing", "starting", "running", "finalizing", "completed", "failed", "canceled"];
+
 /// How much of a file is read at once.
 const STEP: usize = 256 * 1024;
 
@@ -71,6 +75,9 @@ async fn files(State(api): State<Api>, Path(word): Path<String>) -> Response {
 
 /// The runs that are asked for.
 pub(super) async fn list(api: &Api, filter: RunFilter) -> Result<v1::ListRunsResponse, Problem> {
+    if let Some(status) = filter.status.as_deref().filter(|status| !STATUSES.contains(status)) {
+        return Err(Problem::invalid("status", format!("{status:?} is no status"), &STATUSES.join(", ")));
+    }
     let reader = api.reader().await?;
     let runs = spawn_blocking(move || reader.list(&filter)).await.map_err(|_| interrupted())??;
     Ok(v1::ListRunsResponse { runs })

@@ -56,6 +56,7 @@ impl Visit for FileSource {
         if self.globs.are_against(&path) {
             return;
         }
+        self.has_found = true;
         if let Some(slot) = self.find(&path, &path) {
             if let Some(tail) = self.tails.get_mut(slot) {
                 tail.walk = self.walks;
@@ -82,6 +83,9 @@ impl FileSource {
             self.tails.set_present(slot, false);
         }
         self.owners.iter_mut().for_each(|owners| owners.looked());
+        if self.walks == 1 && !self.has_found && !self.config.paths.is_empty() {
+            info!(files = self.config.paths.join(","), "no file is there yet; those that come are followed");
+        }
         self.roots = self.roots_now();
         // From the end on, so that a slow walk leaves time for reading.
         self.next_check = Instant::now() + self.config.scan;

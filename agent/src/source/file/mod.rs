@@ -111,6 +111,8 @@ pub struct FileSource {
     /// Number of the last walk through the globs.
     walks: u32,
     is_walking: bool,
+    /// Whether the globs have led to a file.
+    has_found: bool,
     /// What stood where the globs begin when they were last walked through.
     roots: Vec<Option<(u64, u64)>>,
     next_walk: Instant,
@@ -155,6 +157,7 @@ impl FileSource {
             unopened: Vec::new(),
             walks: 0,
             is_walking: false,
+            has_found: false,
             roots: Vec::new(),
             next_walk: now,
             next_check: now,
