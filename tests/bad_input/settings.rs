@@ -187,6 +187,27 @@ fn what_cannot_be_typed_ends_with_64_as_well() {
 }
 
 #[test]
+fn a_flag_that_exec_or_submit_does_not_have_is_not_taken_for_a_program_in_silence() {
+    let state = State::new();
+    assert_snapshot!(told(&state, &state.command(&["exec", "--levl", "debug", "--", "true"])), @r#"
+    exit status: 64
+    --- stderr
+    runlog: --levl is no flag of `runlog exec`, and no program
+    `runlog exec --help` has its flags
+    "#);
+    let source = state.path("source");
+    fs::create_dir(&source).unwrap();
+    let mut submit =
+        state.command(&["submit", "--source-dir", source.to_str().unwrap(), "--sweeep", "a=1", "--", "true"]);
+    assert_snapshot!(told(&state, submit.env("RUNLOG_SERVE_LISTEN", "off")), @r#"
+    exit status: 1
+    --- stderr
+    runlog: --sweeep is no flag of `runlog submit`, and no program
+    `runlog submit --help` has its flags
+    "#);
+}
+
+#[test]
 fn exec_and_check_refuse_what_the_agent_refuses() {
     let state = State::new();
     let mut exec = state.command(&["exec", "--", "touch", state.path("ran").to_str().unwrap()]);

@@ -139,6 +139,8 @@ fn a_signal_that_the_backend_has_no_place_for_is_counted_and_holds_up_nothing() 
         assert_eq!(steps.unwrap().value, STEPS as u64);
         let warned = agent.messages_of("WARN");
         assert!(warned.iter().any(|message| message.contains("it is sent no traces")), "{warned:?}");
+        let mut tries = warned.iter().filter(|message| message.contains("kept in the queue"));
+        assert!(tries.all(|message| message.contains("/v1/traces: ")), "whose place is missing: {warned:?}");
         assert_eq!(agent.terminate().status.code(), Some(0));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
     time::{Duration, SystemTime},
@@ -187,4 +188,33 @@ fn the_copy_of_what_has_failed_goes_with_its_run_that_is_deleted() {
     let names = |folder: &str| state.dir().join(folder).read_dir().unwrap().flatten().count();
     assert_eq!((names("snapshots"), names("submitted")), (1, 2));
     assert!(state.dir().join("snapshots").join(&runs[1]).exists());
+}
+
+#[test]
+fn a_command_that_is_no_program_is_refused_before_there_is_a_run_of_it() {
+    let state = State::new();
+    fs::create_dir(state.path("source")).unwrap();
+    let source = state.path("source");
+    for further in [&["--no-wait"][..], &["--sweep", "a=1,2"]] {
+        let submit = [&["submit", "--source-dir", source.to_str().unwrap()], further].concat();
+        let refusal = refused(&alone(&state, &[&submit[..], &["--", "no-such-program", "{a}"]].concat()));
+        assert_eq!(refusal, "runlog: no-such-program cannot be started: there is no such program in PATH\n");
+    }
+    assert_eq!(String::from_utf8(done(&alone(&state, &["runs", "list", "--json"])).stdout.clone()).unwrap(), "");
+    assert_eq!(state.dir().join("snapshots").read_dir().unwrap().count(), 0, "the copy is left");
+}
+
+#[test]
+fn a_run_that_could_not_be_begun_has_failed_and_says_why() {
+    let state = State::new();
+    let source = state.path("source");
+    fs::create_dir(&source).unwrap();
+    // It is there and may be executed, so that only `runlog exec` finds out.
+    fs::write(source.join("train"), "#!/no/such/interpreter\n").unwrap();
+    fs::set_permissions(source.join("train"), fs::Permissions::from_mode(0o755)).unwrap();
+    let refusal = refused(&alone(&state, &["submit", "--source-dir", source.to_str().unwrap(), "--", "./train"]));
+    let why = "it has not begun, runlog exec has ended with 127; try it with --show-output";
+    assert!(refusal.lines().last().unwrap().ends_with(&format!(": {why}")), "{refusal}");
+    let shown = shown(&state, "latest");
+    assert_eq!((&shown["status"], &shown["error_message"]), (&"failed".into(), &why.into()));
 }

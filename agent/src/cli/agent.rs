@@ -125,7 +125,7 @@ pub async fn run(settings: &Settings, input: &Input) -> Result<Exit, Failure> {
     for task in [taking_left, Some(retaining)].into_iter().flatten() {
         task.abort();
     }
-    let drained = pipeline.drain(grace, signals.stop()).await;
+    let drained = pipeline.drain(grace, signals.stop_again()).await;
     adopting.abort();
     if timeout(LAST_MOMENT, sources.join()).await.is_err() {
         warn!("a source does not end, it is left behind");

@@ -43,6 +43,9 @@ pub async fn run(settings: &Settings, input: &Input, arguments: &ExecArgs) -> Re
         Err(error) => {
             stop(socket.as_ref()).await;
             single.discard(settings, close(socket)).await;
+            if error.kind() == ErrorKind::NotFound && name.to_string_lossy().starts_with('-') {
+                return Err(Failure::new(Exit::Settings, no_flag(&name.to_string_lossy())));
+            }
             let text = format!("{} cannot be started: {error}", name.to_string_lossy());
             return Err(Failure::new(Exit::Process(code_of(&error)), anyhow!(text)));
         }
@@ -76,6 +79,11 @@ pub fn lead_session(command: &[std::ffi::OsString]) -> Failure {
     let error = process::lead_session(name, rest);
     let text = format!("{} cannot be started: {error}", name.to_string_lossy());
     Failure::new(Exit::Process(code_of(&error)), anyhow!(text))
+}
+
+/// What is typed before the command is taken for the command if it is no flag.
+fn no_flag(name: &str) -> anyhow::Error {
+    anyhow!("{name} is no flag of `runlog exec`, and no program\n`runlog exec --help` has its flags")
 }
 
 /// As shells have it: 127 is not found, 126 cannot be run.

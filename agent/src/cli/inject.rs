@@ -9,12 +9,16 @@ mod sidecar;
 mod tree;
 
 use std::{
+    collections::BTreeMap,
     fmt::Write as _,
     fs,
     io::{self, Read},
+    path::PathBuf,
 };
 
 use anyhow::{Context, Result, anyhow};
+
+use crate::config::{self, Flag, Input};
 
 use edit::Edit;
 use sidecar::Wanted;
@@ -96,6 +100,9 @@ pub fn inject(args: &InjectArgs) -> Result<String> {
     } else {
         (&*args.file, fs::read_to_string(&args.file).with_context(|| format!("{} cannot be read", args.file))?)
     };
+    if !args.remove {
+        check(args)?;
+    }
     let wanted = args.endpoint.as_ref().filter(|_| !args.remove).map(|endpoint| Wanted {
         image: args.image.clone(),
         endpoint: endpoint.clone(),
@@ -113,6 +120,29 @@ pub fn inject(args: &InjectArgs) -> Result<String> {
         }
         anyhow!(told)
     })
+}
+
+/// Checks what the pods' runlogs are told. One of them that cannot start keeps training from starting.
+///
+/// # Errors
+/// All that cannot be used.
+fn check(args: &InjectArgs) -> Result<()> {
+    let given = [
+        ("level", "--level", &args.level),
+        ("run_id", "--run-id", &args.run_id),
+        ("experiment", "--experiment", &args.experiment),
+        ("export.endpoint", "--endpoint", &args.endpoint),
+    ];
+    let flag = |(key, name, value): (&str, &str, &Option<String>)| {
+        // What Kubernetes puts in place of $(NAME) is known in the pod alone.
+        let value = value.as_ref().filter(|value| !value.contains("$("))?;
+        Some(Flag { key: key.to_owned(), value: value.clone(), name: name.to_owned() })
+    };
+    let flags = given.into_iter().filter_map(flag).collect();
+    // Nothing of this machine counts there.
+    let (system_file, environment) = (PathBuf::new(), BTreeMap::new());
+    config::load(&Input { file: None, system_file, environment, flags, is_root: true })?;
+    Ok(())
 }
 
 /// The text with the sidecar that is wanted, or without one.

@@ -7,6 +7,7 @@ pub mod detached;
 mod group;
 pub mod left;
 mod plan;
+mod program;
 mod progress;
 mod snapshot;
 mod sweep;
@@ -32,7 +33,7 @@ use super::{
     terminal::{Output, unless_closed},
 };
 use plan::Trial;
-use sweep::{Axis, Point, filled, points};
+use sweep::{Point, axes, filled, points};
 use work::{Worked, work};
 
 const EXAMPLES: &str = "\
@@ -89,7 +90,7 @@ pub struct SubmitArgs {
 /// # Errors
 /// If something is wrong with what was typed, the folder cannot be copied, or the runs cannot be started.
 pub async fn submit(args: &SubmitArgs, state_dir: &Path, caller: &Caller, out: &mut Output<'_>) -> Result<Exit> {
-    let axes = args.sweep.iter().map(|text| Axis::parse(text)).collect::<Result<Vec<_>>>()?;
+    let axes = axes(&args.sweep)?;
     let points = points(&axes)?;
     let commands = points.iter().map(|point| filled(&args.command, point)).collect::<Result<Vec<_>>>()?;
     let source =
@@ -104,6 +105,12 @@ pub async fn submit(args: &SubmitArgs, state_dir: &Path, caller: &Caller, out: &
     if let Err(error) = copied.and_then(|_| std::fs::rename(&part, &folder).with_context(whole)) {
         // What was copied so far is of no use.
         let _ = std::fs::remove_dir_all(&part);
+        return Err(error);
+    }
+    let search = std::env::var_os("PATH");
+    if let Err(error) = commands.iter().try_for_each(|command| program::check(&command[0], &folder, search.as_deref()))
+    {
+        let _ = std::fs::remove_dir_all(&folder);
         return Err(error);
     }
     let own = source.file_name().map_or_else(|| "default".to_owned(), |name| name.to_string_lossy().into_owned());

@@ -153,7 +153,8 @@ impl Redactor {
     fn mask_value(&mut self, name: &str, value: &str) -> Option<Masked> {
         self.found.clear();
         let value = value.as_bytes();
-        let named = self.builtin.as_ref().and_then(|_| named::value_of(name.as_bytes(), value));
+        let named = self.builtin.as_ref().filter(|_| !name.is_empty());
+        let named = named.and_then(|_| named::value_of(name.as_bytes(), value));
         match named {
             Some(rule) => self.found.push(Found { at: 0..value.len(), rule: Rule::Builtin(rule) }),
             None => _ = self.search(value, 0),

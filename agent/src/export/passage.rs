@@ -188,17 +188,18 @@ impl<D: Deliver> Passage<'_, D> {
                 continue;
             }
             self.turn.comes().await;
+            let signal = piece.part.meta.signal();
             match self.way.deliver.deliver(self.seq, &piece.part.meta, &piece.part.body).await {
                 Delivery::Accepted { rejected, message } => self.accepted(&piece.part, rejected, &message).await,
                 Delivery::Retry { after, reason } => {
                     self.put_back(piece);
                     let pause = self.way.learned().backoff.pause(after);
-                    self.rest(ExportState::Retrying, &reason, pause).await;
+                    self.rest(ExportState::Retrying, signal, &reason, pause).await;
                 }
                 Delivery::Misconfigured { reason } => {
                     self.put_back(piece);
                     let pause = self.way.learned().backoff.about(MISCONFIGURED_PAUSE);
-                    self.rest(ExportState::Misconfigured, &reason, pause).await;
+                    self.rest(ExportState::Misconfigured, signal, &reason, pause).await;
                 }
                 Delivery::Unserved { reason } => self.unserved(piece, &reason).await,
                 Delivery::Failed { reason } => self.failed(piece, &reason).await,
@@ -306,7 +307,7 @@ impl<D: Deliver> Passage<'_, D> {
         if times < PATIENCE_UNSERVED {
             self.put_back(piece);
             let pause = self.way.learned().backoff.pause(None);
-            self.rest(ExportState::Retrying, reason, pause).await;
+            self.rest(ExportState::Retrying, signal, reason, pause).await;
         } else {
             self.leave_out(&piece.part, reason);
         }
@@ -340,7 +341,7 @@ impl<D: Deliver> Passage<'_, D> {
     }
 
     async fn failed(&mut self, mut piece: Piece, reason: &str) {
-        let times_taken = self.way.gate.times_taken();
+        let (signal, times_taken) = (piece.part.meta.signal(), self.way.gate.times_taken());
         let taken_before = *piece.taken_before.get_or_insert(times_taken);
         piece.failures += 1;
         if piece.failures < PATIENCE || self.stop.borrow().is_some() {
@@ -362,7 +363,7 @@ impl<D: Deliver> Passage<'_, D> {
             }
             None => self.way.learned().backoff.pause(None),
         };
-        self.rest(ExportState::Retrying, reason, pause).await;
+        self.rest(ExportState::Retrying, signal, reason, pause).await;
     }
 
     /// The piece that is tried now to learn whose fault it is, if a suspect has just failed again.
@@ -378,12 +379,12 @@ impl<D: Deliver> Passage<'_, D> {
     }
 
     /// Pauses after a try that has brought nothing.
-    async fn rest(&mut self, state: ExportState, reason: &str, pause: Duration) {
+    async fn rest(&mut self, state: ExportState, signal: Signal, reason: &str, pause: Duration) {
         let way = self.way;
         let pause = if self.stop.borrow().is_some() { pause.min(STOPPING_PAUSE) } else { pause };
         way.gate.narrow();
         way.shared.stats.failed(state, reason);
-        let line = way.learned().report.failed(way.deliver.address(), reason, pause, Instant::now());
+        let line = way.learned().report.failed(way.deliver.address_of(signal), reason, pause, Instant::now());
         match (line, state) {
             (None, _) => {}
             (Some(line), ExportState::Misconfigured) => error!(destination = %way.route.name, "{line}"),

@@ -105,6 +105,29 @@ class Submitted(Case):
             self.assertEqual(len(self.told("ml.artifact", run)), 4)
             self.variable(name, before)
 
+    def test_what_runlog_has_of_a_script_is_not_said_to_be_nothing_while_no_agent_answers(self):
+        # As `runlog exec` does, it gives the script a way of its own, which ends with it.
+        binary = self.write("bin/runlog", b'#!/bin/sh\nshift 3; RUNLOG_SOCKET=$OWN exec "$@"\n')
+        os.chmod(binary, 0o755)
+        self.variable("OWN", self.agent.address.replace("http://", ""))
+        self.variable("RUNLOG_SOCKET", None)
+        self.variable("RUNLOG_OTLP_SPOOL", self.path("spool"))
+        for by, metrics in ((None, {"alpha": [0.1, 0.4]}), (binary, None)):
+            self.variable("RUNLOG_BIN", by)
+            run = self.submit(self.config())
+            self.assertEqual(self.wait(run)["status"], "Completed")
+            if metrics is not None:
+                self.assertEqual(run.get_metrics(), metrics)
+                continue
+            self.assertTrue(
+                any("only its exit code is known: no agent answers" in said for said in self.said), self.said
+            )
+            for fetched in (run, runlog.Run(run.experiment, run.id)):
+                with self.assertRaises(runlog.AzureMLException) as raised:
+                    fetched.get_metrics()
+                self.assertIn("no agent answers, start one with: runlog agent", str(raised.exception))
+        self.assertEqual([one.said["ml.metric.value"] for one in self.told("ml.metric", run)], [0.1, 0.4])
+
     def test_who_cancels_ends_the_script(self):
         self.write("source/train.py", b"import signal, time\nprint('ready', flush=True)\ntime.sleep(600)\n")
         run = self.submit(self.config())

@@ -11,10 +11,11 @@ use super::arrivals::{Arrivals, Encoding};
 
 const MAX_HEAD_BYTES: usize = 16 << 10;
 const MAX_BODY_BYTES: usize = 64 << 20;
-const PATH: &str = "/v1/logs";
+const LOGS: &str = "/v1/logs";
+const METRICS: &str = "/v1/metrics";
 const HEAD_END: &[u8] = b"\r\n\r\n";
 
-/// An `ExportLogsServiceResponse` in which nothing was rejected is empty.
+/// A response of OTLP in which nothing was rejected is empty.
 const ACCEPTED: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\ncontent-length: 0\r\n\r\n";
 
 /// Answers the requests of one connection until its client ends it or sends something that is not HTTP.
@@ -40,7 +41,10 @@ pub fn answer(mut stream: TcpStream, arrivals: &Arrivals) -> io::Result<()> {
         if Read::take(&stream, missing as u64).read_to_end(&mut body)? < missing {
             return Ok(());
         }
-        arrivals.take(head.encoding, body, (head_end + head.body_bytes) as u64);
+        // Metrics have no lines.
+        if head.are_logs {
+            arrivals.take(head.encoding, body, (head_end + head.body_bytes) as u64);
+        }
         stream.write_all(ACCEPTED)?;
     }
     Ok(())
@@ -71,6 +75,7 @@ fn read_head(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> io::Result<Option<u
 
 #[derive(Debug, PartialEq, Eq)]
 struct Head {
+    are_logs: bool,
     encoding: Encoding,
     body_bytes: usize,
 }
@@ -84,9 +89,11 @@ impl Head {
         if request.next() != Some("POST") {
             return Err("405 Method Not Allowed");
         }
-        if request.next() != Some(PATH) {
-            return Err("404 Not Found");
-        }
+        let are_logs = match request.next() {
+            Some(LOGS) => true,
+            Some(METRICS) => false,
+            _ => return Err("404 Not Found"),
+        };
         let mut encoding = Encoding::Identity;
         let mut body_bytes = None;
         for (name, value) in lines.filter_map(|line| line.split_once(':')) {
@@ -101,7 +108,7 @@ impl Head {
         if body_bytes > MAX_BODY_BYTES {
             return Err("413 Content Too Large");
         }
-        Ok(Self { encoding, body_bytes })
+        Ok(Self { are_logs, encoding, body_bytes })
     }
 }
 
@@ -111,7 +118,8 @@ mod tests {
 
     #[test]
     fn heads_are_read_or_refused_with_their_status() {
-        let zstd = Head { encoding: Encoding::Zstd, body_bytes: 7 };
+        let zstd = Head { are_logs: true, encoding: Encoding::Zstd, body_bytes: 7 };
+        let metrics = Head { are_logs: false, encoding: Encoding::Identity, body_bytes: 7 };
         for (head, expected) in [
             ("POST /v1/logs HTTP/1.1\r\ncontent-length: 7\r\nContent-Encoding: zstd\r\n\r\n", Ok(zstd)),
             (
@@ -120,7 +128,8 @@ mod tests {
             ),
             ("POST /v1/logs HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n", Err("411 Length Required")),
             ("POST /v1/logs HTTP/1.1\r\ncontent-length: 99999999999\r\n\r\n", Err("413 Content Too Large")),
-            ("POST /v1/metrics HTTP/1.1\r\ncontent-length: 7\r\n\r\n", Err("404 Not Found")),
+            ("POST /v1/metrics HTTP/1.1\r\ncontent-length: 7\r\n\r\n", Ok(metrics)),
+            ("POST /v1/traces HTTP/1.1\r\ncontent-length: 7\r\n\r\n", Err("404 Not Found")),
             ("GET /v1/logs HTTP/1.1\r\n\r\n", Err("405 Method Not Allowed")),
         ] {
             assert_eq!(Head::read(head.as_bytes()), expected, "{head}");

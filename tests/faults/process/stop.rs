@@ -3,10 +3,12 @@
 use std::{
     fs,
     process::Stdio,
+    thread,
     time::{Duration, Instant},
 };
 
 use runlog_tests::{Agent, Found, Sink, Trainer, eventually, runlog};
+use rustix::process::{Pid, Signal, kill_process};
 
 #[test]
 fn s1_a_stop_in_the_midst_of_printing_cuts_no_line_and_the_next_start_goes_on() {
@@ -48,6 +50,8 @@ fn s2_a_second_signal_ends_at_once_with_75_and_what_was_read_is_durable() {
     let printed = trainer.finish();
     agent.signal("TERM");
     eventually("it is stopping", || agent.messages().contains("stopping: reading to the end").then_some(()));
+    // For longer than the echo of a signal is expected.
+    thread::sleep(Duration::from_secs(1));
     let asked = Instant::now();
     let finished = agent.terminate();
     assert_eq!(finished.status.code(), Some(75), "{}", finished.messages);
@@ -59,6 +63,25 @@ fn s2_a_second_signal_ends_at_once_with_75_and_what_was_read_is_durable() {
     sink.open();
     agent.start();
     let _ = sink.eventually_records(5_000);
+    Found::at(&sink).accounts_for(&[printed]);
+}
+
+// timeout(1) signals its child and then its whole group.
+#[test]
+fn s2_two_signals_at_once_are_one_and_all_is_delivered_within_the_grace() {
+    let sink = Sink::prepare();
+    let mut agent = Agent::builder().set("RUNLOG_EXPORT_ENDPOINT", sink.endpoint()).start();
+    let mut trainer = Trainer::start(agent.path("a.log"), "a");
+    trainer.print(5_000);
+    let printed = trainer.finish();
+    let pid = Pid::from_raw(agent.pid().cast_signed()).unwrap();
+    // Not by another process, which takes its time.
+    [Signal::TERM, Signal::INT].into_iter().for_each(|signal| kill_process(pid, signal).unwrap());
+    // One that were in a hurry would be gone.
+    thread::sleep(Duration::from_secs(3));
+    sink.open();
+    let finished = agent.wait();
+    assert_eq!(finished.status.code(), Some(0), "{}", finished.messages);
     Found::at(&sink).accounts_for(&[printed]);
 }
 

@@ -247,6 +247,38 @@ fn what_is_not_understood_is_told_with_its_line_and_nothing_is_changed() {
     }
 }
 
+/// What is said of flags that the pods' runlogs would be given.
+fn checked(flags: &[&str]) -> String {
+    #[derive(clap::Parser)]
+    struct Typed {
+        #[command(flatten)]
+        args: InjectArgs,
+    }
+    let typed = [&["inject"], flags].concat();
+    let args = <Typed as clap::Parser>::parse_from(typed).args;
+    check(&args).err().map(|error| error.to_string()).unwrap_or_default()
+}
+
+#[test]
+fn what_a_runlog_in_the_pod_would_refuse_is_refused_before_it_is_there() {
+    assert_snapshot!(checked(&["--endpoint", "collector:4318", "--level", "verbos", "--run-id", "a\nb"]), @r#"
+    --level=verbos is not a level (command line)
+    use one of: trace, debug, info, warn, error, fatal
+
+    --run-id=a�b cannot be a run id (command line)
+    use 1 to 256 characters without control characters
+
+    --endpoint=collector:4318 has no scheme (command line)
+    write http://host:port, or https://host:port for TLS
+    "#);
+    let endpoint = ["--endpoint", "http://collector:4318"];
+    let given = |flags: &[&str]| checked(&[&endpoint, flags].concat());
+    assert_eq!(given(&["--level", "WARNING", "--run-id", "ridge-7", "--experiment", "ridge"]), "");
+    // What Kubernetes fills in cannot be checked here.
+    assert_eq!(given(&["--run-id", "$(POD_NAME)", "--level", "$(LEVEL)"]), "");
+    assert_eq!(checked(&["--endpoint", "http://$(HOST_IP):4318"]), "");
+}
+
 #[test]
 fn all_faults_are_told_at_once() {
     let text = "kind: Pod\nspec:\n  hostNetwork: true\n  containers:\n  - name: one\n  - name: two\n";

@@ -94,9 +94,11 @@ impl Progress {
         self.draw();
     }
 
-    /// Tells that a run that was under way has ended, with the last value of the metric.
-    pub fn ended(&mut self, name: &str, how: Ended, elapsed: Duration, value: Option<(f64, String)>) {
+    /// Tells that a run that was under way has ended, with the last value of the metric; of one that failed also what
+    /// to do about it.
+    pub fn ended(&mut self, name: &str, how: Ended, elapsed: Duration, value: Option<(f64, String)>, remark: &str) {
         self.running = self.running.saturating_sub(1);
+        let remark = if matches!(how, Ended::Failed(_)) { remark } else { "" };
         let how = match how {
             Ended::Completed => {
                 self.completed += 1;
@@ -119,7 +121,7 @@ impl Progress {
             }
         }
         self.clear();
-        self.say(&format!("runlog: {line}\n"));
+        self.say(&format!("runlog: {line}{remark}\n"));
         self.draw();
     }
 
@@ -212,15 +214,15 @@ mod tests {
         progress.began();
         progress.began();
         let value = |number: f64| Some((number, number.to_string()));
-        progress.ended("alpha=0.1", Ended::Completed, Duration::from_secs(2), value(2.5));
-        progress.ended("alpha=0.2", Ended::Failed(Some(3)), Duration::from_secs(1), None);
+        progress.ended("alpha=0.1", Ended::Completed, Duration::from_secs(2), value(2.5), "; runlog logs 1");
+        progress.ended("alpha=0.2", Ended::Failed(Some(3)), Duration::from_secs(1), None, "; runlog logs 2");
         progress.began();
-        progress.ended("alpha=0.3", Ended::Completed, Duration::from_secs(1), value(7.0));
+        progress.ended("alpha=0.3", Ended::Completed, Duration::from_secs(1), value(7.0), "; runlog logs 3");
     }
 
     #[test]
     fn a_file_gets_a_line_for_each_run_that_has_ended() {
-        let lines = "runlog: 1/4 alpha=0.1 completed in 2s, mse 2.5\nrunlog: 2/4 alpha=0.2 failed (3) in 1s\n\
+        let lines = "runlog: 1/4 alpha=0.1 completed in 2s, mse 2.5\nrunlog: 2/4 alpha=0.2 failed (3) in 1s; runlog logs 2\n\
                      runlog: 3/4 alpha=0.3 completed in 1s, mse 7\n";
         assert_eq!(told(Look::Lines, three_end), lines);
     }

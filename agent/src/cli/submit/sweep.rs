@@ -38,6 +38,20 @@ impl Axis {
     }
 }
 
+/// The axes of a sweep.
+///
+/// # Errors
+/// If one is none, or two have the same name: the values of one would stand nowhere.
+pub fn axes(texts: &[String]) -> Result<Vec<Axis>> {
+    let axes = texts.iter().map(|text| Axis::parse(text)).collect::<Result<Vec<_>>>()?;
+    for (at, axis) in axes.iter().enumerate() {
+        if axes[..at].iter().any(|before| before.name == axis.name) {
+            bail!("--sweep {0} is given twice\nwrite all of its values in one, such as {0}=1,2,3", axis.name);
+        }
+    }
+    Ok(axes)
+}
+
 /// The values from `from` on, `step` apart, up to `to` and without it. They have the decimals that were typed.
 fn range(from: &str, to: &str, step: &str) -> Option<Vec<String>> {
     let number = |text: &str| text.parse::<f64>().ok().filter(|number| number.is_finite());
@@ -116,6 +130,12 @@ mod tests {
             let error = Axis::parse(text).unwrap_err().to_string();
             assert!(error.contains("alpha=0:1:0.05"), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn a_name_that_is_given_twice_is_refused() {
+        let error = axes(&["a=1,2", "b=1", "a=3,4"].map(str::to_owned)).unwrap_err().to_string();
+        assert_eq!(error, "--sweep a is given twice\nwrite all of its values in one, such as a=1,2,3");
     }
 
     #[test]

@@ -194,15 +194,24 @@ impl Working<'_> {
     /// Notes what came of a run.
     async fn ended(&mut self, trial: Trial, code: Result<Option<i32>>, elapsed: Duration) -> Result<()> {
         let was_ended = self.told.remove(&trial.id).is_some_and(|told| *told.borrow() == Told::End);
+        let mut remark = format!("; runlog logs {}", trial.id);
         let how = match code {
             Ok(Some(0)) if !was_ended => Ended::Completed,
             Ok(code) => match &self.end_of(&trial.id).await?[..] {
                 "canceled" => Ended::Canceled,
                 "completed" if code.unwrap_or(0) == 0 => Ended::Completed,
+                // Who waits for it would wait for ever.
+                "queued" if let Some(code) = code => {
+                    let why = format!("it has not begun, runlog exec has ended with {code}; try it with --show-output");
+                    self.fail(&trial, why, &mut remark).await?
+                }
                 status if ENDED.contains(&status) || code.is_some() => Ended::Failed(code),
-                _ => self.fail(&trial, "its process is gone, and has not said how it ended").await?,
+                _ => {
+                    let why = "its process is gone, and has not said how it ended".to_owned();
+                    self.fail(&trial, why, &mut remark).await?
+                }
             },
-            Err(error) => self.fail(&trial, &format!("{error:#}")).await?,
+            Err(error) => self.fail(&trial, format!("{error:#}"), &mut remark).await?,
         };
         match how {
             Ended::Completed => {}
@@ -210,12 +219,13 @@ impl Working<'_> {
             Ended::Canceled => self.worked.canceled += 1,
         }
         let value = self.value_of(&trial).await;
-        self.progress.ended(trial.shown(), how, elapsed, value);
+        self.progress.ended(trial.shown(), how, elapsed, value, &remark);
         Ok(())
     }
 
-    async fn fail(&self, trial: &Trial, message: &str) -> Result<Ended> {
-        let request = v1::EndRunRequest { error_message: message.to_owned(), ..v1::EndRunRequest::default() };
+    async fn fail(&self, trial: &Trial, why: String, remark: &mut String) -> Result<Ended> {
+        *remark = format!(": {why}");
+        let request = v1::EndRunRequest { error_message: why, ..v1::EndRunRequest::default() };
         end(self.caller, &trial.id, "fail", &request).await?;
         Ok(Ended::Failed(None))
     }

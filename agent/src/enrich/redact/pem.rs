@@ -1,8 +1,8 @@
 //! Private keys as PEM has them: between two lines of dashes, in one text or over many lines of a stream.
 
-use std::{collections::HashMap, ops::Range};
+use std::{collections::HashMap, ops::Range, sync::LazyLock};
 
-use memchr::memmem;
+use memchr::memmem::{self, Finder};
 
 use crate::record::Lane;
 
@@ -11,6 +11,8 @@ pub(super) const ANCHOR: &str = "-----BEGIN ";
 pub(super) const SELDOM_AT: usize = 4;
 pub(super) const RULE: &str = "private-key";
 
+/// Made once: each line that is left out is looked through.
+static BEGINNING: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(ANCHOR));
 const END: &[u8] = b"-----END ";
 const DASHES: &[u8] = b"-----";
 /// The words between the dashes, at most.
@@ -33,7 +35,7 @@ pub(super) enum Block {
 
 /// Whether a key may begin in a text.
 pub(super) fn may_begin(text: &[u8]) -> bool {
-    memmem::find(text, ANCHOR.as_bytes()).is_some()
+    BEGINNING.find(text).is_some()
 }
 
 /// The key whose first dashes stand there.

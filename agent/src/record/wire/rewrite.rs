@@ -51,7 +51,8 @@ fn within(
     let key = if is_pair { messages(bytes, 1).next().transpose()? } else { None };
     // What stands in a list or a map of a named value has its name, unless it has one of its own.
     let name = key.and_then(|key| simdutf8::basic::from_utf8(key).ok()).unwrap_or(name);
-    let (mut rewritten, mut is_changed) = (Vec::new(), false);
+    // Made with the first text that is replaced: in most records none is.
+    let (mut rewritten, mut passed) = (None, 0);
     for_each_field(bytes, 0, |number, value, field, _| {
         let kind = message.field(number).map(|field| field.kind);
         let new = match (kind, value) {
@@ -63,17 +64,19 @@ fn within(
             }
             _ => None,
         };
-        match new {
-            Some(new) => {
-                is_changed = true;
+        match (new, &mut rewritten) {
+            (Some(new), rewritten) => {
+                let rewritten = rewritten.get_or_insert_with(|| bytes[..passed].to_vec());
                 // None of the fields that hold texts has a number above 15, so the tag has one byte.
-                put_bytes(&mut rewritten, (number << 3) as u8 | 2, &new);
+                put_bytes(rewritten, (number << 3) as u8 | 2, &new);
             }
-            None => rewritten.extend_from_slice(field),
+            (None, Some(rewritten)) => rewritten.extend_from_slice(field),
+            (None, None) => {}
         }
+        passed += field.len();
         Ok(())
     })?;
-    Ok(is_changed.then_some(rewritten))
+    Ok(rewritten)
 }
 
 #[cfg(test)]

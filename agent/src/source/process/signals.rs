@@ -1,6 +1,9 @@
 //! Signals that are meant for the process.
 
-use std::io::{self, IsTerminal};
+use std::{
+    io::{self, IsTerminal},
+    time::{Duration, Instant},
+};
 
 use rustix::{
     io::Errno,
@@ -13,6 +16,10 @@ use super::terminal::Terminal;
 
 /// Signals that ask for an end.
 const END: [Signal; 4] = [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT];
+
+/// A signal that asks for an end so soon after another one is the same request: timeout(1) tells its child and then its whole
+/// group, and a wrapper passes on what a terminal has sent to all.
+pub const ECHO: Duration = Duration::from_millis(200);
 
 /// Signals of the training's own.
 const ITS_OWN: [Signal; 2] = [Signal::USR1, Signal::USR2];
@@ -72,6 +79,15 @@ impl Forwarder {
     /// Waits for a signal that asks for an end. Once the process has ended, signals are for us. Cancel safe.
     pub async fn told_to_end(&mut self) {
         while !END.contains(&self.next().await) {}
+    }
+
+    /// Waits until the end is asked for once more.
+    pub async fn told_again(&mut self) {
+        let told = Instant::now();
+        self.told_to_end().await;
+        while told.elapsed() < ECHO {
+            self.told_to_end().await;
+        }
     }
 
     async fn next(&mut self) -> Signal {

@@ -38,8 +38,11 @@ class Left:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the run began here."""
-        return any(event.name in _STARTS for event in self._own)
+        """Whether the run began here.
+
+        One that was only prepared here was begun by ``runlog exec``: the store has what its script has said.
+        """
+        return any(event.name in _STARTS and event.said.get("ml.run.status") != "preparing" for event in self._own)
 
     def answer(self, what: str, query: dict[str, object]) -> Any:
         """Answer a question as the Run API does."""

@@ -207,6 +207,8 @@ def _start(run: ScriptRun, config: ScriptRunConfig, words: list[str]) -> None:
     else:
         environment[_program.ALONE] = "1"
         environment.setdefault("PYTHONUNBUFFERED", "1")
+        # All of it goes where this goes.
+        run._tell("ml.run.status", f"run {run.id} is starting", [("ml.run.status", any_value("starting"))])
     try:
         with open(run._output, "wb") as output:
             run._process = subprocess.Popen(
