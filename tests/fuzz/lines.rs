@@ -133,9 +133,9 @@ pub fn wrapped(input: &[u8], random: &mut Rng) -> impl std::hash::Hash + use<> {
     let terminal = random.bool().then_some(TerminalConfig { progress_every: Duration::from_secs(10) });
     let config = config(max_line_bytes(random), terminal);
     let format = [Format::Auto, Format::Docker, Format::Cri][random.usize(..3)];
-    // Behind a bare line rows of bare lines are given out before their ends come.
-    let is_bare = random.bool();
-    let input = &[if is_bare { &b"bare\n"[..] } else { b"" }, input].concat();
+    // Behind a bare line rows of bare lines are given out before their ends come, and behind a wrapped one they are not.
+    let first = [&b""[..], b"bare\n", b"2026-11-24T05:44:23.5Z stdout F wrapped\n"][random.usize(..3)];
+    let input = &[first, input].concat();
     let whole = told(&config, format, input, &BTreeSet::new());
     assert_eq!(whole, told(&config, format, input, &cuts(input, random)), "cuts are seen in the lines");
     for line in &whole.0 {

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -20,13 +21,18 @@ MOST_LINES = 40
 def run(program: str, name: str) -> tuple[list[str], dict[str, str]]:
     """The lines, and the level of each number."""
     mine, its = os.pipe()
-    environment = {**os.environ, "COLUMNS": "160", "RAY_DEDUP_LOGS": "0", "CORPUS_LEVELS": str(its)}
+    # pip tells of what is set for it on this machine.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
+    environment |= {"COLUMNS": "160", "PYTHONHASHSEED": "0", "RAY_DEDUP_LOGS": "0", "CORPUS_LEVELS": str(its)}
     outcome = subprocess.run(
         [sys.executable, str(HERE / program), name],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
         env=environment, cwd=HERE, pass_fds=[its], check=False, timeout=300,
     )
     os.close(its)
+    # absl ends the program at a line of level fatal.
+    if outcome.returncode not in (0, -signal.SIGABRT):
+        sys.exit(f"{program} {name} ended with {outcome.returncode}:\n{outcome.stdout.decode(errors='replace')}")
     with open(mine) as told:
         levels = dict(line.split() for line in told)
     return outcome.stdout.decode(errors="replace").splitlines(), levels

@@ -134,8 +134,9 @@ def absl() -> None:
 
     lib.use_absl_handler()
     lib.set_verbosity(lib.DEBUG)
-    # It writes I for debug as well.
-    log_all(lib.get_absl_logger(), LEVELS[1:])
+    # It writes I for debug as well, and ends the program at a fatal line.
+    log_all(lib.get_absl_logger(), LEVELS[1:-1])
+    log_all(lib.get_absl_logger(), LEVELS[-1:], 1)
 
 
 def json_logger() -> None:

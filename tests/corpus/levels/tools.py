@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import warnings
 from pathlib import Path
 
@@ -134,12 +135,16 @@ def ray() -> None:
 
     lib.init(num_cpus=2, include_dashboard=False)
     lib.get([train_fn.remote(n) for n in range(3)])
+    # What the workers print comes by way of files, which are looked at now and then.
+    time.sleep(3)
     lib.shutdown()
 
 
 def matplotlib() -> None:
     import logging
 
+    # It says other things while it looks for fonts, which it does once.
+    subprocess.run([sys.executable, "-c", "import matplotlib.font_manager"], capture_output=True, check=True)
     logging.basicConfig(level=logging.DEBUG)
     import matplotlib as lib
 
