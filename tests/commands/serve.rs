@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use runlog_tests::{Agent, eventually};
+use runlog_tests::{Agent, State, eventually};
 
 use crate::{printed, refused};
 
@@ -93,4 +93,23 @@ fn what_was_sent_while_the_server_was_down_arrives_once_when_it_is_back() {
     let lines = server.eventually_lines("r", 2);
     let bodies: Vec<_> = lines.iter().map(|line| line.body()).collect();
     assert_eq!(bodies, ["before", "while it is away"]);
+}
+
+#[test]
+fn who_has_not_shown_the_token_is_told_which_variable_has_it() {
+    let token = "the-token-of-this-test";
+    let agent = Agent::builder().set("RUNLOG_SERVE_TOKEN", token).start();
+    let state = State::new();
+    let address = agent.address();
+    for question in [&["runs"][..], &["runs", "list"], &["status"]] {
+        let ask = |given: Option<&str>| {
+            let mut command = state.command(&[question, &["--server", &address]].concat());
+            command.envs(given.map(|token| ("RUNLOG_SERVE_TOKEN", token))).output().unwrap()
+        };
+        for wrong in [None, Some("another-token-than-that")] {
+            let refusal = refused(&ask(wrong));
+            assert!(refusal.contains(" asks for a token\nset RUNLOG_SERVE_TOKEN, or "), "{question:?}: {refusal}");
+        }
+        let _ = printed(&ask(Some(token)));
+    }
 }

@@ -276,6 +276,9 @@ impl Caller {
             return Ok(response);
         }
         let status = response.status();
+        if status == StatusCode::UNAUTHORIZED {
+            return Err(no_token(&self.name));
+        }
         let bytes = response.into_body().collect().await?.to_bytes();
         Err(refusal(&bytes).unwrap_or_else(|| anyhow!("{} answered {status}; is it runlog?", self.name)))
     }
@@ -322,6 +325,13 @@ where
     // Ends with the connection, whose other end is `sender` and the answer's body.
     tokio::spawn(connection);
     Ok(sender.send_request(request).await?.map(Body::new))
+}
+
+/// What is told to who has not shown the token of a server.
+pub fn no_token(server: &str) -> anyhow::Error {
+    anyhow!(
+        "{server} asks for a token\nset RUNLOG_SERVE_TOKEN, or RUNLOG_SERVE_TOKEN_FILE, to the one that it was started with"
+    )
 }
 
 fn refusal(bytes: &Bytes) -> Option<anyhow::Error> {

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::{
-    Request,
+    Request, StatusCode,
     header::{AUTHORIZATION, HeaderValue},
 };
 use hyper_util::{
@@ -22,6 +22,8 @@ use crate::{
     serve::{Access, params},
     store::{self, Query},
 };
+
+use super::caller::no_token;
 
 /// How long an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -147,13 +149,16 @@ impl Server {
             return serde_json::from_slice(&body)
                 .with_context(|| format!("{} did not answer as runlog does", self.base));
         }
+        if status == StatusCode::UNAUTHORIZED {
+            return Err(no_token(self.base.as_str()));
+        }
         match serde_json::from_slice::<Refusal>(&body) {
             Ok(refusal) => Err(anyhow!(refusal.error)),
             Err(_) => Err(anyhow!("{} answered {status}; is it runlog?", self.base)),
         }
     }
 
-    async fn fetch(&self, url: &Url) -> Result<(hyper::StatusCode, Bytes)> {
+    async fn fetch(&self, url: &Url) -> Result<(StatusCode, Bytes)> {
         let mut request =
             Request::get(url.as_str()).body(Empty::new()).with_context(|| format!("{url} cannot be asked for"))?;
         if let Some(shown) = &self.authorization {
