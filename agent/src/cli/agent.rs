@@ -16,7 +16,10 @@ use crate::{
     record::{Clock, SystemClock},
     run,
     serve::{Parts, Server, Vitals},
-    source::{docker, otlp, process::Orphans},
+    source::{
+        docker, otlp,
+        process::{Orphans, asked_again},
+    },
     telemetry,
 };
 
@@ -125,7 +128,7 @@ pub async fn run(settings: &Settings, input: &Input) -> Result<Exit, Failure> {
     for task in [taking_left, Some(retaining)].into_iter().flatten() {
         task.abort();
     }
-    let drained = pipeline.drain(grace, signals.stop_again()).await;
+    let drained = pipeline.drain(grace, asked_again(async || signals.stop().await)).await;
     adopting.abort();
     if timeout(LAST_MOMENT, sources.join()).await.is_err() {
         warn!("a source does not end, it is left behind");

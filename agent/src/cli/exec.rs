@@ -44,7 +44,7 @@ pub async fn run(settings: &Settings, input: &Input, arguments: &ExecArgs) -> Re
             stop(socket.as_ref()).await;
             single.discard(settings, close(socket)).await;
             if error.kind() == ErrorKind::NotFound && name.to_string_lossy().starts_with('-') {
-                return Err(Failure::new(Exit::Settings, no_flag(&name.to_string_lossy())));
+                return Err(Failure::new(Exit::Settings, no_flag("exec", &name.to_string_lossy())));
             }
             let text = format!("{} cannot be started: {error}", name.to_string_lossy());
             return Err(Failure::new(Exit::Process(code_of(&error)), anyhow!(text)));
@@ -81,9 +81,9 @@ pub fn lead_session(command: &[std::ffi::OsString]) -> Failure {
     Failure::new(Exit::Process(code_of(&error)), anyhow!(text))
 }
 
-/// What is typed before the command is taken for the command if it is no flag.
-fn no_flag(name: &str) -> anyhow::Error {
-    anyhow!("{name} is no flag of `runlog exec`, and no program\n`runlog exec --help` has its flags")
+/// What is typed before the program is taken for the program if it is no flag of the command.
+pub fn no_flag(command: &str, name: &str) -> anyhow::Error {
+    anyhow!("{name} is no flag of `runlog {command}`, and no program\n`runlog {command} --help` has its flags")
 }
 
 /// As shells have it: 127 is not found, 126 cannot be run.

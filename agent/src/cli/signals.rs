@@ -1,15 +1,11 @@
 //! Signals.
 
-use std::{
-    io::{self, IsTerminal},
-    time::Instant,
-};
+use std::io::{self, IsTerminal};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::debug;
 
 use super::exit::{Exit, Failure};
-use crate::source::process::ECHO;
 
 /// What a signal asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,14 +56,5 @@ impl Signals {
     /// Waits until the end is asked for. Cancel safe.
     pub async fn stop(&mut self) {
         while self.next().await != Told::Stop {}
-    }
-
-    /// Waits until the end is asked for once more.
-    pub async fn stop_again(&mut self) {
-        let told = Instant::now();
-        self.stop().await;
-        while told.elapsed() < ECHO {
-            self.stop().await;
-        }
     }
 }

@@ -25,6 +25,17 @@ pub(super) enum Status {
 }
 
 impl Status {
+    const ALL: [Self; 8] = [
+        Self::Queued,
+        Self::Preparing,
+        Self::Starting,
+        Self::Running,
+        Self::Finalizing,
+        Self::Completed,
+        Self::Failed,
+        Self::Canceled,
+    ];
+
     pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Queued => "queued",
@@ -39,21 +50,28 @@ impl Status {
     }
 
     pub(super) fn from_column(word: &str) -> Self {
-        let ends = [Self::Completed, Self::Failed, Self::Canceled].into_iter().find(|status| status.as_str() == word);
-        ends.or_else(|| Self::under_way(word)).unwrap_or(Self::Running)
+        Self::named(word).unwrap_or(Self::Running)
     }
 
     /// The status of that name of a run that has not ended.
     fn under_way(word: &str) -> Option<Self> {
-        [Self::Queued, Self::Preparing, Self::Starting, Self::Running, Self::Finalizing]
-            .into_iter()
-            .find(|status| status.as_str() == word)
+        Self::named(word).filter(|status| status.is_under_way())
+    }
+
+    fn named(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.as_str() == word)
     }
 
     /// Whether the run goes on.
     pub(super) const fn is_under_way(self) -> bool {
         !matches!(self, Self::Completed | Self::Failed | Self::Canceled)
     }
+}
+
+/// The names of all places where a run may stand.
+#[must_use]
+pub fn statuses() -> [&'static str; 8] {
+    Status::ALL.map(Status::as_str)
 }
 
 /// What is known about a run beside its counts.

@@ -56,6 +56,7 @@ pub use archive::{AdoptError, Stored};
 pub use files::{Digest, FileError, NoDigest, Upload};
 pub use find::{FindError, LATEST, RunFilter};
 pub use index::OpenError;
+pub use life::statuses;
 pub use logs::{Cursor, Events, MAX_LINES, Query, Take, UnknownCursor};
 pub use metrics::{MAX_POINTS, MetricsQuery};
 pub use moment::{UnknownMoment, parse_moment};

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use runlog_tests::{Agent, Found, Sink, Trainer, eventually, runlog};
+use runlog_tests::{Agent, Found, Printed, Sink, Trainer, eventually, runlog};
 use rustix::process::{Pid, Signal, kill_process};
 
 #[test]
@@ -41,13 +41,18 @@ fn s1_a_stop_in_the_midst_of_printing_cuts_no_line_and_the_next_start_goes_on() 
     Found::in_store(&agent, "r").accounts_for(&[printed]);
 }
 
-#[test]
-fn s2_a_second_signal_ends_at_once_with_75_and_what_was_read_is_durable() {
+/// A backend that is not there yet, an agent that has it for its destination, and what was printed beside it: 5,000 lines.
+fn printed_while_the_backend_is_away() -> (Sink, Agent, Printed) {
     let sink = Sink::prepare();
-    let mut agent = Agent::builder().set("RUNLOG_EXPORT_ENDPOINT", sink.endpoint()).start();
+    let agent = Agent::builder().set("RUNLOG_EXPORT_ENDPOINT", sink.endpoint()).start();
     let mut trainer = Trainer::start(agent.path("a.log"), "a");
     trainer.print(5_000);
-    let printed = trainer.finish();
+    (sink, agent, trainer.finish())
+}
+
+#[test]
+fn s2_a_second_signal_ends_at_once_with_75_and_what_was_read_is_durable() {
+    let (sink, mut agent, printed) = printed_while_the_backend_is_away();
     agent.signal("TERM");
     eventually("it is stopping", || agent.messages().contains("stopping: reading to the end").then_some(()));
     // For longer than the echo of a signal is expected.
@@ -69,11 +74,7 @@ fn s2_a_second_signal_ends_at_once_with_75_and_what_was_read_is_durable() {
 // timeout(1) signals its child and then its whole group.
 #[test]
 fn s2_two_signals_at_once_are_one_and_all_is_delivered_within_the_grace() {
-    let sink = Sink::prepare();
-    let mut agent = Agent::builder().set("RUNLOG_EXPORT_ENDPOINT", sink.endpoint()).start();
-    let mut trainer = Trainer::start(agent.path("a.log"), "a");
-    trainer.print(5_000);
-    let printed = trainer.finish();
+    let (sink, mut agent, printed) = printed_while_the_backend_is_away();
     let pid = Pid::from_raw(agent.pid().cast_signed()).unwrap();
     // Not by another process, which takes its time.
     [Signal::TERM, Signal::INT].into_iter().for_each(|signal| kill_process(pid, signal).unwrap());

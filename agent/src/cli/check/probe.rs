@@ -54,10 +54,14 @@ pub(super) fn state(directory: &Path) -> Finding {
 
 /// What the file system of the state directory does not promise.
 pub(super) fn medium(directory: &Path, allow_network_fs: bool) -> Option<Finding> {
-    let existing = directory.ancestors().find(|above| above.exists()).unwrap_or(Path::new("."));
-    // One that cannot be asked is found by the probes beside this one.
-    let medium = Volume::of(existing).ok()?.medium;
+    let medium = volume_of(directory)?.medium;
     lacking(&directory.display().to_string(), medium, allow_network_fs)
+}
+
+/// The file system of a directory that may not be there yet. One that cannot be asked is found by the probes beside this one.
+fn volume_of(directory: &Path) -> Option<Volume> {
+    let existing = directory.ancestors().find(|above| above.exists()).unwrap_or(Path::new("."));
+    Volume::of(existing).ok()
 }
 
 pub(super) fn lacking(shown: &str, medium: Medium, allow_network_fs: bool) -> Option<Finding> {
@@ -80,8 +84,7 @@ pub(super) fn lacking(shown: &str, medium: Medium, allow_network_fs: bool) -> Op
 
 /// Whether the disk of the state directory has room.
 pub(super) fn room(directory: &Path, min_free_bytes: u64) -> Option<Finding> {
-    let existing = directory.ancestors().find(|above| above.exists()).unwrap_or(Path::new("."));
-    let volume = Volume::of(existing).ok()?;
+    let volume = volume_of(directory)?;
     let least = volume.left_to_others(min_free_bytes);
     if volume.free_bytes > least {
         return None;

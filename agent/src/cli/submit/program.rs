@@ -8,6 +8,8 @@ use std::{
 use anyhow::{Result, bail};
 use rustix::fs::Access;
 
+use crate::cli::exec::no_flag;
+
 /// Where a program is looked for if there is no `PATH`.
 ///
 /// Source: glibc, `execvp(3)`.
@@ -30,9 +32,7 @@ pub fn check(name: &str, folder: &Path, search: Option<&OsStr>) -> Result<()> {
         return Ok(());
     }
     match (is_there, name.contains('/')) {
-        _ if name.starts_with('-') => {
-            bail!("{name} is no flag of `runlog submit`, and no program\n`runlog submit --help` has its flags")
-        }
+        _ if name.starts_with('-') => Err(no_flag("submit", name)),
         (true, _) => {
             bail!("{name} cannot be started: it may not be executed\nmake it executable, or name what runs it")
         }

@@ -28,7 +28,7 @@ use url::form_urlencoded;
 use crate::{
     api::{Api, Problem, Reason},
     serve::fault::Fault,
-    store::{Digest, MetricsQuery, RunFilter},
+    store::{self, Digest, MetricsQuery, RunFilter},
 };
 
 use super::answer;
@@ -38,10 +38,6 @@ pub(super) use crate::store::MAX_POINTS;
 /// The runs that a list has at most, and otherwise.
 pub(super) const MAX_RUNS: usize = 10_000;
 pub(super) const SOME_RUNS: usize = 1_000;
-
-/// Where a run may stand.
-const STATUSES: [&str; 8] =
-    ["queued", "preparing", "starting", "running", "finalizing", "completed", "failed", "canceled"];
 
 /// How much of a file is read at once.
 const STEP: usize = 256 * 1024;
@@ -75,8 +71,9 @@ async fn files(State(api): State<Api>, Path(word): Path<String>) -> Response {
 
 /// The runs that are asked for.
 pub(super) async fn list(api: &Api, filter: RunFilter) -> Result<v1::ListRunsResponse, Problem> {
-    if let Some(status) = filter.status.as_deref().filter(|status| !STATUSES.contains(status)) {
-        return Err(Problem::invalid("status", format!("{status:?} is no status"), &STATUSES.join(", ")));
+    let known = store::statuses();
+    if let Some(status) = filter.status.as_deref().filter(|status| !known.contains(status)) {
+        return Err(Problem::invalid("status", format!("{status:?} is no status"), &known.join(", ")));
     }
     let reader = api.reader().await?;
     let runs = spawn_blocking(move || reader.list(&filter)).await.map_err(|_| interrupted())??;

@@ -67,9 +67,9 @@ pub async fn read_input(config: &Config, context: &Context, tagging: &Tagging, s
     let told = async {
         signals.told_to_end().await;
         warn!("reading on until the writer has ended; a second signal ends runlog now");
-        signals.told_again().await;
+        signals::asked_again(async || signals.told_to_end().await).await;
         give_up.send_replace(Some(Instant::now()));
-        signals.told_again().await;
+        signals::asked_again(async || signals.told_to_end().await).await;
     };
     tokio::select! {
         copied = copy => {

@@ -21,7 +21,7 @@ pub use exit::Exit;
 pub use input::{Shown, read_input};
 pub use orphans::Orphans;
 pub use run::{Prints, Program, Tagging, run};
-pub use signals::ECHO;
+pub use signals::asked_again;
 pub use terminal::{SESSION, lead_session};
 
 use std::time::Duration;

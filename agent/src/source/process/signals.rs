@@ -19,7 +19,7 @@ const END: [Signal; 4] = [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT];
 
 /// A signal that asks for an end so soon after another one is the same request: timeout(1) tells its child and then its whole
 /// group, and a wrapper passes on what a terminal has sent to all.
-pub const ECHO: Duration = Duration::from_millis(200);
+const ECHO: Duration = Duration::from_millis(200);
 
 /// Signals of the training's own.
 const ITS_OWN: [Signal; 2] = [Signal::USR1, Signal::USR2];
@@ -81,15 +81,6 @@ impl Forwarder {
         while !END.contains(&self.next().await) {}
     }
 
-    /// Waits until the end is asked for once more.
-    pub async fn told_again(&mut self) {
-        let told = Instant::now();
-        self.told_to_end().await;
-        while told.elapsed() < ECHO {
-            self.told_to_end().await;
-        }
-    }
-
     async fn next(&mut self) -> Signal {
         std::future::poll_fn(|context| {
             for (number, caught) in &mut self.caught {
@@ -100,6 +91,15 @@ impl Forwarder {
             std::task::Poll::Pending
         })
         .await
+    }
+}
+
+/// Waits until an end that was just asked for is asked for once more. `asked` waits for the next signal that does so.
+pub async fn asked_again(mut asked: impl AsyncFnMut()) {
+    let first = Instant::now();
+    asked().await;
+    while first.elapsed() < ECHO {
+        asked().await;
     }
 }
 
