@@ -9,12 +9,14 @@ use std::{
     time::Duration,
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::{
     binary, eventually, eventually_within,
     privilege::{give_away, unprivileged, with_hosts, with_one_watch},
     tool,
+    wait::PATIENCE,
 };
 
 /// A `runlog` command with nothing of this machine's settings in its environment.
@@ -303,10 +305,23 @@ impl Agent {
         Some(status)
     }
 
-    /// Sends a signal.
+    /// Sends a signal, at once: by the time that `kill` would take to start, what it is to interrupt can be over.
+    ///
+    /// # Panics
+    /// If the signal is none that tests send.
     pub fn signal(&self, name: &str) {
-        let status = Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()).status().unwrap();
-        assert!(status.success());
+        let signal = match name {
+            "TERM" => Signal::TERM,
+            "INT" => Signal::INT,
+            "HUP" => Signal::HUP,
+            "STOP" => Signal::STOP,
+            "CONT" => Signal::CONT,
+            "USR1" => Signal::USR1,
+            "USR2" => Signal::USR2,
+            "PIPE" => Signal::PIPE,
+            other => panic!("no test sends SIG{other}"),
+        };
+        kill_process(Pid::from_raw(self.pid().cast_signed()).unwrap(), signal).unwrap();
         if name == "STOP" {
             // Each of its threads stops by itself, on a busy machine a moment later.
             eventually("it stands still", || self.threads().iter().all(|state| *state == 'T').then_some(()));
@@ -380,7 +395,7 @@ impl Agent {
     /// Waits until a run has at least so many lines, and gives them.
     #[must_use]
     pub fn eventually_lines(&self, run: &str, count: usize) -> Vec<Line> {
-        self.eventually_lines_within(Duration::from_secs(60), run, count)
+        self.eventually_lines_within(PATIENCE, run, count)
     }
 
     /// Waits until a run has at least so many lines, and gives them.

@@ -6,10 +6,10 @@ use std::{
 };
 
 /// How long a fact may take that should be there soon. Generous: a slow machine is not a failure.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Asks until there is an answer; fails with `what` if there is none for a minute.
+/// Asks until there is an answer; fails with `what` if there is none for three minutes.
 pub fn eventually<T>(what: &str, ask: impl FnMut() -> Option<T>) -> T {
     eventually_within(PATIENCE, what, ask)
 }
