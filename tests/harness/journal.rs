@@ -100,10 +100,11 @@ impl Journal {
         UnixDatagram::unbound().unwrap().send_to(&entry, self.socket("socket")).unwrap();
     }
 
-    /// Waits until the journal's newest entry is that text.
+    /// Waits until that text is the journal's newest entries, one of each line.
     pub fn eventually_ends_with(&self, text: &str) {
+        let entries = format!("--lines={}", text.lines().count());
         eventually(&format!("the journal ends with {text}"), || {
-            let newest = self.journalctl(&["--lines=1", "--output=cat"]);
+            let newest = self.journalctl(&[&entries, "--output=cat"]);
             (newest.trim_end() == text).then_some(())
         });
     }

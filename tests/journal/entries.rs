@@ -175,6 +175,8 @@ fn tracebacks_of_two_processes_of_a_unit_are_one_record_each_also_with_a_kill_in
     let _ = site.agent.eventually_lines("r", 1);
     let head = "Traceback (most recent call last):";
     units.iter_mut().for_each(|unit| unit.print(head));
+    // Which of two sockets journald reads first is not said.
+    site.journal.eventually_ends_with(&format!("{head}\n{head}"));
     let frame = |number: usize| format!("  File \"train.py\", line {number}, in <module>");
     for (number, unit) in units.iter_mut().enumerate() {
         unit.print(&frame(number));

@@ -42,7 +42,7 @@ use crate::{
 
 use super::watchdog::Pulse;
 
-/// How often batches of ended streams are looked for.
+/// How often batches of ended streams are looked for, and the longest that the stage sleeps: the watchdog counts on it.
 const IDLE: Duration = Duration::from_secs(1);
 
 /// An entry that is in the queue, and who waits until it is durable.
@@ -163,8 +163,9 @@ impl Stage {
         self.held_up = outlet.held_up().clone();
         loop {
             self.pulse.beat();
-            let due = self.batcher.next_due().into_iter().chain(self.held.due).min();
-            let received = outlet.receive(due.unwrap_or_else(|| Instant::now() + IDLE));
+            let idle = Instant::now() + IDLE;
+            let due = self.batcher.next_due().into_iter().chain(self.held.due).fold(idle, Instant::min);
+            let received = outlet.receive(due);
             let has_input = matches!(received, Received::Input(_));
             match received {
                 Received::Input(Input::Chunk(chunk)) => self.chunk(&chunk)?,

@@ -1,6 +1,6 @@
 mod signals;
 
-use std::collections::BTreeSet;
+use std::{cell::OnceCell, collections::BTreeSet};
 
 use opentelemetry_proto::tonic::{
     collector::{logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest},
@@ -91,7 +91,7 @@ async fn run_so(
     parse: parse::Config,
     chunks: Vec<Chunk>,
     more: impl FnOnce(Stage) -> Stage,
-    is_enough: fn(&[(String, String)]) -> bool,
+    is_enough: impl Fn(&[(String, String)]) -> bool,
 ) -> Ran {
     run_inputs(parse, chunks.into_iter().map(Input::Chunk).collect(), more, is_enough).await
 }
@@ -100,7 +100,7 @@ async fn run_inputs(
     parse: parse::Config,
     inputs: Vec<Input>,
     more: impl FnOnce(Stage) -> Stage,
-    is_enough: fn(&[(String, String)]) -> bool,
+    is_enough: impl Fn(&[(String, String)]) -> bool,
 ) -> Ran {
     let dir = tempfile::tempdir().unwrap();
     let linger = Duration::from_millis(5);
@@ -204,6 +204,25 @@ async fn f21_a_position_does_not_pass_the_start_of_what_may_go_on_and_the_lines_
     let prefixes: Vec<_> = ran.records.iter().map(|record| attribute(record, "runlog.prefix")).collect();
     assert_eq!(prefixes[..3], ["", "[rank1]: ", "[rank2]: "]);
     assert_eq!(receipt, "5 lines of 1 source read: 5 kept, 0 below the level; rank 1 failed first: exception");
+}
+
+#[tokio::test]
+async fn s13_a_stage_that_waits_for_the_end_of_what_is_begun_shows_that_it_is_alive() {
+    let file = origin("file", None);
+    let begun = chunk(&file, 0, b"Traceback (most recent call last):\n");
+    let (pulse, settled_at) = (OnceCell::new(), OnceCell::new());
+    let more = |stage: Stage| {
+        pulse.set(stage.pulse().clone()).unwrap();
+        stage
+    };
+    let deadline = Instant::now() + Duration::from_secs(60);
+    run_so(parse::Config::default(), vec![begun], more, |_| {
+        let beats = pulse.get().unwrap().count();
+        assert!(Instant::now() < deadline, "still {beats} beats");
+        // One beat may be that of the settling itself.
+        beats > settled_at.get_or_init(|| beats) + 1
+    })
+    .await;
 }
 
 #[tokio::test]
