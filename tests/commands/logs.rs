@@ -59,10 +59,10 @@ fn runs_are_listed_with_how_they_ended() {
     let state = three_runs();
     with_settings!({filters => vec![(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "[started]          "), (r"[ \d]\ds\b", "[t]")]}, {
         assert_snapshot!(printed(&state.run(&["runs"])), @r#"
-        RUN      EXPERIMENT  STATUS      LINES  WARN  ERROR  RECEIPT   STARTED              DURATION
-        beta     ridge       failed (3)      1     0      1  complete  [started]                 [t]
-        alpha-2  -           completed       1     0      0  complete  [started]                 [t]
-        alpha-1  -           completed       4     1      0  complete  [started]                 [t]
+        RUN      NAME  EXPERIMENT  STATUS      LINES  WARN  ERROR  RECEIPT   STARTED              DURATION
+        beta     -     ridge       failed (3)      1     0      1  complete  [started]                 [t]
+        alpha-2  -     -           completed       1     0      0  complete  [started]                 [t]
+        alpha-1  -     -           completed       4     1      0  complete  [started]                 [t]
         "#);
     });
     let runs: Vec<Value> =

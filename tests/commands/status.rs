@@ -117,6 +117,7 @@ fn check_tries_what_the_settings_name() {
     fs::write(state.path("a.log"), "").unwrap();
     let mut command = state.command(&["check"]);
     command.env("RUNLOG_FILES", state.path("*.log")).env("RUNLOG_DOCKER_COLLECT", "off");
+    command.env("RUNLOG_SERVE_LISTEN", "127.0.0.1:0");
     let text = printed(&command.output().unwrap()).replace(state.folder().to_str().unwrap(), "FOLDER");
     assert_snapshot!(text, @r#"
     ok       settings  can be used
@@ -124,6 +125,7 @@ fn check_tries_what_the_settings_name() {
     ok       files     FOLDER/*.log matches 1
     ok       docker    containers are not collected
     ok       export    nothing is exported; the embedded store is kept
+    ok       serve     127.0.0.1:0 can be listened on
     "#);
     assert!(!state.dir().exists(), "it changes nothing");
 }

@@ -109,9 +109,18 @@ fn what_a_rank_of_torchrun_leaves_of_its_exception_is_kept_though_its_output_say
 #[test]
 fn a_program_that_cannot_be_started_leaves_one_clear_message() {
     let state = State::new();
-    let output = state.run(&["exec", "--", "no-such-program", "--flag"]);
-    let message = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(message, "runlog: no-such-program cannot be started: No such file or directory (os error 2)\n");
+    let script = state.path("train");
+    fs::write(&script, "#!/no/such/python\n").unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    for (program, why) in [
+        ("no-such-program", "there is no such program in PATH"),
+        (script.to_str().unwrap(), "its first line asks for \"/no/such/python\", which is not there"),
+    ] {
+        let output = state.run(&["exec", "--", program, "--flag"]);
+        assert_eq!(output.status.code(), Some(127));
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(message, format!("runlog: {program} cannot be started: {why}\n"));
+    }
     assert_eq!(fs::read_dir(state.dir().join("exec")).unwrap().count(), 0, "its queue is left behind");
 }
 

@@ -184,6 +184,9 @@ fn the_copy_of_what_has_failed_goes_with_its_run_that_is_deleted() {
         refused(&alone(&state, &["runs", "wait", run]));
         eventually("the supervisor has ended", || supervisor(run).is_none().then_some(()));
     }
+    // None is removed if one is mistyped.
+    refused(&alone(&state, &["runs", "delete", &runs[0], "mistyped"]));
+    assert_eq!(shown(&state, &runs[0])["status"], "failed");
     done(&alone(&state, &["runs", "delete", &runs[0]]));
     let names = |folder: &str| state.dir().join(folder).read_dir().unwrap().flatten().count();
     assert_eq!((names("snapshots"), names("submitted")), (1, 2));
@@ -209,9 +212,11 @@ fn a_run_that_could_not_be_begun_has_failed_and_says_why() {
     let state = State::new();
     let source = state.path("source");
     fs::create_dir(&source).unwrap();
-    // It is there and may be executed, so that only `runlog exec` finds out.
-    fs::write(source.join("train"), "#!/no/such/interpreter\n").unwrap();
-    fs::set_permissions(source.join("train"), fs::Permissions::from_mode(0o755)).unwrap();
+    // What reads it is there and may be executed, so that only `runlog exec` finds out.
+    for (name, text) in [("train", "#!./reader\n"), ("reader", "#!/no/such/interpreter\n")] {
+        fs::write(source.join(name), text).unwrap();
+        fs::set_permissions(source.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+    }
     let refusal = refused(&alone(&state, &["submit", "--source-dir", source.to_str().unwrap(), "--", "./train"]));
     let why = "it has not begun, runlog exec has ended with 127; try it with --show-output";
     assert!(refusal.lines().last().unwrap().ends_with(&format!(": {why}")), "{refusal}");

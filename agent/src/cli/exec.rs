@@ -1,6 +1,6 @@
 //! `runlog exec`: one command, collected from start to end.
 
-use std::{io::ErrorKind, time::Duration};
+use std::{ffi::OsStr, io::ErrorKind, path::Path, time::Duration};
 
 use anyhow::anyhow;
 use tokio::time::timeout;
@@ -13,6 +13,7 @@ use crate::{
 use super::{
     args::ExecArgs,
     exit::{Exit, Failure},
+    program::{self, Place},
     setup::Run,
     single::Single,
     socket::Socket,
@@ -46,8 +47,7 @@ pub async fn run(settings: &Settings, input: &Input, arguments: &ExecArgs) -> Re
             if error.kind() == ErrorKind::NotFound && name.to_string_lossy().starts_with('-') {
                 return Err(Failure::new(Exit::Settings, no_flag("exec", &name.to_string_lossy())));
             }
-            let text = format!("{} cannot be started: {error}", name.to_string_lossy());
-            return Err(Failure::new(Exit::Process(code_of(&error)), anyhow!(text)));
+            return Err(not_started(name, &error));
         }
     };
     stop(socket.as_ref()).await;
@@ -76,9 +76,15 @@ pub fn lead_session(command: &[std::ffi::OsString]) -> Failure {
     let [name, rest @ ..] = command else {
         return Failure::new(Exit::Settings, anyhow!("there is no command to run"));
     };
-    let error = process::lead_session(name, rest);
-    let text = format!("{} cannot be started: {error}", name.to_string_lossy());
-    Failure::new(Exit::Process(code_of(&error)), anyhow!(text))
+    not_started(name, &process::lead_session(name, rest))
+}
+
+/// Why the program was not started: what can be found out, otherwise what the system says.
+fn not_started(name: &OsStr, error: &std::io::Error) -> Failure {
+    let search = std::env::var_os("PATH");
+    let place = Place { folder: Path::new("."), called: "this folder", search: search.as_deref() };
+    let said = || anyhow!("{} cannot be started: {error}", name.to_string_lossy());
+    Failure::new(Exit::Process(code_of(error)), program::check(name, &place).err().unwrap_or_else(said))
 }
 
 /// What is typed before the program is taken for the program if it is no flag of the command.

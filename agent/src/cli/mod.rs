@@ -14,6 +14,7 @@ pub mod logs;
 mod manual;
 mod metrics;
 mod notify;
+mod program;
 mod reader;
 mod replay;
 mod retain;

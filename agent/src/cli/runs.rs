@@ -172,7 +172,8 @@ fn tell(json: bool, carried: &archive::Carried, what: &str, out: &mut Output<'_>
         writeln!(out.writer)?;
     } else {
         let archive::Carried { run_id, archive, files, .. } = carried;
-        let line = format!("{run_id} {what} {}, with {files} files", archive.display());
+        let unit = if *files == 1 { "file" } else { "files" };
+        let line = format!("{run_id} {what} {}, with {files} {unit}", archive.display());
         writeln!(out.writer, "{}", out.safe(&line).into_owned())?;
     }
     Ok(out.writer.flush()?)
@@ -185,8 +186,8 @@ fn print(args: &RunsArgs, runs: &[v1::Run], out: &mut Output<'_>, zone: &TimeZon
             writeln!(out.writer)?;
         }
     } else {
-        let mut table =
-            Table::new(["run", "experiment", "status", "lines", "warn", "error", "receipt", "started", "duration"]);
+        let head = ["run", "name", "experiment", "status", "lines", "warn", "error", "receipt", "started", "duration"];
+        let mut table = Table::new(head);
         for run in runs {
             table.row(row(run, zone));
         }
@@ -196,7 +197,7 @@ fn print(args: &RunsArgs, runs: &[v1::Run], out: &mut Output<'_>, zone: &TimeZon
     Ok(())
 }
 
-fn row(run: &v1::Run, zone: &TimeZone) -> [Cell; 9] {
+fn row(run: &v1::Run, zone: &TimeZone) -> [Cell; 10] {
     let levels = run.levels.unwrap_or_default();
     let errors = levels.error + levels.fatal;
     let status = status(run);
@@ -209,6 +210,7 @@ fn row(run: &v1::Run, zone: &TimeZone) -> [Cell; 9] {
     let some = |count: u64, color| Cell::right(count.to_string()).colored((count > 0).then_some(color));
     [
         Cell::left(run.run_id.clone()),
+        Cell::left(run.name.clone()),
         Cell::left(run.experiment.clone()),
         Cell::left(status).colored(status_color),
         Cell::right(run.records.saturating_sub(run.events).to_string()),

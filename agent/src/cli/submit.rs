@@ -7,7 +7,6 @@ pub mod detached;
 mod group;
 pub mod left;
 mod plan;
-mod program;
 mod progress;
 mod snapshot;
 mod sweep;
@@ -27,7 +26,9 @@ use crate::record::{Clock, SystemClock};
 
 use super::{
     caller::{Caller, escaped},
+    exec::no_flag,
     exit::Exit,
+    program::{self, Place},
     run::value_of,
     runs::manage,
     terminal::{Output, unless_closed},
@@ -108,8 +109,8 @@ pub async fn submit(args: &SubmitArgs, state_dir: &Path, caller: &Caller, out: &
         return Err(error);
     }
     let search = std::env::var_os("PATH");
-    if let Err(error) = commands.iter().try_for_each(|command| program::check(&command[0], &folder, search.as_deref()))
-    {
+    let place = Place { folder: &folder, called: "the copy of the folder", search: search.as_deref() };
+    if let Err(error) = commands.iter().try_for_each(|command| can_be_started(&command[0], &place)) {
         let _ = std::fs::remove_dir_all(&folder);
         return Err(error);
     }
@@ -153,6 +154,12 @@ pub async fn submit(args: &SubmitArgs, state_dir: &Path, caller: &Caller, out: &
     };
     manage::compare(args.json, shown, args.sort.as_deref().filter(|_| plan.is_sweep()), caller, out).await?;
     Ok(if worked.is_complete() { Exit::Ok } else { Exit::Failed })
+}
+
+/// What is typed before the program is taken for the program if it is no flag.
+fn can_be_started(name: &str, place: &Place) -> Result<()> {
+    program::check(name.as_ref(), place)
+        .map_err(|error| if name.starts_with('-') { no_flag("submit", name) } else { error })
 }
 
 fn of_runs(count: usize) -> String {

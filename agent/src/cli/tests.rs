@@ -193,9 +193,9 @@ async fn runs_are_listed_with_how_they_ended() {
         assert_eq!(
             paper.text(),
             "\
-RUN      EXPERIMENT  STATUS        LINES  WARN  ERROR  RECEIPT  STARTED              DURATION
-beta     mnist       running           1     0      0  -        1970-01-01 01:00:00        0s
-alpha-1  mnist       failed (137)      3     1      1  -        1970-01-01 00:00:01     2m 4s
+RUN      NAME  EXPERIMENT  STATUS        LINES  WARN  ERROR  RECEIPT  STARTED              DURATION
+beta     -     mnist       running           1     0      0  -        1970-01-01 01:00:00        0s
+alpha-1  -     mnist       failed (137)      3     1      1  -        1970-01-01 00:00:01     2m 4s
 "
         );
         let paper = Paper::default();

@@ -328,7 +328,10 @@ fn open(dir: &Path, config: &queue::Config, names: &[&str], linger: Duration) ->
         );
     }
     for destination in &recovery.removed_destinations {
-        warn!(destination, "destination is not configured any more, what waited for it alone is dropped");
+        warn!(
+            destination,
+            "destination is not configured any more, what waited for it goes to one that is new, and is dropped if none is"
+        );
     }
     Ok(queue)
 }

@@ -208,7 +208,7 @@ class Case(unittest.TestCase):
         return into.records
 
     def eventually(self, is_so):
-        until = time.monotonic() + 30
+        until = time.monotonic() + 120
         while not is_so():
             self.assertLess(time.monotonic(), until)
             time.sleep(0.01)

@@ -54,12 +54,13 @@ class Away(Case):
         began = time.monotonic()
         for number in range(1000):
             run.log("loss", number)
-        self.assertLess(time.monotonic() - began, 1)
+        # Each would wait for a second if it waited at all.
+        self.assertLess(time.monotonic() - began, 60)
         run.flush(0.5)
-        told = [said for said in self.said if "cannot be kept" in said]
-        self.assertEqual(len(told), 1, self.said)
+        self.eventually(lambda: any("cannot be kept" in said for said in self.said))
+        self.assertEqual(len([said for said in self.said if "cannot be kept" in said]), 1, self.said)
         os.remove(self.path("spool"))
-        run.flush(30)
+        run.flush()
         self.assertEqual(len([one for one in self.spooled() if one.name == "ml.metric"]), 1000)
 
     def test_a_call_costs_far_less_than_a_millisecond(self):
@@ -69,8 +70,8 @@ class Away(Case):
             began = time.perf_counter()
             run.log("loss", number, step=number)
             times.append(time.perf_counter() - began)
-        # Most of them: another thread may have had the interpreter.
-        self.assertLess(sorted(times)[int(len(times) * 0.9)], 0.001)
+        # Most of them: another thread may have had the interpreter, or another process the machine.
+        self.assertLess(sorted(times)[len(times) // 2], 0.001)
 
 
 class Sent(Case):
@@ -154,7 +155,7 @@ class Processes(Case):
         for method in ("fork", "spawn"):
             shutil.rmtree(self.path("spool"), ignore_errors=True)
             words = [sys.executable, "-B", program, method]
-            ended = subprocess.run(words, stderr=subprocess.PIPE, check=False, timeout=60)
+            ended = subprocess.run(words, stderr=subprocess.PIPE, check=False, timeout=300)
             self.assertEqual(ended.returncode, 0, ended.stderr)
             found = self.spooled()
             counts = {}
@@ -181,7 +182,7 @@ class Processes(Case):
         )
         self.variable("RUNLOG_RUN_ID", "r")
         self.variable("RUNLOG_OTLP_SPOOL", self.path("spool"))
-        ended = subprocess.run([sys.executable, "-B", program], stderr=subprocess.PIPE, check=False, timeout=60)
+        ended = subprocess.run([sys.executable, "-B", program], stderr=subprocess.PIPE, check=False, timeout=300)
         self.assertEqual(ended.returncode, 0, ended.stderr)
         names = [one.said["ml.metric.name"] for one in self.spooled()]
         self.assertEqual(names.count("loss"), 20_000)
@@ -222,12 +223,14 @@ class Again(Case):
     def test_what_is_sent_again_has_the_same_uids_and_each_request_a_key_of_its_own(self):
         agent = self.stand_in()
         agent.statuses = [503]
-        run = self.run_at(agent)
-        for number in range(3):
-            run.log("loss", number)
-        run.flush()
-        run.log("loss", 3)
-        run.flush()
+        # What comes before a flush is one request, however slowly it comes.
+        with mock.patch.object(_outbox, "LINGER_SECONDS", 120):
+            run = self.run_at(agent)
+            for number in range(3):
+                run.log("loss", number)
+            run.flush()
+            run.log("loss", 3)
+            run.flush()
         refused, taken, last = [[one.said["log.record.uid"] for one in request] for request in agent.requests[-3:]]
         self.assertEqual(refused, taken)
         keys, places = zip(*[uid.split("-") for uid in taken])

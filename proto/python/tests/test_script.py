@@ -11,6 +11,7 @@ from unittest import mock
 from stand_in import Case
 
 import runlog
+from runlog import script
 
 TRAIN = textwrap.dedent("""
     import os, sys
@@ -133,7 +134,8 @@ class Submitted(Case):
         run = self.submit(self.config())
         with open(run._output, "rb") as output:
             self.eventually(lambda: b"ready" in output.read())
-        run.cancel()
+        with mock.patch.object(script, "_GRACE_SECONDS", 120):
+            run.cancel()
         self.assertEqual(run._process.returncode, 128 + signal.SIGTERM)
         self.assertEqual(self.told("ml.run.end", run)[0].said["ml.run.result"], "cancellation")
         self.assertEqual(self.wait(run)["status"], "Canceled")

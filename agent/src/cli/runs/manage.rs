@@ -56,10 +56,7 @@ pub async fn runs(args: &RunsArgs, caller: &Caller, state_dir: &Path, out: &mut 
             wait(args, run, timeout.map(Duration::from_secs), caller, out).await
         }
         Some(RunsCommand::Compare { runs, parent, sort }) => {
-            let mut found = Vec::new();
-            for run in runs {
-                found.push(caller.get(&format!("/runs/{}", escaped(run))).await?);
-            }
+            let mut found = found(runs, caller).await?;
             if let Some(parent) = parent {
                 let children: v1::ListRunsResponse = caller.get(&format!("/runs?parent={}", escaped(parent))).await?;
                 found.extend(children.runs);
@@ -70,6 +67,7 @@ pub async fn runs(args: &RunsArgs, caller: &Caller, state_dir: &Path, out: &mut 
             compare(args.json, found, sort.as_deref(), caller, out).await
         }
         Some(RunsCommand::Cancel { runs }) => {
+            found(runs, caller).await?;
             for run in runs {
                 let request = v1::EndRunRequest::default();
                 let _: v1::RunResponse = caller.post(&format!("/runs/{}/cancel", escaped(run)), &request).await?;
@@ -77,6 +75,9 @@ pub async fn runs(args: &RunsArgs, caller: &Caller, state_dir: &Path, out: &mut 
             Ok(())
         }
         Some(RunsCommand::Delete { runs }) => {
+            if let Some(run) = found(runs, caller).await?.iter().find(|run| !ENDED.contains(&&run.status[..])) {
+                bail!("nothing is removed: run {} is {} still", run.run_id, run.status);
+            }
             for run in runs {
                 caller.call(Method::DELETE, &format!("/runs/{}", escaped(run)), Body::empty()).await?;
                 clear(state_dir, run).with_context(|| format!("{run} is removed, but not the copy that it ran in"))?;
@@ -85,6 +86,15 @@ pub async fn runs(args: &RunsArgs, caller: &Caller, state_dir: &Path, out: &mut 
         }
         None | Some(RunsCommand::Show { .. } | RunsCommand::Export { .. } | RunsCommand::Import { .. }) => Ok(()),
     }
+}
+
+/// All of these runs, so that nothing is done with some of them if one is mistyped.
+async fn found(runs: &[String], caller: &Caller) -> Result<Vec<v1::Run>> {
+    let mut found = Vec::new();
+    for run in runs {
+        found.push(caller.get(&format!("/runs/{}", escaped(run))).await?);
+    }
+    Ok(found)
 }
 
 /// Removes what a submit has left of a run.

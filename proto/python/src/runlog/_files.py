@@ -19,6 +19,7 @@ import threading
 import time
 from typing import IO, Callable, NamedTuple
 
+from runlog import _fork
 from runlog._api import Api
 from runlog.exceptions import ServiceException
 
@@ -102,7 +103,7 @@ class Files:
         """Wait for the end of the thread, before a fork."""
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
-            thread.join(seconds)
+            _fork.join(thread, seconds)
 
     def _hand_over(self, waiting: _Waiting) -> None:
         self._put += 1

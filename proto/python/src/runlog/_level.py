@@ -23,6 +23,7 @@ import threading
 import time
 from typing import Any, Callable, Dict, Iterable, NamedTuple
 
+from runlog import _fork
 from runlog._agent import CONNECT_SECONDS, connected
 from runlog._surroundings import Address
 
@@ -165,7 +166,7 @@ class Follower:
         # It may have ended by itself.
         with contextlib.suppress(OSError):
             wake[1].send(b"x")
-        thread.join(seconds)
+        _fork.join(thread, seconds)
         if not thread.is_alive():
             self._thread = None
 

@@ -20,6 +20,7 @@ import time
 import weakref
 from typing import Callable, Iterable, NamedTuple, Tuple
 
+from runlog import _fork
 from runlog._agent import Agent, Outcome
 from runlog._spool import Spool
 from runlog._surroundings import Address
@@ -171,7 +172,7 @@ class Outbox:
         self._rest_at = time.monotonic() + seconds / 2
         self._inbox.put(_Mark(is_end=False))
         self._hurry.set()
-        self._thread.join(seconds)
+        _fork.join(self._thread, seconds)
 
     def resume(self) -> None:
         """Go on after a rest. With nothing to do the thread is started with the next record."""
