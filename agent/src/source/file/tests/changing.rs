@@ -229,7 +229,7 @@ fn f23_a_file_that_the_server_has_forgotten_is_opened_again() {
 
 #[test]
 fn f25_links_that_are_swapped_lead_to_each_file_in_turn() {
-    let mut reading = Reading::new();
+    let mut reading = Reading::patient();
     let outside = tempfile::tempdir().unwrap();
     let target = |name: &str| outside.path().join(name);
     for name in ["one", "two"] {

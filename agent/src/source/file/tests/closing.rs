@@ -6,6 +6,7 @@ use super::*;
 pub fn with_one_closed() -> Reading {
     let mut reading = Reading::prepare();
     reading.config.max_open = 2;
+    reading.config.rotate_grace = Duration::from_secs(3600);
     close_one(reading)
 }
 
@@ -56,6 +57,7 @@ fn a_closed_file_that_is_written_after_its_rotation_is_read_to_its_end() {
     for has_hints in [true, false] {
         let mut reading = Reading::prepare();
         reading.config.max_open = 2;
+        reading.config.rotate_grace = Duration::from_secs(3600);
         reading.has_hints = has_hints;
         let mut reading = close_one(reading);
         fs::rename(reading.path("a.log"), reading.path("a.log.1")).unwrap();
