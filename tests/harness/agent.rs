@@ -392,6 +392,19 @@ impl Agent {
             .collect()
     }
 
+    /// Waits until it has said that, at whatever level.
+    pub fn eventually_says(&self, text: &str) {
+        eventually(&format!("the agent says {text:?}"), || self.messages().contains(text).then_some(()));
+    }
+
+    /// Waits until it has warned of that, and gives all that it has warned of so far.
+    #[must_use]
+    pub fn eventually_warns(&self, text: &str) -> Vec<String> {
+        eventually(&format!("the agent warns: {text}"), || {
+            Some(self.messages_of("WARN")).filter(|told| told.iter().any(|message| message.contains(text)))
+        })
+    }
+
     /// Waits until a run has at least so many lines, and gives them.
     #[must_use]
     pub fn eventually_lines(&self, run: &str, count: usize) -> Vec<Line> {
