@@ -14,7 +14,9 @@ use serde_json::Value;
 use crate::{
     binary, eventually, eventually_within,
     privilege::{give_away, unprivileged, with_hosts, with_one_watch},
+    process::eventually_stands_still,
     tool,
+    wait::PATIENCE,
 };
 
 /// A `runlog` command with nothing of this machine's settings in its environment.
@@ -308,17 +310,8 @@ impl Agent {
         let status = Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()).status().unwrap();
         assert!(status.success());
         if name == "STOP" {
-            // Each of its threads stops by itself, on a busy machine a moment later.
-            eventually("it stands still", || self.threads().iter().all(|state| *state == 'T').then_some(()));
+            eventually_stands_still(self.pid());
         }
-    }
-
-    /// The state of each of its threads, as proc(5) has it.
-    fn threads(&self) -> Vec<char> {
-        let threads = fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
-        let state = |stat: String| stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
-        let stats = threads.filter_map(|thread| fs::read_to_string(thread.unwrap().path().join("stat")).ok());
-        stats.filter_map(state).collect()
     }
 
     /// SIGTERM, and waits for the end.
@@ -380,7 +373,7 @@ impl Agent {
     /// Waits until a run has at least so many lines, and gives them.
     #[must_use]
     pub fn eventually_lines(&self, run: &str, count: usize) -> Vec<Line> {
-        self.eventually_lines_within(Duration::from_secs(60), run, count)
+        self.eventually_lines_within(PATIENCE, run, count)
     }
 
     /// Waits until a run has at least so many lines, and gives them.

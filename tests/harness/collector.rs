@@ -3,14 +3,13 @@
 use std::{
     collections::BTreeMap,
     fs,
-    net::TcpListener,
     path::PathBuf,
     process::{Child, Command, Stdio},
 };
 
 use serde_json::Value;
 
-use crate::{Identity, eventually, tool};
+use crate::{Identity, Port, eventually, tool};
 
 /// A Collector with OTLP over gRPC and HTTP. Killed when dropped.
 #[derive(Debug)]
@@ -20,6 +19,7 @@ pub struct Collector {
     identity: Option<Identity>,
     exporter: Exporter,
     signals: &'static [&'static str],
+    _ports: [Port; 2],
     /// The port of OTLP/gRPC on 127.0.0.1.
     pub grpc_port: u16,
     /// The port of OTLP/HTTP on 127.0.0.1.
@@ -97,10 +97,11 @@ impl Collector {
     /// Chooses ports, and starts nothing yet.
     #[must_use]
     pub fn prepare() -> Self {
-        let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let ports = [Port::new(), Port::new()];
+        let [grpc_port, http_port] = ports.each_ref().map(Port::number);
         let folder = tempfile::tempdir().unwrap();
         let (exporter, signals) = (Exporter::File, &["logs", "metrics", "traces"][..]);
-        Self { folder, child: None, identity: None, exporter, signals, grpc_port: free(), http_port: free() }
+        Self { folder, child: None, identity: None, exporter, signals, _ports: ports, grpc_port, http_port }
     }
 
     /// Starts one that refuses traces.
