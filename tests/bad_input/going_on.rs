@@ -6,10 +6,8 @@ use std::{
 };
 
 use insta::{assert_snapshot, with_settings};
-use runlog_tests::{Agent, eventually};
+use runlog_tests::{Agent, Port, eventually};
 use serde_json::Value;
-
-use crate::nowhere;
 
 /// What the status calls degraded, once there is something.
 fn degraded(agent: &Agent) -> String {
@@ -86,7 +84,8 @@ fn an_engine_that_nobody_asked_for_is_not_missed() {
 
 #[test]
 fn an_endpoint_that_is_not_there_is_seen_and_what_waits_is_kept_with_75() {
-    let address = nowhere();
+    let nowhere = Port::new();
+    let address = nowhere.address();
     let mut agent = Agent::builder()
         .set("RUNLOG_EXPORT_ENDPOINT", format!("http://{address}"))
         .set("RUNLOG_EXPORT_MIN_BACKOFF", "20ms")

@@ -7,15 +7,12 @@ mod going_on;
 mod settings;
 mod state_dir;
 
-use std::{
-    net::TcpListener,
-    process::{Command, Output, Stdio},
-};
+use std::process::{Command, Output, Stdio};
 
 use runlog_tests::{State, transcript};
 
 /// How long an agent may take to find out that it cannot start.
-const PATIENCE_SECONDS: &str = "30";
+const PATIENCE_SECONDS: &str = "120";
 
 /// What a command that must end by itself said, with the folder called FOLDER.
 fn told(state: &State, command: &Command) -> String {
@@ -29,9 +26,4 @@ fn ended(command: &Command) -> Output {
     bounded.arg(PATIENCE_SECONDS).arg(command.get_program()).args(command.get_args()).env_clear();
     bounded.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
     bounded.stdin(Stdio::null()).output().unwrap()
-}
-
-/// An address where nobody listens.
-fn nowhere() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }

@@ -35,12 +35,13 @@ fn a_level_that_is_asked_for_holds_for_the_next_line_and_ends_by_itself() {
     append(&log, "DEBUG:a:2\n");
     assert_eq!(bodies(&agent, 2), ["INFO:a:1", "DEBUG:a:2"]);
 
-    printed(&agent.run(&["level", "debug", "--for", "1s"]));
+    printed(&agent.run(&["level", "debug", "--for", "1h"]));
     assert_eq!(
         levels(&agent)["asked"].as_array().map(Vec::len),
         Some(1),
         "it takes the place of the one without an end"
     );
+    printed(&agent.run(&["level", "debug", "--for", "1s"]));
     eventually("its time is over", || (agent.status()["levels"]["asked"] == Value::Array(Vec::new())).then_some(()));
     append(&log, "DEBUG:a:after\nINFO:a:3\n");
     assert_eq!(bodies(&agent, 3), ["INFO:a:1", "DEBUG:a:2", "INFO:a:3"]);

@@ -57,7 +57,7 @@ fn a_run_shows_that_every_line_is_there_and_what_was_the_first_error() {
 #[test]
 fn runs_are_listed_with_how_they_ended() {
     let state = three_runs();
-    with_settings!({filters => vec![(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "[started]          "), (r" \ds\b", "[t]")]}, {
+    with_settings!({filters => vec![(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "[started]          "), (r"[ \d]\ds\b", "[t]")]}, {
         assert_snapshot!(printed(&state.run(&["runs"])), @r#"
         RUN      NAME  EXPERIMENT  STATUS      LINES  WARN  ERROR  RECEIPT   STARTED              DURATION
         beta     -     ridge       failed (3)      1     0      1  complete  [started]                 [t]

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use runlog_tests::{Agent, State, eventually};
+use runlog_tests::{Agent, Port, State, eventually};
 
 use crate::{printed, refused};
 
@@ -73,9 +73,9 @@ fn a_server_keeps_what_other_agents_send() {
 
 #[test]
 fn what_was_sent_while_the_server_was_down_arrives_once_when_it_is_back() {
-    let mut server = Agent::server().start();
     // The server comes back at the address that it had.
-    server.set("RUNLOG_SERVE_LISTEN", server.address().trim_start_matches("http://"));
+    let port = Port::new();
+    let mut server = Agent::server().set("RUNLOG_SERVE_LISTEN", port.address()).start();
     let agent = Agent::builder()
         .set("RUNLOG_EXPORT_ENDPOINT", server.address())
         .set("RUNLOG_EXPORT_MIN_BACKOFF", "50ms")

@@ -7,7 +7,9 @@ use runlog_tests::{Agent, Found, Line};
 #[test]
 fn f19_a_bar_over_which_the_agent_is_killed_is_one_record_and_the_lines_around_it_come_once() {
     // As long as anything may be wrapped around the lines of a file, a line is looked at when it has ended.
-    let mut agent = Agent::builder().set("RUNLOG_FILE_FORMAT", "plain").start();
+    let builder = Agent::builder().set("RUNLOG_FILE_FORMAT", "plain");
+    // Nor is there one state each ten seconds, should all of this take that long.
+    let mut agent = builder.set("RUNLOG_PARSE_PROGRESS_EVERY", "10m").start();
     let mut file = OpenOptions::new().create_new(true).append(true).open(agent.path("a.log")).unwrap();
     let mut draw = |text: &str, steps: std::ops::Range<u32>| {
         write!(file, "{text}").unwrap();

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::{
@@ -305,10 +306,23 @@ impl Agent {
         Some(status)
     }
 
-    /// Sends a signal.
+    /// Sends a signal, at once: by the time that `kill` would take to start, what it is to interrupt can be over.
+    ///
+    /// # Panics
+    /// If the signal is none that tests send.
     pub fn signal(&self, name: &str) {
-        let status = Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()).status().unwrap();
-        assert!(status.success());
+        let signal = match name {
+            "TERM" => Signal::TERM,
+            "INT" => Signal::INT,
+            "HUP" => Signal::HUP,
+            "STOP" => Signal::STOP,
+            "CONT" => Signal::CONT,
+            "USR1" => Signal::USR1,
+            "USR2" => Signal::USR2,
+            "PIPE" => Signal::PIPE,
+            other => panic!("no test sends SIG{other}"),
+        };
+        kill_process(Pid::from_raw(self.pid().cast_signed()).unwrap(), signal).unwrap();
         if name == "STOP" {
             eventually_stands_still(self.pid());
         }

@@ -19,6 +19,7 @@ pub struct Collector {
     identity: Option<Identity>,
     exporter: Exporter,
     signals: &'static [&'static str],
+    /// Held, so that nobody takes them while it is away.
     _ports: [Port; 2],
     /// The port of OTLP/gRPC on 127.0.0.1.
     pub grpc_port: u16,

@@ -1,6 +1,7 @@
 //! What an agent says about itself, by number.
 
 use std::{
+    fmt::Display,
     fs,
     io::{Read, Write},
     net::TcpStream,
@@ -20,9 +21,9 @@ impl Agent {
         value.map_or(0.0, |value| value.parse().unwrap())
     }
 
-    /// Waits until a sample of `/metrics` is at least that large.
+    /// Waits until a sample of `/metrics` is at least that large, for as long as it grows.
     pub fn eventually_metric(&self, sample: &str, at_least: f64) {
-        eventually(&format!("{sample} is {at_least}"), || (self.metric(sample) >= at_least).then_some(()));
+        eventually_grows(sample, || self.metric(sample), at_least);
     }
 
     /// The body that the agent answers to `GET path` with.
@@ -49,9 +50,9 @@ impl Agent {
         of_run.map_or(0, |run| run["records"].as_u64().unwrap() - run["events"].as_u64().unwrap())
     }
 
-    /// Waits until so many records of a run are in the embedded store.
+    /// Waits until so many records of a run are in the embedded store, for as long as there are more and more.
     pub fn eventually_stored(&self, run: &str, at_least: u64) {
-        eventually(&format!("{at_least} records are stored"), || (self.stored(run) >= at_least).then_some(()));
+        eventually_grows("what is stored", || self.stored(run), at_least);
     }
 
     /// The largest resident memory so far, in bytes.
@@ -60,5 +61,14 @@ impl Agent {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
         let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
         line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+    }
+}
+
+/// Waits until something is that large. A slow machine is no failure: what grows is waited for.
+fn eventually_grows<N: PartialOrd + Copy + Display>(what: &str, ask: impl Fn() -> N, at_least: N) {
+    let mut largest = ask();
+    while largest < at_least {
+        let what = format!("{what} is {at_least}, having been {largest}");
+        largest = eventually(&what, || Some(ask()).filter(|now| *now > largest));
     }
 }

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use crate::{Agent, Line, Printed, Sink, SinkRecord, process::waited_for_a_processor};
+use crate::{Agent, Printed, Sink, process::waited_for_a_processor};
 
 /// How soon a line is stored that is written after all faults have ended, on a machine that is the agent's.
 const LIVENESS: Duration = Duration::from_secs(30);
@@ -117,12 +117,12 @@ impl Agent {
     /// Fails unless a line that is written now, into a file of its own, is stored within 30 s. What the agent waits for a
     /// processor meanwhile is not counted.
     pub fn is_live(&self, run: &str) {
-        self.is_live_by(|probe| self.lines(run).iter().map(Line::body).any(|body| body == probe));
+        self.is_live_by(|probe| !self.run(&["logs", run, "--grep", probe]).stdout.is_empty());
     }
 
     /// The same for an agent that exports to that backend.
     pub fn is_live_at(&self, sink: &Sink) {
-        self.is_live_by(|probe| sink.records().iter().map(SinkRecord::body).any(|body| body == probe));
+        self.is_live_by(|probe| sink.has(probe));
     }
 
     /// The same for any destination: `has` says whether it has a line.

@@ -1,31 +1,39 @@
-//! A port that is chosen before somebody listens at it.
+//! Ports for servers that are not there yet, or come back.
+
+use std::net::SocketAddr;
 
 use tokio::net::TcpSocket;
 
-/// A port of 127.0.0.1 that nobody else is given, neither to listen nor to connect from, until it is dropped.
-///
-/// Who is told of it may listen there, again and again, if it allows that a port is used by two (`SO_REUSEADDR`), as
-/// servers do. This one never listens, so nobody is answered meanwhile.
+/// A port of 127.0.0.1 that refuses connections, and that nobody else is given: neither who asks for a free one nor
+/// who connects to somewhere. A server that is told its number can listen there.
 #[derive(Debug)]
 pub struct Port {
-    number: u16,
+    /// Bound, and never listening. A server shares the address, since both say that they would (`SO_REUSEADDR`).
     _held: TcpSocket,
+    address: SocketAddr,
 }
 
 impl Port {
-    /// A free one.
+    /// Takes a free one.
     #[must_use]
     #[expect(clippy::new_without_default, reason = "it takes a port")]
     pub fn new() -> Self {
         let held = TcpSocket::new_v4().unwrap();
         held.set_reuseaddr(true).unwrap();
-        held.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        Self { number: held.local_addr().unwrap().port(), _held: held }
+        held.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let address = held.local_addr().unwrap();
+        Self { _held: held, address }
     }
 
-    /// Its number.
+    /// The address, such as `127.0.0.1:4319`.
+    #[must_use]
+    pub fn address(&self) -> String {
+        self.address.to_string()
+    }
+
+    /// The number.
     #[must_use]
     pub const fn number(&self) -> u16 {
-        self.number
+        self.address.port()
     }
 }

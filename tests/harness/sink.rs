@@ -6,7 +6,7 @@ use std::{
     io::Read,
     net::SocketAddr,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -30,7 +30,7 @@ use opentelemetry_proto::tonic::{
 use prost::Message;
 use tokio::{net::TcpSocket, runtime::Runtime, sync::watch};
 
-use crate::eventually;
+use crate::{eventually, wait::PATIENCE};
 
 /// A server on a port of its own. It refuses connections until it is opened.
 #[derive(Debug)]
@@ -44,10 +44,18 @@ pub struct Sink {
 #[derive(Debug)]
 struct Notes {
     requests: Mutex<Vec<SinkRequest>>,
+    decoded: Mutex<Decoded>,
     is_answering: watch::Sender<bool>,
     unanswered: AtomicUsize,
     answers: Mutex<Answers>,
     refused: AtomicUsize,
+}
+
+/// What was in the first so many requests: each is looked into once, however often somebody asks.
+#[derive(Debug, Default)]
+struct Decoded {
+    requests: usize,
+    records: Vec<SinkRecord>,
 }
 
 /// The status of the answer to a request.
@@ -104,6 +112,7 @@ impl Sink {
         let address = socket.local_addr().unwrap();
         let notes = Notes {
             requests: Mutex::default(),
+            decoded: Mutex::default(),
             is_answering: watch::Sender::new(true),
             unanswered: AtomicUsize::new(0),
             answers: Mutex::new(Answers(Box::new(|_| 200))),
@@ -173,25 +182,37 @@ impl Sink {
     /// All log records so far but receipts, in the order in which they came.
     #[must_use]
     pub fn records(&self) -> Vec<SinkRecord> {
-        let requests = self.requests();
-        let logs = requests.iter().enumerate().filter(|(_, request)| request.path == "/v1/logs");
-        let mut records = Vec::new();
-        for (number, request) in logs {
-            let resources = request.logs().resource_logs.into_iter();
-            let scopes = resources.flat_map(|resource| resource.scope_logs);
-            let found = scopes.flat_map(|scope| scope.log_records);
-            let found = found.filter(|record| record.event_name != "runlog.receipt");
-            records.extend(found.map(|record| SinkRecord { request: number, record }));
+        self.decoded().records.clone()
+    }
+
+    /// Whether a log record with that body has come.
+    #[must_use]
+    pub fn has(&self, body: &str) -> bool {
+        self.decoded().records.iter().any(|record| record.body() == body)
+    }
+
+    fn decoded(&self) -> MutexGuard<'_, Decoded> {
+        let mut decoded = self.notes.decoded.lock().unwrap();
+        let new = self.notes.requests.lock().unwrap()[decoded.requests..].to_vec();
+        for request in new {
+            let number = decoded.requests;
+            decoded.requests += 1;
+            if request.path == "/v1/logs" {
+                let scopes = request.logs().resource_logs.into_iter().flat_map(|resource| resource.scope_logs);
+                let found = scopes.flat_map(|scope| scope.log_records);
+                let found = found.filter(|record| record.event_name != "runlog.receipt");
+                decoded.records.extend(found.map(|record| SinkRecord { request: number, record }));
+            }
         }
-        records
+        decoded
     }
 
     /// Waits until so many log records have come, and gives them.
     #[must_use]
     pub fn eventually_records(&self, count: usize) -> Vec<SinkRecord> {
         eventually(&format!("the sink has {count} records"), || {
-            let records = self.records();
-            (records.len() >= count).then_some(records)
+            let decoded = self.decoded();
+            (decoded.records.len() >= count).then(|| decoded.records.clone())
         })
     }
 }
@@ -199,7 +220,8 @@ impl Sink {
 impl Drop for Sink {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
+            // Not in the background: nobody is to find the port open, or a connection to it, after this.
+            runtime.shutdown_timeout(PATIENCE);
         }
     }
 }

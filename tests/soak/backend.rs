@@ -5,7 +5,7 @@ use std::{
     io::{BufRead, BufReader, ErrorKind, Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, Ordering},
     },
     thread,
@@ -33,6 +33,8 @@ pub struct Backend {
 #[derive(Debug)]
 struct Shared {
     mood: Mutex<Mood>,
+    /// What it has taken and not looked into yet: a client does not wait for that.
+    received: Mutex<Vec<SinkRequest>>,
     taken: Mutex<Vec<Request>>,
     met: Mutex<BTreeMap<&'static str, u64>>,
     is_over: AtomicBool,
@@ -46,6 +48,7 @@ impl Backend {
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             mood: Mutex::new(Mood::Well),
+            received: Mutex::default(),
             taken: Mutex::default(),
             met: Mutex::default(),
             is_over: AtomicBool::new(false),
@@ -68,17 +71,17 @@ impl Backend {
 
     /// Whether it has taken a line with that body.
     pub fn has(&self, body: &str) -> bool {
-        self.shared.taken.lock().unwrap().iter().any(|request| request.has(body))
+        self.shared.taken().iter().any(|request| request.has(body))
     }
 
     /// How many lines it has taken, those that were sent again among them.
     pub fn lines(&self) -> usize {
-        self.shared.taken.lock().unwrap().iter().map(Request::lines).sum()
+        self.shared.taken().iter().map(Request::lines).sum()
     }
 
     /// What it has taken, in order.
     pub fn taken(&self) -> Vec<Request> {
-        self.shared.taken.lock().unwrap().clone()
+        self.shared.taken().clone()
     }
 
     /// How many requests met each mood.
@@ -96,6 +99,13 @@ impl Drop for Backend {
 impl Shared {
     fn mood(&self) -> Mood {
         *self.mood.lock().unwrap()
+    }
+
+    fn taken(&self) -> MutexGuard<'_, Vec<Request>> {
+        let mut taken = self.taken.lock().unwrap();
+        let received = std::mem::take(&mut *self.received.lock().unwrap());
+        taken.extend(received.iter().map(Request::read));
+        taken
     }
 
     fn is_over(&self) -> bool {
@@ -149,10 +159,7 @@ impl Shared {
     fn answer(&self, request: SinkRequest) -> Option<Vec<u8>> {
         let mood = self.mood();
         self.meet(mood);
-        let take = || {
-            let request = Request::read(&request);
-            self.taken.lock().unwrap().push(request);
-        };
+        let take = || self.received.lock().unwrap().push(request);
         match mood {
             Mood::Well => take(),
             Mood::Away | Mood::Drops => return None,

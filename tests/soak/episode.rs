@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use runlog_tests::{Agent, Bounds};
+use runlog_tests::{Agent, Bounds, eventually};
 
 use crate::{
     backend::Backend,
@@ -233,14 +233,17 @@ impl Episode {
         self.set_grace(coming);
         self.agent.spawn();
         thread::sleep(pause / 2);
+        free(self);
+        // Not waited for by its address, which had no room. That it takes lines again is asked in the end.
+        let mut ended = None;
+        eventually("it collects, or has ended", || {
+            ended = self.agent.ended();
+            (ended.is_some() || self.agent.messages().contains("\"collecting\"")).then_some(())
+        });
         // Without room for what it needs to begin with, it may say so and end; a supervisor starts it again.
-        if let Some(status) = self.agent.ended() {
+        if let Some(status) = ended {
             assert_eq!(status.code(), Some(74), "a start without room: {}", self.agent.messages());
-            free(self);
             self.agent.start();
-        } else {
-            // Not waited for by its address, which had no room. That it takes lines again is asked in the end.
-            free(self);
         }
         self.eye.open();
     }

@@ -64,7 +64,7 @@ impl Verdict {
 /// What was found out about one thing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// The thing: `settings`, `state`, `files`, `pods`, `docker`, `export`.
+    /// The thing: `settings`, `state`, `files`, `pods`, `docker`, `otlp`, `export`, `serve`.
     pub subject: &'static str,
     /// How well it works.
     pub verdict: Verdict,
@@ -159,8 +159,8 @@ pub fn show(effective: &[Effective], form: Form, out: &mut dyn Write) -> io::Res
     Ok(())
 }
 
-/// Tries what the settings speak of: the state directory, the files, the engine, the endpoint. Changes nothing,
-/// and takes some seconds at most, unless the name service takes longer.
+/// Tries what the settings speak of: the state directory, the files, the engine, the addresses. Changes nothing, and takes
+/// some seconds at most, unless the name service takes longer.
 #[must_use]
 pub fn attempt(loaded: &Loaded) -> Report {
     let settings = &loaded.settings;
@@ -172,8 +172,10 @@ pub fn attempt(loaded: &Loaded) -> Report {
     findings.extend(probe::files(&settings.file));
     findings.extend(probe::pods(&settings.kubernetes));
     findings.push(probe::docker(&settings.docker));
+    findings.extend(settings.otlp.ports().map(|address| probe::listening("otlp", address)));
     findings.extend(probe::certificates(settings.export.as_ref()));
     findings.push(probe::destination(settings.export.as_ref()));
+    findings.extend(settings.serve.listen.map(|address| probe::listening("serve", address)));
     Report(findings)
 }
 

@@ -88,7 +88,7 @@ pub(super) fn compose(reader: &mut Reader, standard: &Standard) -> Settings {
         reader.warnings.push(format!("otlp.listen has no socket: {path} is longer than the system allows for one"));
     }
     if otlp.token.is_none()
-        && let Some(address) = ports(&otlp.listen).find(|address| !address.ip().is_loopback())
+        && let Some(address) = otlp.ports().find(|address| !address.ip().is_loopback())
     {
         let warning = format!("otlp.listen has {address}: whoever reaches it can write to the runs; set otlp.token");
         reader.warnings.push(warning);
@@ -110,7 +110,7 @@ pub(super) fn compose(reader: &mut Reader, standard: &Standard) -> Settings {
     let memory_bytes = bytes(reader, "memory.max_bytes", MIB, GIB);
     let export = export(reader, standard);
     parse.are_gauges_sent = export.is_some();
-    if let Some(address) = export.as_ref().and_then(|export| ending_at(&otlp.listen, &export.endpoint)) {
+    if let Some(address) = export.as_ref().and_then(|export| ending_at(&otlp, &export.endpoint)) {
         let problem = format!("has {address}, where logs are exported to: they would go round in a circle");
         reader.reject("otlp.listen", Rejected::new(problem, "use another port, or set export.endpoint"));
     }
@@ -478,13 +478,6 @@ fn receivers(value: &Value, own_socket: &Path) -> Result<Vec<Address>, Rejected>
     Ok(addresses)
 }
 
-fn ports(listen: &[Address]) -> impl Iterator<Item = SocketAddr> {
-    listen.iter().filter_map(|address| match address {
-        Address::Port(address) => Some(*address),
-        Address::Socket(_) => None,
-    })
-}
-
 fn socket_address(text: &str, path: &Path) -> Result<Address, Rejected> {
     if !path.is_absolute() || path.file_name().is_none() {
         let problem = format!("holds {text}, which is not the path of a socket");
@@ -497,8 +490,8 @@ fn socket_address(text: &str, path: &Path) -> Result<Address, Rejected> {
     Ok(Address::Socket(path.to_owned()))
 }
 
-/// The address among these that the endpoint names, as far as its name tells.
-fn ending_at(listen: &[Address], endpoint: &url::Url) -> Option<SocketAddr> {
+/// The port among these that the endpoint names, as far as its name tells.
+fn ending_at(otlp: &otlp::Config, endpoint: &url::Url) -> Option<SocketAddr> {
     let port = endpoint.port_or_known_default()?;
     let named = match endpoint.host()? {
         url::Host::Domain("localhost") => IpAddr::from(Ipv4Addr::LOCALHOST),
@@ -507,7 +500,7 @@ fn ending_at(listen: &[Address], endpoint: &url::Url) -> Option<SocketAddr> {
         url::Host::Ipv6(ip) => ip.into(),
     };
     let is_here = |ip: IpAddr| ip == named || (named.is_loopback() && (ip.is_loopback() || ip.is_unspecified()));
-    ports(listen).find(|address| address.port() == port && is_here(address.ip()))
+    otlp.ports().find(|address| address.port() == port && is_here(address.ip()))
 }
 
 fn telemetry(reader: &mut Reader, is_exported: bool) -> telemetry::Config {

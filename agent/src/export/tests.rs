@@ -230,7 +230,7 @@ impl Bench {
     }
 }
 
-/// Settings that fail fast.
+/// Settings with short pauses.
 fn config(endpoint: &str, protocol: Protocol, compression: Compression) -> Config {
     Config {
         name: "default".into(),
@@ -239,7 +239,7 @@ fn config(endpoint: &str, protocol: Protocol, compression: Compression) -> Confi
         compression,
         headers: Headers(vec![("x-scope-orgid".into(), "team".into())]),
         headers_file: None,
-        timeout: Duration::from_secs(5),
+        timeout: Duration::from_secs(60),
         max_request_bytes: 1 << 20,
         min_backoff: Duration::from_millis(1),
         max_backoff: Duration::from_millis(2),

@@ -26,9 +26,11 @@ fn s4_a_flood_stays_below_a_small_limit_and_a_kill_in_its_midst_costs_nothing() 
     let mut agent = Agent::builder().set("RUNLOG_MEMORY_MAX_BYTES", "8MiB").start();
     let at_rest = agent.resident_bytes();
     let mut trainer = Trainer::start(agent.path("a.log"), "a");
-    trainer.print(LINES);
+    trainer.print(LINES / 2);
     agent.eventually_stored("r", 5_000);
     grows_little(&agent, at_rest);
+    trainer.print(LINES / 2);
+    trainer.busily_wait_for(LINES / 2 + 1_000);
     // What the kernel does to who exceeds the limit.
     agent.kill();
     assert!(agent.stored("r") < LINES, "all was stored before the kill");
@@ -105,17 +107,21 @@ fn s10_a_new_run_with_each_record_does_not_fill_the_memory() {
         };
         let runs: Vec<Value> = (first..first + PER_REQUEST).map(of_run).collect();
         let body = json!({ "resourceLogs": runs }).to_string();
-        let mut connection = TcpStream::connect(&address).unwrap();
-        write!(
-            connection,
-            "POST /v1/logs HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\nConnection: close\r\n\
-             Content-Length: {}\r\n\r\n{body}",
-            body.len()
-        )
-        .unwrap();
-        let mut answer = String::new();
-        connection.read_to_string(&mut answer).unwrap();
-        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        eventually("the request is taken", || {
+            let mut connection = TcpStream::connect(&address).unwrap();
+            write!(
+                connection,
+                "POST /v1/logs HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\nConnection: close\r\n\
+                 Content-Length: {}\r\n\r\n{body}",
+                body.len()
+            )
+            .unwrap();
+            let mut answer = String::new();
+            connection.read_to_string(&mut answer).unwrap();
+            // What a busy disk has not made durable in time is sent again, as each client does.
+            assert!(answer.starts_with("HTTP/1.1 200 ") || answer.starts_with("HTTP/1.1 503 "), "{answer}");
+            answer.starts_with("HTTP/1.1 200 ").then_some(())
+        });
     }
     agent.eventually_metric("runlog_exported_records_total{destination=\"store\"}", RUNS as f64);
     grows_little(&agent, at_rest);

@@ -1,26 +1,18 @@
 //! Being told to end, once and twice, and the next one that is there already.
 
-use std::{
-    fs,
-    process::Stdio,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{fs, process::Stdio, thread, time::Duration};
 
-use runlog_tests::{Agent, Found, Printed, Sink, Trainer, eventually, runlog};
-use rustix::process::{Pid, Signal, kill_process};
+use runlog_tests::{Agent, Found, Line, Printed, Sink, Trainer, eventually, runlog};
 
 #[test]
 fn s1_a_stop_in_the_midst_of_printing_cuts_no_line_and_the_next_start_goes_on() {
     const AT_ONCE: u64 = 2_000;
-    let mut agent = Agent::builder().start();
+    let mut agent = Agent::builder().set("RUNLOG_STOP_GRACE", "10m").start();
     let mut trainer = Trainer::start(agent.path("a.log"), "a");
     let mut lines = 60_000;
     trainer.print(lines);
     trainer.busily_wait_for(1_000);
-    let asked = Instant::now();
     agent.signal("TERM");
-    assert!(trainer.printed() < lines, "the printing was over before the stop was asked for");
     // Taken back when all else is done.
     let address = agent.state().join("address");
     while address.exists() {
@@ -28,23 +20,46 @@ fn s1_a_stop_in_the_midst_of_printing_cuts_no_line_and_the_next_start_goes_on() 
         lines += AT_ONCE;
         trainer.eventually_has_printed(lines);
     }
+    assert!(lines > 60_000, "nothing more was printed before the stop was over");
+    // Long before the grace is over.
     let finished = agent.wait();
     assert_eq!(finished.status.code(), Some(0), "{}", finished.messages);
-    assert!(asked.elapsed() < Duration::from_secs(15), "the stop took {:?}", asked.elapsed());
     assert!(agent.stored("r") > 0, "nothing was read before the end");
 
     agent.start();
     trainer.print(AT_ONCE);
     let printed = trainer.finish();
     agent.eventually_stored("r", printed.lines);
+    // Two parts are one line.
+    let mut bodies = Vec::new();
+    eventually("all is stored", || {
+        bodies = whole_lines(&agent.lines("r"));
+        (bodies.len() as u64 >= printed.lines).then_some(())
+    });
     assert_eq!(agent.terminate().status.code(), Some(0));
-    Found::in_store(&agent, "r").accounts_for(&[printed]);
+    printed.is_there_once_and_in_order(bodies.iter().map(String::as_str));
+}
+
+/// The bodies of lines. One in whose midst the writer had to wait for the processor for long is there in two parts.
+fn whole_lines(lines: &[Line]) -> Vec<String> {
+    let mut bodies = Vec::<String>::new();
+    let mut last_id = "";
+    for line in lines {
+        let id = line.attribute("runlog.part.id");
+        match bodies.last_mut().filter(|_| !id.is_empty() && id == last_id) {
+            Some(begun) => *begun += line.body(),
+            None => bodies.push(line.body().to_owned()),
+        }
+        last_id = id;
+    }
+    bodies
 }
 
 /// A backend that is not there yet, an agent that has it for its destination, and what was printed beside it: 5,000 lines.
 fn printed_while_the_backend_is_away() -> (Sink, Agent, Printed) {
     let sink = Sink::prepare();
-    let agent = Agent::builder().set("RUNLOG_EXPORT_ENDPOINT", sink.endpoint()).start();
+    let builder = Agent::builder().set("RUNLOG_EXPORT_ENDPOINT", sink.endpoint());
+    let agent = builder.set("RUNLOG_STOP_GRACE", "10m").start();
     let mut trainer = Trainer::start(agent.path("a.log"), "a");
     trainer.print(5_000);
     (sink, agent, trainer.finish())
@@ -53,15 +68,14 @@ fn printed_while_the_backend_is_away() -> (Sink, Agent, Printed) {
 #[test]
 fn s2_a_second_signal_ends_at_once_with_75_and_what_was_read_is_durable() {
     let (sink, mut agent, printed) = printed_while_the_backend_is_away();
+    agent.eventually_metric("runlog_kept_records_total{source=\"file\"}", 5_000.0);
     agent.signal("TERM");
     eventually("it is stopping", || agent.messages().contains("stopping: reading to the end").then_some(()));
     // For longer than the echo of a signal is expected.
     thread::sleep(Duration::from_secs(1));
-    let asked = Instant::now();
+    // Who has not heard the second one ends long after this has given up.
     let finished = agent.terminate();
     assert_eq!(finished.status.code(), Some(75), "{}", finished.messages);
-    // The grace period is 25 s.
-    assert!(asked.elapsed() < Duration::from_secs(5), "the second signal took {:?}", asked.elapsed());
     // What was read is in the queue: the file is not needed any more.
     fs::remove_file(agent.path("a.log")).unwrap();
 
@@ -75,9 +89,7 @@ fn s2_a_second_signal_ends_at_once_with_75_and_what_was_read_is_durable() {
 #[test]
 fn s2_two_signals_at_once_are_one_and_all_is_delivered_within_the_grace() {
     let (sink, mut agent, printed) = printed_while_the_backend_is_away();
-    let pid = Pid::from_raw(agent.pid().cast_signed()).unwrap();
-    // Not by another process, which takes its time.
-    [Signal::TERM, Signal::INT].into_iter().for_each(|signal| kill_process(pid, signal).unwrap());
+    ["TERM", "INT"].into_iter().for_each(|name| agent.signal(name));
     // One that were in a hurry would be gone.
     thread::sleep(Duration::from_secs(3));
     sink.open();
@@ -89,8 +101,13 @@ fn s2_two_signals_at_once_are_one_and_all_is_delivered_within_the_grace() {
 #[test]
 fn s2_signals_of_the_training_and_a_closed_pipe_end_nothing() {
     let mut agent = Agent::builder().start();
+    let mut starts = 1;
     for name in ["USR1", "USR2", "PIPE", "HUP", "HUP", "USR1"] {
         agent.signal(name);
+        starts += usize::from(name == "HUP");
+        eventually("it has started again", || {
+            (agent.messages().matches("\"collecting\"").count() == starts).then_some(())
+        });
         agent.is_live("r");
     }
     assert_eq!(agent.terminate().status.code(), Some(0));

@@ -2,12 +2,12 @@
 
 use std::{
     os::unix::net::UnixDatagram,
-    process::Command,
     thread,
     time::{Duration, Instant},
 };
 
 use runlog_tests::{Agent, Found, Trainer};
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::append;
 
@@ -56,30 +56,28 @@ fn s21_an_agent_with_a_twentieth_of_a_cpu_collects_and_is_not_taken_for_stuck() 
     agent.set("NOTIFY_SOCKET", socket.to_str().unwrap());
     agent.set("WATCHDOG_USEC", "1000000");
     agent.start();
+    let pid = Pid::from_raw(agent.pid().cast_signed()).unwrap();
     let hears = || {
         let mut buffer = [0; 64];
         let heard = std::iter::from_fn(|| systemd.recv(&mut buffer).ok().map(|length| buffer[..length].to_vec()));
         heard.map(|bytes| String::from_utf8(bytes).unwrap()).collect::<Vec<_>>()
     };
     append(&agent.path("a.log"), &"a line\n".repeat(1_000));
-    let until = Instant::now() + Duration::from_secs(4);
     let mut heard = Vec::new();
-    while Instant::now() < until {
-        for (signal, time) in [("STOP", 190), ("CONT", 10)] {
-            assert!(
-                Command::new("kill")
-                    .args([&format!("-{signal}"), &agent.pid().to_string()])
-                    .status()
-                    .unwrap()
-                    .success()
-            );
+    let is_well = |heard: &[String]| heard.iter().filter(|state| *state == "WATCHDOG=1").count() >= 2;
+    let began = Instant::now();
+    // For longer than the watchdog waits, and until it has heard twice: on a busy machine a twentieth is less.
+    while began.elapsed() < Duration::from_secs(4) || !is_well(&heard) {
+        assert!(began.elapsed() < Duration::from_secs(120), "{heard:?}");
+        for (signal, time) in [(Signal::STOP, 190), (Signal::CONT, 10)] {
+            kill_process(pid, signal).unwrap();
             thread::sleep(Duration::from_millis(time));
         }
         heard.extend(hears());
     }
     assert!(heard.contains(&"READY=1".to_owned()), "{heard:?}");
-    assert!(heard.iter().filter(|state| *state == "WATCHDOG=1").count() >= 2, "{heard:?}");
     agent.eventually_stored("r", 1_000);
     assert_eq!(agent.terminate().status.code(), Some(0));
-    assert_eq!(hears().last().map(String::as_str), Some("STOPPING=1"));
+    // A last sign of life may be behind it.
+    assert!(hears().contains(&"STOPPING=1".to_owned()));
 }

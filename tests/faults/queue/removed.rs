@@ -17,7 +17,7 @@ fn q14_lines_that_wait_in_a_state_directory_outlive_its_removal_and_a_kill_after
         segments.iter().any(|(_, bytes)| *bytes > 20_000).then_some(())
     });
 
-    fs::remove_dir_all(agent.state()).unwrap();
+    remove_state(&agent);
 
     eventually("the queue is there again", || (files_in(&agent).len() > segments.len()).then_some(()));
     assert!(agent.messages_of("ERROR").iter().any(|text| text.contains("were removed while it is in use")));
@@ -38,7 +38,7 @@ fn q14_an_embedded_store_that_is_removed_begins_again() {
     trainer.print(1_000);
     agent.eventually_stored("r", 1_000);
 
-    fs::remove_dir_all(agent.state()).unwrap();
+    remove_state(&agent);
 
     let mut later = Trainer::start(agent.path("b.log"), "b");
     later.print(1_000);
@@ -49,6 +49,13 @@ fn q14_an_embedded_store_that_is_removed_begins_again() {
     let _ = agent.status();
     assert_eq!(trainer.finish().lines, 1_000);
     assert_eq!(agent.terminate().status.code(), Some(0));
+}
+
+/// Removes the state directory at once: one that is removed file by file can be filled again meanwhile.
+fn remove_state(agent: &Agent) {
+    let aside = agent.path("removed");
+    fs::rename(agent.state(), &aside).unwrap();
+    fs::remove_dir_all(aside).unwrap();
 }
 
 /// The segments of the agent's queue, with their bytes.

@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     io::{self, Read, Write},
-    net::TcpStream,
+    net::{SocketAddr, TcpListener, TcpStream},
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
     time::Duration,
@@ -152,6 +152,23 @@ pub(super) fn matched(pattern: &str, excluded: &[glob::Pattern], can_open: &dyn 
         return Finding::new("files", Verdict::Warning, format!("{pattern} matches nothing"), remedy);
     }
     Finding::new("files", Verdict::Ok, format!("{pattern} matches {count}"), "")
+}
+
+/// Whether runlog can listen there, which it does for this moment.
+pub(super) fn listening(subject: &'static str, address: SocketAddr) -> Finding {
+    let variable = format!("RUNLOG_{}_LISTEN", subject.to_uppercase());
+    match TcpListener::bind(address) {
+        Ok(_) => Finding::new(subject, Verdict::Ok, format!("{address} can be listened on"), ""),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            let text = format!("{address} is taken, by a runlog that runs or by another program");
+            let remedy = format!("nothing to do if it is this runlog; else set {variable} to another port");
+            Finding::new(subject, Verdict::Warning, text, remedy)
+        }
+        Err(error) => {
+            let remedy = format!("set {variable} to an address of this machine and a port that runlog may open");
+            Finding::new(subject, Verdict::Error, format!("{address} cannot be listened on: {error}"), remedy)
+        }
+    }
 }
 
 fn named(paths: &[PathBuf]) -> String {

@@ -32,7 +32,10 @@ fn ask(folder: &TempDir, asked: Asked, variables: &[(&str, &str)]) -> (u8, Strin
 }
 
 fn tried(folder: &TempDir, variables: &[(&str, &str)]) -> (u8, String) {
-    ask(folder, Asked { what: What::Try, form: Form::Text }, variables)
+    // What else runs on this machine is no matter.
+    let alone = [("RUNLOG_SERVE_LISTEN", "off")];
+    let variables: Vec<_> = alone.into_iter().chain(variables.iter().copied()).collect();
+    ask(folder, Asked { what: What::Try, form: Form::Text }, &variables)
 }
 
 /// A listener's port, closed again.
@@ -85,6 +88,36 @@ fn each_thing_that_does_not_work_is_named_with_its_remedy() {
                        name a PEM file that runlog may read
     error    export    CLOSED cannot be reached: Connection refused (os error 111)
                        start the backend or correct RUNLOG_EXPORT_ENDPOINT; until it answers, logs wait in the queue
+    "#);
+    assert_eq!(code, EXIT_SETTINGS);
+}
+
+#[test]
+fn addresses_to_listen_on_are_tried() {
+    let folder = tempfile::tempdir().unwrap();
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = other.local_addr().unwrap().to_string();
+    // The second one is kept for documents, so that no machine has it.
+    let receivers = "127.0.0.1:0,192.0.2.1:4317";
+    let (code, text) = tried(
+        &folder,
+        &[
+            ("RUNLOG_SERVE_LISTEN", &taken),
+            ("RUNLOG_OTLP_LISTEN", receivers),
+            ("RUNLOG_OTLP_TOKEN", "0123456789abcdef"),
+        ],
+    );
+    assert_snapshot!(text.replace(&taken, "TAKEN"), @r#"
+    ok       settings  can be used
+    ok       state     FOLDER/state does not exist yet and can be made
+    ok       files     none are followed
+    ok       docker    FOLDER/docker.sock is not there, so no containers are collected
+    ok       otlp      127.0.0.1:0 can be listened on
+    error    otlp      192.0.2.1:4317 cannot be listened on: Cannot assign requested address (os error 99)
+                       set RUNLOG_OTLP_LISTEN to an address of this machine and a port that runlog may open
+    ok       export    nothing is exported; the embedded store is kept
+    warning  serve     TAKEN is taken, by a runlog that runs or by another program
+                       nothing to do if it is this runlog; else set RUNLOG_SERVE_LISTEN to another port
     "#);
     assert_eq!(code, EXIT_SETTINGS);
 }

@@ -132,12 +132,12 @@ async fn x10_after_a_request_without_an_answer_the_next_takes_another_connection
             },
         })
         .await;
-        let timeout = Duration::from_millis(200);
+        let timeout = Duration::from_secs(2);
         let config = Config { timeout, ..config(&server.url("/v1/logs"), protocol, Compression::Gzip) };
         let exporter = otlp(&config);
         let (meta, body) = batch(&lines(1));
         assert_eq!(exporter.deliver(1, &meta, &body).await, accepted());
-        let gone = Delivery::Retry { after: None, reason: "no answer within 200ms".into() };
+        let gone = Delivery::Retry { after: None, reason: "no answer within 2s".into() };
         assert_eq!(exporter.deliver(2, &meta, &body).await, gone);
         assert_eq!(exporter.deliver(2, &meta, &body).await, accepted());
         let connections: Vec<_> = server.seen().iter().map(|seen| seen.connection).collect();
@@ -162,14 +162,14 @@ async fn x10_a_host_that_says_nothing_is_given_up_after_five_seconds_and_not_aft
     let started = Instant::now();
     assert!(matches!(deliver_once(&config, &lines(1)).await, Delivery::Retry { .. }));
     let took = started.elapsed().as_secs_f64();
-    assert!((4.9..20.0).contains(&took), "{took} s");
+    assert!((4.9..55.0).contains(&took), "{took} s");
 }
 
 #[tokio::test]
 async fn x10_an_answer_that_does_not_go_on_is_left_after_the_timeout() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/v1/logs", listener.local_addr().unwrap());
-    let timeout = Duration::from_millis(200);
+    let timeout = Duration::from_secs(2);
     let config = Config { timeout, ..config(&url, Protocol::HttpProtobuf, Compression::Gzip) };
     let lines = lines(1);
     let serve = async {

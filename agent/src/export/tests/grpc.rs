@@ -99,7 +99,7 @@ async fn a_call_is_framed_as_the_protocol_says() {
         assert_eq!(seen.path, "/opentelemetry.proto.collector.logs.v1.LogsService/Export");
         assert_eq!(seen.header("content-type"), Some("application/grpc"));
         assert_eq!(seen.header("te"), Some("trailers"));
-        assert_eq!(seen.header("grpc-timeout"), Some("5000m"));
+        assert_eq!(seen.header("grpc-timeout"), Some("60000m"));
         assert_eq!(seen.header("user-agent"), Some(concat!("runlog/", env!("CARGO_PKG_VERSION"))));
         assert_eq!(seen.header("x-scope-orgid"), Some("team"));
     }

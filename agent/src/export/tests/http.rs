@@ -3,7 +3,10 @@
 use std::io::Read;
 
 use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsPartialSuccess, ExportLogsServiceResponse};
-use tokio::{io::AsyncWriteExt, net::TcpListener};
+use tokio::{
+    io::AsyncWriteExt,
+    net::{TcpListener, TcpSocket},
+};
 
 use super::{
     server::{Reply, Seen, Server, Speaks},
@@ -211,7 +214,10 @@ async fn x10_a_server_that_never_answers_is_left_after_the_timeout() {
 
 #[tokio::test]
 async fn a_refused_connection_says_so() {
-    let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    // Held, so that nobody else listens there.
+    let held = TcpSocket::new_v4().unwrap();
+    held.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let gone = held.local_addr().unwrap();
     for protocol in [Protocol::HttpProtobuf, Protocol::Grpc] {
         let config = config(&format!("http://{gone}/v1/logs"), protocol, Compression::Gzip);
         let reason = "Connection refused (os error 111)".to_owned();

@@ -171,7 +171,7 @@ async fn s12_a_source_that_panics_goes_on_where_the_queue_says_and_reads_nothing
     assert_eq!(restarts.counts(), BTreeMap::from([("source.file".to_owned(), 1)]), "it has not panicked");
 
     let Bench { pipeline, store, folder: _folder } = bench;
-    let drained = pipeline.drain(Duration::from_secs(20), std::future::pending()).await.unwrap();
+    let drained = pipeline.drain(Duration::from_secs(600), std::future::pending()).await.unwrap();
     source.await.unwrap();
     assert!(drained.is_complete(), "{drained:?}");
     let stored = bodies(&store);

@@ -160,9 +160,9 @@ impl Reading {
 
     /// Takes one input. False when the source has finished.
     fn receive(&mut self) -> bool {
-        match self.outlet.receive(Instant::now() + Duration::from_secs(20)) {
+        match self.outlet.receive(Instant::now() + Duration::from_secs(120)) {
             Received::Finished => false,
-            Received::Nothing => panic!("nothing came for 20 s, so far: {:?}", self.texts()),
+            Received::Nothing => panic!("nothing came for two minutes, so far: {:?}", self.texts()),
             Received::Input(Input::Pushed(_) | Input::Entries(_) | Input::Settle(_)) => true,
             Received::Input(Input::Event(Event { name, body, .. })) => {
                 assert_eq!(name, "runlog.gap");

@@ -21,7 +21,7 @@ mod unix;
 pub use crate::receive::{Token, tls::Files};
 pub use address::Address;
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use axum::Router;
 use tokio::{sync::watch, task::JoinSet};
@@ -46,6 +46,16 @@ pub struct Config {
     pub token: Option<Token>,
     /// With what TLS is spoken on a port; `None` to speak without it.
     pub tls: Option<Files>,
+}
+
+impl Config {
+    /// The ports among the addresses.
+    pub fn ports(&self) -> impl Iterator<Item = SocketAddr> {
+        self.listen.iter().filter_map(|address| match address {
+            Address::Port(address) => Some(*address),
+            Address::Socket(_) => None,
+        })
+    }
 }
 
 /// What is said of records that do not say it themselves.

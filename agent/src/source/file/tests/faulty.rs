@@ -18,6 +18,9 @@ pub struct Faults {
     pub system: Option<System>,
     /// So many reads fail with this error of the system.
     pub failing_reads: Option<(u32, i32)>,
+    /// How many files are open, and how many were at a time.
+    pub open: usize,
+    pub most_open: usize,
     /// How many files were opened, and up to which one the server has forgotten them.
     pub opened: u32,
     pub forgotten: u32,
@@ -59,6 +62,12 @@ struct FaultyHandle {
     disk: FaultyDisk,
     number: u32,
     is_endless: bool,
+}
+
+impl Drop for FaultyHandle {
+    fn drop(&mut self) {
+        self.disk.faults().open -= 1;
+    }
 }
 
 impl Disk for FaultyDisk {
@@ -105,6 +114,8 @@ impl Disk for FaultyDisk {
         let is_endless = faults.endless.is_some_and(|name| path.file_name() == Some(OsStr::new(name)));
         let faulty = |inner| Box::new(FaultyHandle { inner, disk, number, is_endless }) as Box<dyn Handle>;
         let opened = RealDisk.open(path)?.map(|(inner, id)| (faulty(inner), id));
+        faults.open += usize::from(opened.is_some());
+        faults.most_open = faults.most_open.max(faults.open);
         if let Some((left, ..)) = faults.renamed.as_mut().filter(|(_, from, _)| from == path) {
             *left -= 1;
         }
