@@ -49,7 +49,8 @@ impl Journal {
         let mut journal = Self { folder, journald };
         eventually("journald takes entries", || {
             assert_eq!(journal.journald.try_wait().unwrap(), None, "journald has ended; are we root?");
-            UnixStream::connect(journal.socket("stdout")).ok()
+            UnixStream::connect(journal.socket("stdout")).ok()?;
+            UnixDatagram::unbound().unwrap().connect(journal.socket("socket")).ok()
         });
         journal
     }
