@@ -2,14 +2,15 @@
 
 use std::process::{Command, Stdio};
 
-use runlog_tests::{eventually, root, tool};
+use runlog_tests::{Port, eventually, root, tool};
 
-use crate::{http::free_port, process::Running};
+use crate::process::Running;
 
 /// It sends on what it takes. Killed when dropped.
 pub struct Collector {
     _process: Running,
-    port: u16,
+    port: Port,
+    _grpc: Port,
     _folder: tempfile::TempDir,
 }
 
@@ -17,7 +18,7 @@ impl Collector {
     /// With that configuration, but for what `settings` say.
     pub fn start(configuration: &str, backend: &str, settings: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let (grpc, port) = (free_port(), free_port());
+        let (grpc, port) = (Port::new(), Port::new());
         let child = Command::new(tool("RUNLOG_TEST_COLLECTOR", "collector"))
             .arg("--config")
             .arg(root().join("deploy/backends").join(configuration))
@@ -26,18 +27,20 @@ impl Collector {
             .args(settings.iter().map(|setting| format!("--set={setting}")))
             .env("BACKEND", backend)
             .env("STATE_DIR", folder.path())
-            .env("LISTEN_GRPC", format!("127.0.0.1:{grpc}"))
-            .env("LISTEN_HTTP", format!("127.0.0.1:{port}"))
+            .env("LISTEN_GRPC", format!("127.0.0.1:{}", grpc.number()))
+            .env("LISTEN_HTTP", format!("127.0.0.1:{}", port.number()))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let collector = Self { _process: Running(child), port, _folder: folder };
-        eventually("the Collector listens", || std::net::TcpStream::connect(("127.0.0.1", port)).ok());
+        let collector = Self { _process: Running(child), port, _grpc: grpc, _folder: folder };
+        eventually("the Collector listens", || {
+            std::net::TcpStream::connect(("127.0.0.1", collector.port.number())).ok()
+        });
         collector
     }
 
     pub fn address(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("http://127.0.0.1:{}", self.port.number())
     }
 }

@@ -2,22 +2,18 @@
 
 use std::{
     io::{Read, Write},
-    net::{TcpListener, TcpStream},
-    time::Duration,
+    net::TcpStream,
 };
 
 use serde_json::Value;
 
-/// A port that nobody listens at.
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
+use crate::PATIENCE;
 
 /// The body that is answered to `GET path`, if somebody answers.
 pub fn get(port: u16, path: &str) -> Option<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
     // One that is stuck is no reason to wait for ever.
-    stream.set_read_timeout(Some(Duration::from_secs(60))).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).ok()?;
     write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;

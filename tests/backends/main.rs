@@ -19,7 +19,7 @@ use collector::Collector;
 use victorialogs::VictoriaLogs;
 
 const LINES: usize = 100_000;
-const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A text of `deploy/backends`.
 fn deployed(name: &str) -> String {
@@ -31,6 +31,8 @@ fn agent(file: Option<&str>, endpoint: String) -> AgentBuilder {
     let text = file.map(deployed).unwrap_or_default();
     let variables = text.lines().filter_map(|line| line.split_once('=')).filter(|(name, _)| !name.starts_with('#'));
     let agent = variables.fold(Agent::builder(), |agent, (name, value)| agent.set(name, value));
+    // What is sent again, because a slow machine has not answered, would be there twice.
+    let agent = agent.set("RUNLOG_EXPORT_TIMEOUT", "120s");
     agent.set("RUNLOG_EXPORT_ENDPOINT", endpoint).set("RUNLOG_LEVEL", "debug")
 }
 
@@ -76,7 +78,8 @@ fn victorialogs_has_each_line_under_its_run() {
 #[test]
 fn victorialogs_has_each_line_that_came_through_a_collector() {
     let backend = VictoriaLogs::start();
-    let collector = Collector::start("collector.yaml", &format!("{}/insert/opentelemetry", backend.address()), &[]);
+    let endpoint = format!("{}/insert/opentelemetry", backend.address());
+    let collector = Collector::start("collector.yaml", &endpoint, &["exporters.otlphttp.timeout=120s"]);
     collects(&backend, agent(None, collector.address()), "ml/through");
 }
 

@@ -2,28 +2,28 @@
 
 use std::process::{Command, Stdio};
 
-use runlog_tests::{eventually, tool};
+use runlog_tests::{Port, eventually, tool};
 use serde_json::Value;
 
 use crate::{
-    http::{encoded, free_port, get, results},
+    http::{encoded, get, results},
     process::Running,
 };
 
 /// It keeps what it has in a folder of its own. Killed when dropped.
 pub struct VictoriaLogs {
     _process: Running,
-    port: u16,
+    port: Port,
     _folder: tempfile::TempDir,
 }
 
 impl VictoriaLogs {
     pub fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let port = free_port();
+        let port = Port::new();
         let child = Command::new(tool("RUNLOG_TEST_VICTORIALOGS", "victorialogs"))
             .arg(format!("-storageDataPath={}", folder.path().display()))
-            .arg(format!("-httpListenAddr=127.0.0.1:{port}"))
+            .arg(format!("-httpListenAddr=127.0.0.1:{}", port.number()))
             // The lines are from a day of their own.
             .arg("-retentionPeriod=100y")
             .stdout(Stdio::null())
@@ -31,12 +31,12 @@ impl VictoriaLogs {
             .spawn()
             .unwrap();
         let backend = Self { _process: Running(child), port, _folder: folder };
-        eventually("VictoriaLogs answers", || get(port, "/health").filter(|answer| answer == "OK"));
+        eventually("VictoriaLogs answers", || get(backend.port.number(), "/health").filter(|answer| answer == "OK"));
         backend
     }
 
     pub fn address(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("http://127.0.0.1:{}", self.port.number())
     }
 
     /// The rows of a query.
@@ -52,7 +52,7 @@ impl VictoriaLogs {
     }
 
     fn answer(&self, path: &str, query: &str, more: &str) -> String {
-        get(self.port, &format!("/select/logsql/{path}?query={}{more}", encoded(query))).unwrap()
+        get(self.port.number(), &format!("/select/logsql/{path}?query={}{more}", encoded(query))).unwrap()
     }
 
     /// The number `n` of a query.

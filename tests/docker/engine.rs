@@ -112,10 +112,9 @@ fn d14_d22_an_engine_that_hangs_or_is_killed_while_containers_go_on_costs_no_lin
     let container = containers.run(&["--label", "runlog.run-id=flood", "--log-opt", "max-size=500m"], script);
     let _ = agent.eventually_lines("flood", 100);
     let is_missed = || {
-        let degraded = eventually("the agent misses the engine", || {
-            Some(agent.status()["degraded"].as_array()?.first()?.as_str()?.to_owned())
+        eventually("the agent misses the engine", || {
+            agent.status()["degraded"].to_string().contains("Docker engine").then_some(())
         });
-        assert!(degraded.contains("Docker engine"), "{degraded}");
     };
     let is_back = || {
         eventually("nothing is degraded any more", || {

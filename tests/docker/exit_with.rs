@@ -15,9 +15,7 @@ fn bodies(agent: &Agent) -> Vec<String> {
 fn an_agent_waits_for_its_container_and_ends_with_it_and_all_of_its_lines() {
     let (containers, name) = (Containers::new(), name());
     let mut agent = containers.agent().set("RUNLOG_EXIT_WITH", format!("container:{name}")).start();
-    eventually("it waits", || {
-        agent.messages_of("INFO").iter().any(|message| message.contains("not there yet")).then_some(())
-    });
+    agent.eventually_says("not there yet");
     let script = "while ! test -e /go; do sleep 0.1; done; seq 1 5000; exit 3";
     let container = containers.run(&["--name", &name], script);
     let _other = containers.run_to_end(&[], "echo another container has ended");
@@ -47,9 +45,7 @@ fn a_container_that_its_engine_starts_again_has_not_ended() {
 fn a_container_that_comes_and_is_removed_between_two_looks_has_ended() {
     let (containers, name) = (Containers::new(), name());
     let mut agent = containers.agent().set("RUNLOG_EXIT_WITH", format!("container:{name}")).start();
-    eventually("it waits", || {
-        agent.messages_of("INFO").iter().any(|message| message.contains("not there yet")).then_some(())
-    });
+    agent.eventually_says("not there yet");
     agent.signal("STOP");
     let container = containers.run(&["--name", &name, "--rm"], "true");
     eventually("the container is gone", || (!container.is_there()).then_some(()));

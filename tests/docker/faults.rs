@@ -32,7 +32,7 @@ fn an_absent_engine_is_told_once_while_files_are_collected() {
     });
     assert!(degraded.contains("/nonexistent/docker.sock"), "{degraded}");
     assert_eq!(agent.status()["ready"], true, "files are collected all the same");
-    let warnings = agent.messages_of("WARN");
+    let warnings = agent.eventually_warns("/nonexistent/docker.sock");
     assert_eq!(warnings.len(), 1, "{warnings:?}");
 }
 
@@ -45,5 +45,5 @@ fn a_socket_without_rights_is_told_with_the_remedy() {
     });
     assert!(degraded.contains("not allowed to use the Docker engine"), "{degraded}");
     assert!(degraded.contains("RUNLOG_DOCKER_COLLECT=off"), "the remedy is named: {degraded}");
-    assert_eq!(agent.messages_of("WARN").len(), 1);
+    assert_eq!(agent.eventually_warns("not allowed to use the Docker engine").len(), 1);
 }

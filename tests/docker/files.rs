@@ -4,6 +4,8 @@ use std::{collections::BTreeSet, fs, thread};
 
 use runlog_tests::{AgentBuilder, Containers, Line, SocketProxy, docker_host, eventually};
 
+use crate::lines::pausing;
+
 fn bodies(lines: &[Line]) -> Vec<&str> {
     lines.iter().map(Line::body).collect()
 }
@@ -42,12 +44,14 @@ fn kill_9_in_the_middle_of_two_streams_and_of_rotations_loses_and_repeats_nothin
     for agent in [agent, finding] {
         let containers = Containers::new();
         let mut agent = agent(&containers).start();
-        let script = format!("i=0; while [ $i -lt {LINES} ]; do i=$((i+1)); echo out $i; echo err $i >&2; done");
+        let script = pausing(LINES);
         let rotated = ["--log-opt", "max-size=200k", "--log-opt", "max-file=100", "--label", "runlog.run-id=killed"];
         let container = containers.run(&rotated, &script);
-        let before = agent.eventually_lines("killed", 500).len();
+        let _ = agent.eventually_lines("killed", 500);
         agent.kill();
-        assert!(before < 2 * LINES, "the kill came while lines were outstanding");
+        container.shell("touch /go");
+        agent.start();
+        agent.kill();
         agent.start();
         assert_eq!(container.wait(), 0);
 
@@ -157,9 +161,7 @@ fn a_container_that_was_begun_from_its_file_waits_for_it_and_is_not_read_again_o
     container.shell("touch /go");
     let other = containers.run(&["--label", "runlog.run-id=other"], "echo other; sleep 1000");
     assert_eq!(bodies(&agent.eventually_lines("other", 1)), ["other"], "through the engine");
-    eventually("it is told what is waited for", || {
-        agent.messages_of("WARN").iter().any(|message| message.contains("begun from its file")).then_some(())
-    });
+    let _ = agent.eventually_warns("begun from its file");
     assert_eq!(bodies(&agent.lines("hidden")), ["before"]);
     agent.kill();
     fs::remove_file(&hides).unwrap();
@@ -176,9 +178,7 @@ fn d12_of_a_burst_of_containers_that_are_removed_at_once_each_is_read_whole_or_s
     const ROUNDS: usize = 8;
     let containers = Containers::new();
     let mut agent = finding(&containers).start();
-    eventually("the engine is heard", || {
-        agent.messages_of("INFO").iter().any(|message| message.contains("collecting from")).then_some(())
-    });
+    agent.eventually_says("collecting from");
     let run_all = |worker: usize| {
         (0..ROUNDS).for_each(|round| {
             let name = format!("burst-{worker}-{round}");

@@ -1,6 +1,11 @@
 //! Containers that come and go: all of their lines, and how each of them ended.
 
-use std::{fs::File, io::Write, process::Command, thread, time::Duration};
+use std::{
+    fs::{self, File},
+    io::Write,
+    process::Command,
+    thread,
+};
 
 use runlog_tests::{Agent, AgentBuilder, Container, Containers, Line, Podman, eventually};
 use serde_json::Value;
@@ -38,9 +43,7 @@ impl Place {
     fn start(&self) -> Agent {
         let agent = self.agent().start();
         if self.way != Way::Files {
-            eventually("the engine is heard", || {
-                agent.messages_of("INFO").iter().any(|message| message.contains("collecting from")).then_some(())
-            });
+            agent.eventually_says("collecting from");
         }
         agent
     }
@@ -83,14 +86,26 @@ fn d11_d12_of_containers_that_are_removed_as_soon_as_they_end_each_line_is_there
     for way in WAYS {
         let place = Place::of(way);
         let (containers, agent) = (&place.containers, place.start());
-        for i in 0..CONTAINERS {
+        // Without an engine nobody tells later of one that came and went while nobody looked: there it waits for that.
+        let is_awaited = matches!(way, Way::Files | Way::Auto);
+        let seen = tempfile::tempdir().unwrap();
+        let mount = format!("{}:/seen", seen.path().display());
+        let run = |i: usize| {
             let label = format!("runlog.run-id=gone-{i}");
-            // On a busy machine it takes a while until anybody looks, and without an engine nobody tells of it later.
-            let script = format!("echo {i}; sleep {}", if matches!(way, Way::Files | Way::Auto) { "0.5" } else { "0" });
-            let _gone = containers.run(&["--rm", "--label", &label], &script);
-        }
+            let waits = format!("echo begin; until [ -e /seen/{i} ]; do sleep 0.05; done;");
+            let script = format!("{} echo {i}", if is_awaited { &waits } else { "" });
+            containers.run(&["--rm", "--volume", &mount, "--label", &label], &script)
+        };
+        // Who drops one of them ends it by force.
+        let _gone: Vec<_> = (0..CONTAINERS).map(run).collect();
         for i in 0..CONTAINERS {
-            let lines = agent.eventually_lines(&format!("gone-{i}"), 1);
+            let run = format!("gone-{i}");
+            if is_awaited {
+                assert_eq!(agent.eventually_lines(&run, 1)[0].body(), "begin");
+                fs::write(seen.path().join(i.to_string()), "").unwrap();
+            }
+            let mut lines = agent.eventually_lines(&run, 1 + usize::from(is_awaited));
+            lines.retain(|line| line.body() != "begin");
             let is_gap = |line: &&Line| line.text("event_name") == "runlog.gap";
             match (way, lines.iter().find(|line| line.is_printed()), lines.iter().find(is_gap)) {
                 (_, Some(printed), None) => assert_eq!(printed.body(), i.to_string()),
@@ -169,17 +184,30 @@ fn d13_a_crash_loop_is_read_life_by_life() {
         let place = Place::of(way);
         let (containers, agent) = (&place.containers, place.start());
         let restarting = format!("--restart=on-failure:{}", LIVES - 1);
-        let _looping =
-            containers.run(&[&restarting, "--label", "runlog.run-id=loop"], "echo begin; printf end; exit 9");
-        let ends = eventually("each life has ended", || {
-            let ends = events(&agent, "loop", "ml.run.end");
-            (ends.len() >= LIVES).then_some(ends)
-        });
+        let seen = tempfile::tempdir().unwrap();
+        let mount = format!("{}:/seen", seen.path().display());
+        let run = |id: &str, script: &str| {
+            let label = format!("runlog.run-id={id}");
+            containers.run(&[&restarting, "--volume", &mount, "--label", &label], script)
+        };
+        // Who looks late sees one life in place of two, so here each waits until it is seen.
+        let waits = "echo life >> /lives; until [ -e /seen/$(wc -l < /lives) ]; do sleep 0.05; done";
+        let _looping = run("loop", &format!("echo begin; {waits}; printf end; exit 9"));
+        // The lines are there however quickly it goes.
+        let _quick = run("quick", "echo begin; printf end; exit 9");
+        for life in 1..=LIVES {
+            let starts = || events(&agent, "loop", "ml.run.start").len();
+            eventually("the life is seen", || (starts() == life).then_some(()));
+            fs::write(seen.path().join(life.to_string()), "").unwrap();
+        }
+        let ends = eventually_ended(&agent, "loop", LIVES);
         assert!(ends.iter().all(|end| end.body().contains("ended")), "{way:?}: {ends:?}");
         assert_eq!(ends.last().unwrap().attribute("process.exit.code"), "9", "{way:?}");
-        let lines = agent.eventually_lines("loop", 2 * LIVES);
-        let bodies: Vec<_> = lines.iter().map(Line::body).collect();
-        assert_eq!(bodies, ["begin", "end"].repeat(LIVES), "{way:?}");
+        for run in ["loop", "quick"] {
+            let lines = agent.eventually_lines(run, 2 * LIVES);
+            let bodies: Vec<_> = lines.iter().map(Line::body).collect();
+            assert_eq!(bodies, ["begin", "end"].repeat(LIVES), "{way:?}: {run}");
+        }
     }
 }
 
@@ -267,10 +295,10 @@ fn d23_of_200_containers_that_run_at_once_each_line_is_there_once() {
         let workers: Vec<_> = workers.collect();
         workers.into_iter().map(|worker| worker.join().unwrap()).collect::<Vec<_>>()
     });
-    let _ = agent.eventually_lines_within(Duration::from_secs(120), "many", 2 * WORKERS * EACH);
+    let _ = agent.eventually_lines("many", 2 * WORKERS * EACH);
     let mut pipe = File::options().read(true).write(true).open(folder.path().join("go")).unwrap();
     pipe.write_all("\n".repeat(WORKERS * EACH).as_bytes()).unwrap();
-    let _ = agent.eventually_lines_within(Duration::from_secs(120), "many", 3 * WORKERS * EACH);
+    let _ = agent.eventually_lines("many", 3 * WORKERS * EACH);
     assert!(agent.terminate().status.success());
     let lines = agent.lines("many");
     for (stream, body) in [("stdout", "out"), ("stderr", "err"), ("stdout", "end")] {

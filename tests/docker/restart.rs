@@ -57,6 +57,8 @@ fn containers_that_have_ended_are_left_alone_if_asked() {
     let containers = Containers::new();
     let _ended = containers.run_to_end(&["--label", "runlog.run-id=old"], "echo old");
     let agent = containers.agent().set("RUNLOG_DOCKER_READ_EXITED", "false").start();
+    // What ends before that has ended before anybody looked.
+    agent.eventually_says("collecting from");
     let _new = containers.run_to_end(&["--label", "runlog.run-id=new"], "echo new");
     assert_eq!(bodies(&agent.eventually_lines("new", 1)), ["new"]);
     assert_eq!(agent.try_lines("old"), None);
@@ -73,10 +75,9 @@ fn d14_a_restart_of_the_engine_loses_and_repeats_nothing() {
     let flooding = containers.run(&["--label", "runlog.run-id=flood", "--log-opt", "max-size=500m"], script);
     let _ = agent.eventually_lines("flood", 100);
     engine.stop();
-    let degraded = eventually("the agent misses the engine", || {
-        Some(agent.status()["degraded"].as_array()?.first()?.as_str()?.to_owned())
+    eventually("the agent misses the engine", || {
+        agent.status()["degraded"].to_string().contains("Docker engine").then_some(())
     });
-    assert!(degraded.contains("Docker engine"), "{degraded}");
 
     engine.up();
     let _later = containers.run(&["--label", "runlog.run-id=later"], "echo later");

@@ -4,23 +4,21 @@ use std::{
     collections::BTreeMap,
     fs,
     io::{BufRead, BufReader, Write},
-    net::TcpListener,
     process::{Command, Stdio},
 };
 
-use runlog_tests::{Agent, Line, State, eventually, runlog};
+use runlog_tests::{Agent, Line, Port, State, eventually, runlog};
 use serde_json::Value;
 
-/// An address where nobody listens.
-fn nowhere() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    format!("http://{}", listener.local_addr().unwrap())
-}
+use crate::GRACE;
 
 /// Runs a program whose lines cannot be delivered.
 fn exec_to_nowhere(mut command: Command, run: &str) {
     command.args(["exec", "--run-id", run, "--", "sh", "-c", "echo kept; exit 5"]);
-    let output = command.env("RUNLOG_EXPORT_ENDPOINT", nowhere()).env("RUNLOG_STOP_GRACE", "300ms").output().unwrap();
+    let nobody = Port::new();
+    // In which the line has to become durable.
+    command.env("RUNLOG_STOP_GRACE", "5s");
+    let output = command.env("RUNLOG_EXPORT_ENDPOINT", nobody.endpoint()).output().unwrap();
     assert_eq!(output.status.code(), Some(5));
     assert_eq!(output.stdout, b"kept\n");
     let stderr = String::from_utf8(output.stderr).unwrap();
@@ -48,7 +46,8 @@ fn the_next_exec_delivers_what_was_left_behind() {
     exec_to_nowhere(state.command(&[]), "b");
 
     let mut next = state.command(&["exec", "--run-id", "c", "--", "true"]);
-    assert!(next.env("RUNLOG_EXPORT_ENDPOINT", server.address()).status().unwrap().success());
+    next.env("RUNLOG_EXPORT_ENDPOINT", server.address()).envs([GRACE]);
+    assert!(next.status().unwrap().success());
 
     for run in ["a", "b"] {
         assert_eq!(delivered(&server, run), expected(run));
@@ -60,7 +59,8 @@ fn the_next_exec_delivers_what_was_left_behind() {
 fn who_waits_for_a_destination_that_is_away_is_told_so_and_may_leave() {
     let state = State::new();
     let mut exec = state.command(&["exec", "--", "sh", "-c", "exit 5"]);
-    let mut exec = exec.env("RUNLOG_EXPORT_ENDPOINT", nowhere()).stderr(Stdio::piped()).spawn().unwrap();
+    let nobody = Port::new();
+    let mut exec = exec.env("RUNLOG_EXPORT_ENDPOINT", nobody.endpoint()).stderr(Stdio::piped()).spawn().unwrap();
     let lines = BufReader::new(exec.stderr.take().unwrap()).lines().map(Result::unwrap);
     let mut lines = lines.skip_while(|line| !line.contains("delivering what was collected, for up to 25s; Ctrl-C"));
     assert!(lines.next().is_some(), "nothing was said for as long as it waited");
@@ -101,24 +101,26 @@ fn what_goes_through_an_agent_is_in_one_receipt() {
     });
     let state = State::new();
     let mut exec = state.command(&["exec", "--run-id", "a", "--", "sh", "-c", "echo kept; exit 5"]);
-    assert_eq!(exec.env("RUNLOG_EXPORT_ENDPOINT", between).status().unwrap().code(), Some(5));
+    assert_eq!(exec.env("RUNLOG_EXPORT_ENDPOINT", between).envs([GRACE]).status().unwrap().code(), Some(5));
     assert!(agent.terminate().status.success());
 
     assert_eq!(delivered(&server, "a"), expected("a"));
-    let shown = String::from_utf8(server.run(&["runs", "show", "a"]).stdout).unwrap();
-    assert!(shown.contains("complete: 1 line read, 1 kept") && !shown.contains("NOT"), "{shown}");
+    let shown = eventually("the run has its receipt", || {
+        let shown = String::from_utf8(server.run(&["runs", "show", "a"]).stdout).unwrap();
+        shown.contains("complete: 1 line read, 1 kept").then_some(shown)
+    });
+    assert!(!shown.contains("NOT"), "{shown}");
 }
 
 #[test]
 fn r1_each_line_has_one_uid_although_the_agent_that_takes_it_is_killed() {
     // It listens at the same address again.
-    let address = nowhere();
-    let listen = address.trim_start_matches("http://");
-    let mut agent = Agent::builder().set("RUNLOG_OTLP_LISTEN", listen).start();
+    let port = Port::new();
+    let mut agent = Agent::builder().set("RUNLOG_OTLP_LISTEN", port.address()).start();
     let state = State::new();
     // It prints what it is told to.
     let mut exec = state.command(&["exec", "--run-id", "a", "--", "sh", "-c", "while read -r a b; do seq $a $b; done"]);
-    let exec = exec.env("RUNLOG_EXPORT_ENDPOINT", &address).env("RUNLOG_EXPORT_MAX_BACKOFF", "1s");
+    let exec = exec.env("RUNLOG_EXPORT_ENDPOINT", port.endpoint()).env("RUNLOG_EXPORT_MAX_BACKOFF", "1s").envs([GRACE]);
     let mut exec = exec.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     let mut asked = exec.stdin.take().unwrap();
     let printed = |agent: &Agent| -> Vec<Line> {

@@ -4,7 +4,7 @@ use std::{fs, process::Stdio};
 
 use runlog_tests::{Lines, State};
 
-use crate::printed;
+use crate::{GRACE, but_for_waiting, printed};
 
 #[test]
 fn each_output_is_shown_byte_for_byte_on_its_own_stream() {
@@ -19,7 +19,7 @@ fn each_output_is_shown_byte_for_byte_on_its_own_stream() {
 
     assert!(output.status.success());
     assert!(output.stdout == all, "stdout is not what was printed");
-    assert!(output.stderr == reversed, "stderr is not what was printed");
+    assert!(but_for_waiting(output.stderr) == reversed, "stderr is not what was printed");
 }
 
 #[test]
@@ -42,7 +42,7 @@ fn p4_two_big_outputs_at_once_are_shown_and_kept_whole_each_in_its_order() {
 
     let mut command = state.command(&["exec", "--run-id", "r", "--quiet", "--", "sh", "-c", &script]);
     // A slow machine is told that runlog is not done yet.
-    let output = command.env("RUNLOG_LOG_LEVEL", "error").output().unwrap();
+    let output = command.env("RUNLOG_LOG_LEVEL", "error").envs([GRACE]).output().unwrap();
 
     let shown = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     assert_eq!(shown(output.stdout), expected("out").join("\n") + "\n");
@@ -84,6 +84,7 @@ fn a_prompt_is_shown_before_its_line_has_ended() {
 fn lines_are_kept_when_nobody_reads_the_output() {
     let state = State::new();
     let mut command = state.command(&["exec", "--run-id", "r", "--", "sh", "-c", "read go; seq 20000; exit 6"]);
+    command.envs([GRACE]);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     drop(child.stdout.take());
     std::io::Write::write_all(&mut child.stdin.take().unwrap(), b"go\n").unwrap();
@@ -102,11 +103,11 @@ fn the_levels_and_the_summary_say_what_was_kept_and_what_was_not() {
         state.lines("r").iter().filter(|line| line.is_printed()).map(|l| (l.severity(), l.body().to_owned())).collect();
     kept.sort();
     assert_eq!(kept, [(13, "WARNING:root:odd".to_owned()), (17, "ERROR:root:bad".to_owned())]);
-    let stderr = String::from_utf8(output.stderr).unwrap();
+    let stderr = String::from_utf8(but_for_waiting(output.stderr)).unwrap();
     assert_eq!(
         stderr,
         "ERROR:root:bad\nrunlog: run r: 2 lines kept, 3 below warn left out (RUNLOG_LEVEL); runlog logs r\n"
     );
     let quiet = state.run(&["exec", "--run-id", "r", "--quiet", "--", "true"]);
-    assert!(quiet.stderr.is_empty());
+    assert!(but_for_waiting(quiet.stderr).is_empty());
 }

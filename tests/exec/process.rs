@@ -54,8 +54,8 @@ fn s5_what_a_killed_program_printed_is_kept_and_how_it_ended_recorded() {
 #[test]
 fn s20_as_the_first_process_of_a_container_it_lays_orphans_to_rest() {
     let state = State::new();
-    // Each of these leaves a child behind that ends later; /proc shows whether anybody has asked how.
-    let script = "for i in $(seq 20); do sh -c 'sleep 0.1 & exit 0'; done; sleep 1; echo zombies: $(grep -l '^State:.Z' /proc/[0-9]*/status 2>/dev/null | wc -l); echo first: $(cat /proc/1/comm)";
+    // Each of these leaves a child behind that ends later, and is there until somebody has asked how.
+    let script = "for i in $(seq 20); do sh -c 'sleep 0.1 & exit 0'; done; left() { grep -lx sleep /proc/[0-9]*/comm 2>/dev/null | wc -l; }; for i in $(seq 600); do n=$(left); [ $n = 0 ] && break; sleep 0.1; done; echo left: $n; echo first: $(cat /proc/1/comm)";
     let inner = state.command(&["exec", "--run-id", "r", "--", "sh", "-c", script]);
     let mut command = Command::new("unshare");
     command
@@ -65,7 +65,7 @@ fn s20_as_the_first_process_of_a_container_it_lays_orphans_to_rest() {
     command.env_clear().envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
     let output = command.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(String::from_utf8(output.stdout).unwrap(), "zombies: 0\nfirst: runlog\n");
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "left: 0\nfirst: runlog\n");
 }
 
 #[test]

@@ -8,7 +8,9 @@ use crate::printed;
 
 fn draw(state: &State, run: &str, file: &str, options: &[&str]) -> Output {
     let script = format!("cat '{}/tests/corpus/terminal/{file}' >&2", root().display());
-    state.run(&[&["exec", "--run-id", run, "--quiet"], options, &["--", "sh", "-c", &script]].concat())
+    let arguments = [&["exec", "--run-id", run, "--quiet"], options, &["--", "sh", "-c", &script]].concat();
+    // A state of a bar that stands still for long is kept as well.
+    state.command(&arguments).env("RUNLOG_PARSE_PROGRESS_EVERY", "1h").output().unwrap()
 }
 
 #[test]

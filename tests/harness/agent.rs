@@ -15,6 +15,7 @@ use serde_json::Value;
 use crate::{
     binary, eventually, eventually_within,
     privilege::{give_away, unprivileged, with_hosts, with_one_watch},
+    process::eventually_stands_still,
     tool,
     wait::PATIENCE,
 };
@@ -323,17 +324,8 @@ impl Agent {
         };
         kill_process(Pid::from_raw(self.pid().cast_signed()).unwrap(), signal).unwrap();
         if name == "STOP" {
-            // Each of its threads stops by itself, on a busy machine a moment later.
-            eventually("it stands still", || self.threads().iter().all(|state| *state == 'T').then_some(()));
+            eventually_stands_still(self.pid());
         }
-    }
-
-    /// The state of each of its threads, as proc(5) has it.
-    fn threads(&self) -> Vec<char> {
-        let threads = fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
-        let state = |stat: String| stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
-        let stats = threads.filter_map(|thread| fs::read_to_string(thread.unwrap().path().join("stat")).ok());
-        stats.filter_map(state).collect()
     }
 
     /// SIGTERM, and waits for the end.
@@ -390,6 +382,19 @@ impl Agent {
         all.filter(|message| message["level"] == level)
             .map(|message| message["message"].as_str().unwrap_or_default().to_owned())
             .collect()
+    }
+
+    /// Waits until it has said that, at whatever level.
+    pub fn eventually_says(&self, text: &str) {
+        eventually(&format!("the agent says {text:?}"), || self.messages().contains(text).then_some(()));
+    }
+
+    /// Waits until it has warned of that, and gives all that it has warned of so far.
+    #[must_use]
+    pub fn eventually_warns(&self, text: &str) -> Vec<String> {
+        eventually(&format!("the agent warns: {text}"), || {
+            Some(self.messages_of("WARN")).filter(|told| told.iter().any(|message| message.contains(text)))
+        })
     }
 
     /// Waits until a run has at least so many lines, and gives them.

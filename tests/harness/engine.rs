@@ -6,7 +6,7 @@ use std::{
     process::Command,
 };
 
-use crate::{Journal, container::give_image, eventually, tools::root};
+use crate::{Journal, container::give_image, eventually, process::eventually_stands_still, tools::root};
 
 /// An engine of our own. Removed with its containers when dropped.
 #[derive(Debug)]
@@ -62,7 +62,7 @@ impl Engine {
 
     /// SIGSTOP to the engine: its socket still takes connections, and nobody answers.
     pub fn freeze(&self) {
-        self.signal("STOP");
+        eventually_stands_still(self.signal("STOP"));
     }
 
     /// SIGCONT to the engine.
@@ -71,16 +71,16 @@ impl Engine {
     }
 
     fn end(&self, signal: &str) {
-        let process = Path::new("/proc").join(self.signal(signal));
+        let process = Path::new("/proc").join(self.signal(signal).to_string());
         eventually("the engine has ended", || (!process.exists() || is_zombie(&process)).then_some(()));
     }
 
     /// Sends a signal and returns the process id.
-    fn signal(&self, signal: &str) -> String {
+    fn signal(&self, signal: &str) -> u32 {
         let pid = fs::read_to_string(self.dir().join("dockerd.pid")).unwrap().trim().to_owned();
         let status = Command::new("kill").args(["-s", signal, &pid]).status().unwrap();
         assert!(status.success());
-        pid
+        pid.parse().unwrap()
     }
 
     /// Starts it, again.

@@ -19,6 +19,7 @@ mod oracle;
 mod podman;
 mod port;
 mod privilege;
+mod process;
 mod proxy;
 mod sink;
 mod state;

@@ -8,6 +8,7 @@ use std::{
         OnceLock,
         atomic::{AtomicU32, Ordering},
     },
+    time::SystemTime,
 };
 
 use crate::{Line, agent::lines_in, binary, docker, docker_host, eventually, root, tool};
@@ -44,7 +45,9 @@ impl Machine {
     pub fn boot() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let image = tool("RUNLOG_TEST_SYSTEMD", "systemd-image");
-        let name = format!("runlog-machine-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        // One that a killed test has left may have had the same process id.
+        let time = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_nanos();
+        let name = format!("runlog-machine-{time}-{}", COUNT.fetch_add(1, Ordering::Relaxed));
         let packages = format!("{}:/packages:ro", packages().display());
         let socket = format!("{}:/docker.sock", docker_host().trim_start_matches("unix://"));
         // Its own cgroups, of the one kind that systemd finds in the same way everywhere. Credentials of units are mounts

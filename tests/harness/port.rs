@@ -31,6 +31,12 @@ impl Port {
         self.address.to_string()
     }
 
+    /// The same as `export.endpoint` takes it.
+    #[must_use]
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
     /// The number.
     #[must_use]
     pub const fn number(&self) -> u16 {

@@ -342,8 +342,13 @@ async fn note(State(notes): State<Arc<Notes>>, request: Request<Body>) -> Respon
         return status.into_response();
     }
     notes.requests.lock().unwrap().push(request);
-    let _unanswered = Unanswered::count(Arc::clone(&notes));
-    // Fails only when the sink is gone.
-    let _ = notes.is_answering.subscribe().wait_for(|is_answering| *is_answering).await;
+    let mut answering = notes.is_answering.subscribe();
+    // One that is answered at once does not wait.
+    let is_answered = *answering.borrow_and_update();
+    if !is_answered {
+        let _unanswered = Unanswered::count(Arc::clone(&notes));
+        // Fails only when the sink is gone.
+        let _ = answering.wait_for(|is_answering| *is_answering).await;
+    }
     ([(header::CONTENT_TYPE, "application/x-protobuf")], Bytes::new()).into_response()
 }

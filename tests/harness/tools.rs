@@ -1,10 +1,11 @@
 //! Programs that tests need.
 
 use std::{
+    collections::BTreeMap,
     env,
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::OnceLock,
+    sync::{Mutex, OnceLock, PoisonError},
 };
 
 /// The repository's root.
@@ -35,7 +36,8 @@ pub fn binary() -> &'static Path {
     })
 }
 
-/// A tool's path: from the variable if it is set, else from the last line that its script in `tests/tools` prints.
+/// A tool's path: from the variable if it is set, else from the last line that its script in `tests/tools` prints. A
+/// script is run once, and no two at a time.
 #[must_use]
 pub fn tool(variable: &str, script: &str) -> String {
     if let Ok(path) = env::var(variable)
@@ -43,10 +45,18 @@ pub fn tool(variable: &str, script: &str) -> String {
     {
         return path;
     }
+    static MADE: Mutex<BTreeMap<String, String>> = Mutex::new(BTreeMap::new());
+    // After a panic as well: it was a script that has failed.
+    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(path) = made.get(script) {
+        return path.clone();
+    }
     let words: Vec<&str> = script.split(' ').collect();
     let path = root().join("tests/tools").join(words[0]);
     let output = Command::new(&path).args(&words[1..]).stdin(Stdio::null()).stderr(Stdio::inherit()).output().unwrap();
     assert!(output.status.success(), "{} failed: {}", path.display(), output.status);
     let text = String::from_utf8(output.stdout).unwrap();
-    text.lines().last().unwrap_or_default().trim().to_owned()
+    let path = text.lines().last().unwrap_or_default().trim().to_owned();
+    made.insert(script.to_owned(), path.clone());
+    path
 }

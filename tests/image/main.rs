@@ -153,7 +153,7 @@ fn an_image_of_the_release_is_small() {
 #[test]
 fn an_image_for_another_machine_says_so() {
     let (arch, machine) = if cfg!(target_arch = "x86_64") { ("arm64", "aarch64") } else { ("amd64", "x86_64") };
-    let name = "runlog-under-test:other-machine";
+    let name = &format!("{}-{arch}", runlog_image());
     // Which program it holds does not matter.
     let program = tool("RUNLOG_TEST_STATIC", "static-runlog");
     let mut command = Command::new(root().join("deploy/docker/image"));

@@ -6,7 +6,10 @@ use crate::{Site, printed};
 
 #[test]
 fn entries_become_records_with_their_levels_and_fields() {
-    let site = Site::start(&[], "all");
+    let mut site = Site::prepare(&[], "all");
+    // Lines of one traceback may be long in coming.
+    site.agent.set("RUNLOG_PARSE_JOIN_WAIT", "10m");
+    site.agent.start();
     let mut train = site.journal.unit("train.service");
     for line in [
         "INFO:root:a level of its own",
@@ -15,10 +18,11 @@ fn entries_become_records_with_their_levels_and_fields() {
         "Traceback (most recent call last):",
         "  File \"train.py\", line 1, in <module>",
         "ValueError: bad",
+        "behind it",
     ] {
         train.print(line);
     }
-    site.journal.eventually_ends_with("ValueError: bad");
+    site.journal.eventually_ends_with("behind it");
     site.journal.write(&[
         ("MESSAGE", b"two\nlines, and \xff"),
         ("PRIORITY", b"2"),
@@ -30,12 +34,18 @@ fn entries_become_records_with_their_levels_and_fields() {
         ("THREAD_NAME", b"MainThread"),
         ("TID", b"7"),
     ]);
+    let train = runlog_tests::eventually("all of the journal is read", || {
+        let status = site.agent.status();
+        let of = |name: &str| status["streams"].as_array()?.iter().find(|stream| stream["name"] == name).cloned();
+        let (train, _handler) = (of("train.service")?, of("handler")?);
+        (status["sources"][0]["lag_seconds"] == 0.0 && train["lines_read"] == 7).then_some(train)
+    });
+    assert_eq!((&train["kind"], &train["lag_bytes"]), (&"journal".into(), &0.into()));
+    assert_eq!(site.agent.terminate().status.code(), Some(0));
     // What journald says of itself is there as well.
     let own = |line: &Line| line.attribute("runlog.journal.identifier") == "systemd-journald";
-    let lines = runlog_tests::eventually("all are stored", || {
-        let lines: Vec<Line> = site.agent.lines("r").into_iter().filter(|line| !own(line)).collect();
-        (lines.len() == 5).then_some(lines)
-    });
+    let lines: Vec<Line> = site.agent.lines("r").into_iter().filter(|line| !own(line)).collect();
+    assert_eq!(lines.len(), 6, "{lines:?}");
     // What has no unit has another resource, so it may come before.
     let (of_unit, bare): (Vec<Line>, Vec<Line>) =
         lines.into_iter().partition(|line| line.attribute("code.line.number").is_empty());
@@ -49,21 +59,15 @@ fn entries_become_records_with_their_levels_and_fields() {
             (17, "ERROR", "ERROR:root:that journald does not know"),
             (13, "warning", "a level that the unit gave"),
             (17, "", "Traceback (most recent call last):\n  File \"train.py\", line 1, in <module>\nValueError: bad"),
+            (9, "", "behind it"),
             (18, "crit", "two\nlines, and \u{fffd}"),
         ]
     );
-    let status = runlog_tests::eventually("all of the journal is read", || {
-        let status = site.agent.status();
-        (status["sources"][0]["lag_seconds"] == 0.0).then_some(status)
-    });
-    let streams = status["streams"].as_array().unwrap();
-    let train = streams.iter().find(|stream| stream["name"] == "train.service").unwrap();
-    assert_eq!((&train["kind"], &train["lines_read"], &train["lag_bytes"]), (&"journal".into(), &6.into(), &0.into()));
     let told = |line: &Line, keys: &[&str]| keys.iter().map(|key| line.attribute(key).to_owned()).collect::<Vec<_>>();
     let keys = ["code.file.path", "code.line.number", "code.function.name", "thread.name", "thread.id"];
-    assert_eq!(told(&lines[4], &keys), ["train.py", "42", "step", "MainThread", "7"]);
-    assert_eq!(told(&lines[4], &["runlog.journal.identifier", "runlog.invalid_utf8"]), ["handler", "1"]);
-    assert_eq!(lines[4].attribute("process.pid"), std::process::id().to_string());
+    assert_eq!(told(&lines[5], &keys), ["train.py", "42", "step", "MainThread", "7"]);
+    assert_eq!(told(&lines[5], &["runlog.journal.identifier", "runlog.invalid_utf8"]), ["handler", "1"]);
+    assert_eq!(lines[5].attribute("process.pid"), std::process::id().to_string());
     assert_eq!(lines[0].attribute("runlog.journal.identifier"), "python");
     assert_eq!(told(&lines[3], &["exception.type", "exception.message"]), ["ValueError", "bad"]);
 }
@@ -143,7 +147,9 @@ fn containers_that_log_to_the_journal_are_left_to_the_docker_source_unless_it_is
                 .concat(),
         );
         site.journal.write(&[("MESSAGE", b"last"), run]);
-        let mut lines = site.agent.eventually_lines("c", expected.len());
+        let _ = site.agent.eventually_lines("c", expected.len());
+        assert_eq!(site.agent.terminate().status.code(), Some(0));
+        let mut lines = site.agent.lines("c");
         // Each has a resource of its own, and an error waits a moment for its traceback.
         lines.sort_by_key(|line| line.body().to_owned());
         assert_eq!(printed(&lines), expected, "{collect}");

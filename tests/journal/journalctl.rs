@@ -66,8 +66,8 @@ fn without_one_all_else_is_collected_and_the_operator_is_told() {
     site.agent.set("PATH", "/nowhere");
     site.agent.start();
     site.agent.is_live("r");
-    let told = site.agent.messages_of("WARN");
     let expected = "cannot read the journal: journalctl is not there; install it, or take back journal.units";
+    let told = site.agent.eventually_warns(expected);
     assert_eq!(told.iter().filter(|message| *message == expected).count(), 1, "{told:?}");
     assert_eq!(site.agent.terminate().status.code(), Some(0));
 }

@@ -15,13 +15,13 @@ if protocol == "grpc":
     from opentelemetry.exporter.otlp.proto.grpc._log_exporter import OTLPLogExporter
 
     compressions = {"none": Compression.NoCompression, "gzip": Compression.Gzip}
-    exporter = OTLPLogExporter(endpoint, insecure=True, compression=compressions[compression], timeout=60)
+    exporter = OTLPLogExporter(endpoint, insecure=True, compression=compressions[compression], timeout=300)
 else:
     from opentelemetry.exporter.otlp.proto.http import Compression
     from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
 
     compressions = {"none": Compression.NoCompression, "gzip": Compression.Gzip}
-    exporter = OTLPLogExporter(endpoint + "/v1/logs", compression=compressions[compression], timeout=60)
+    exporter = OTLPLogExporter(endpoint + "/v1/logs", compression=compressions[compression], timeout=300)
 
 from opentelemetry.sdk._logs import LoggerProvider, LoggingHandler  # noqa: E402
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, LogRecordExportResult  # noqa: E402

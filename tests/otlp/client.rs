@@ -8,9 +8,10 @@ use std::{
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
-use runlog_tests::{Agent, eventually, tool};
+use runlog_tests::{Agent, eventually, eventually_within, tool};
 use serde_json::Value;
 
 /// A running client of one agent. Killed when dropped.
@@ -80,7 +81,8 @@ impl Client {
 
     /// Waits for its end. Gives the numbers of the records that were acknowledged.
     pub fn finish(mut self) -> BTreeSet<u64> {
-        let status = eventually("the client ends", || self.child.try_wait().unwrap());
+        // Who was sent away comes again after a while, and after longer each time.
+        let status = eventually_within(Duration::from_mins(5), "the client ends", || self.child.try_wait().unwrap());
         assert!(status.success(), "{status}: {}", self.complaints());
         self.acknowledged()
     }
@@ -142,6 +144,8 @@ pub fn run_go(agent: &Agent, protocol: &str, steps: usize) {
     let address = address(agent);
     let output = Command::new(tool("RUNLOG_TEST_OTEL_GO", "otel-go"))
         .args([protocol, address.trim_start_matches("http://"), &steps.to_string()])
+        // What is not answered in time comes twice.
+        .env("OTEL_EXPORTER_OTLP_TIMEOUT", "60000")
         .stdin(Stdio::null())
         .output()
         .unwrap();

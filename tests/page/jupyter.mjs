@@ -15,6 +15,7 @@ const PAGES = {
 
 const browser = await chromium.launch({
   executablePath,
+  timeout: 180_000,
   args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync"],
 });
@@ -29,19 +30,19 @@ const below = (page, output) => page.locator(output).first().evaluate((table) =>
 const open = async (name) => {
   const { path, cell, output } = PAGES[name];
   const page = await browser.newPage({ viewport: { width: 1000, height: 800 } });
-  page.setDefaultTimeout(60_000);
+  page.setDefaultTimeout(180_000);
   await page.goto(address + path + "?token=" + token);
   await page.waitForSelector(cell);
   if (name === "classic") await page.waitForFunction(() => globalThis.Jupyter?.notebook?.kernel?.is_connected());
   else await page.waitForSelector(".jp-Notebook-ExecutionIndicator[data-status='idle']");
-  // A page that has no kernel yet lets a cell pass without running it.
+  // A page that has no kernel yet lets a cell pass without running it. Below one that is run again is nothing for a moment.
   for (let shown = false, tries = 0; !shown; tries += 1) {
     if (tries === 12) throw new Error(`${name}: nothing below the cell\n${await page.locator("body").innerText()}`);
     await page.locator(cell).first().click();
     await page.keyboard.press("Shift+Enter");
     shown = await page.waitForSelector(output, { timeout: 5_000 }).then(() => true, () => false);
   }
-  await page.waitForFunction((output) => document.querySelector(output).innerText.includes("Running"), output);
+  await page.waitForFunction((output) => document.querySelector(output)?.innerText.includes("Running"), output);
   return { name, page, output };
 };
 
@@ -52,7 +53,7 @@ await new Promise((resolve) => process.stdin.once("data", resolve));
 const seen = {};
 for (const { name, page, output } of pages) {
   await page.bringToFront();
-  await page.waitForFunction((output) => document.querySelector(output).innerText.includes("Completed"), output);
+  await page.waitForFunction((output) => document.querySelector(output)?.innerText.includes("Completed"), output);
   seen[name] = await below(page, output);
   if (screenshot) await page.screenshot({ path: `${screenshot}-${name}.png` });
 }

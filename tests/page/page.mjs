@@ -9,13 +9,24 @@ const [, , executablePath, address, run, file, screenshot] = process.argv;
 
 const browser = await chromium.launch({
   executablePath,
+  timeout: 180_000,
   args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync"],
 });
 const page = await browser.newPage();
+page.setDefaultTimeout(180_000);
 const complaints = [];
 page.on("pageerror", (fault) => complaints.push(String(fault)));
-page.on("console", (message) => { if (message.type() === "error") complaints.push(message.text()); });
+// The browser tells of each request that is refused, and may do so late.
+page.on("console", (message) => {
+  if (message.type() === "error" && !message.text().includes("401")) complaints.push(message.text());
+});
+const early = new Set();
+let isIn = !process.env.RUNLOG_SERVE_TOKEN;
+page.on("request", (request) => { if (!isIn) early.add(request); });
+page.on("response", (response) => {
+  if (response.status() === 401 && !early.has(response.request())) complaints.push("refused: " + response.url());
+});
 page.on("dialog", (dialog) => { complaints.push("dialog: " + dialog.message()); dialog.dismiss(); });
 
 const shown = () => page.locator("#log").innerText();
@@ -32,12 +43,11 @@ if (token) {
   await page.waitForSelector("#wrong:visible");
   await page.fill("#token", token);
   await page.press("#token", "Enter");
-  // The browser tells of each refusal.
   await page.waitForSelector("#runs a");
-  complaints.splice(0, complaints.length, ...complaints.filter((text) => !text.includes("401")));
+  isIn = true;
 }
 await page.locator("#runs a", { hasText: run }).click();
-await until("first line");
+await until("hostile <img");
 seen.before = await shown();
 seen.title = await page.locator("#title").innerText();
 seen.injected = await page.locator("#log script, #log img").count();

@@ -9,15 +9,30 @@ const [, , executablePath, address, sweep, run, ended, screenshot] = process.arg
 
 const browser = await chromium.launch({
   executablePath,
+  timeout: 180_000,
   args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync"],
 });
 const page = await browser.newPage({ viewport: { width: 1200, height: 900 } });
+page.setDefaultTimeout(180_000);
 const complaints = [];
 page.on("pageerror", (fault) => complaints.push(String(fault)));
-page.on("console", (message) => { if (message.type() === "error") complaints.push(message.text()); });
+// The browser tells of each request that is refused, and may do so late.
+page.on("console", (message) => {
+  if (message.type() === "error" && !message.text().includes("401")) complaints.push(message.text());
+});
+const early = new Set();
+let isIn = !process.env.RUNLOG_SERVE_TOKEN;
+page.on("request", (request) => { if (!isIn) early.add(request); });
+page.on("response", (response) => {
+  if (response.status() === 401 && !early.has(response.request())) complaints.push("refused: " + response.url());
+});
 page.on("dialog", (dialog) => { complaints.push("dialog: " + dialog.message()); dialog.dismiss(); });
 
+const pictures = async () => {
+  await page.waitForSelector("#results .picture img");
+  await page.waitForFunction(() => [...document.querySelectorAll("#results img")].every((image) => image.naturalWidth > 0));
+};
 const seen = {};
 const first = (column) => page.locator("#results tbody tr").evaluateAll(
   (rows, column) => rows.map((row) => row.children[column].innerText), column);
@@ -29,7 +44,7 @@ if (token) {
   await page.fill("#token", token);
   await page.press("#token", "Enter");
   await page.waitForSelector("#runs a");
-  complaints.splice(0, complaints.length, ...complaints.filter((text) => !text.includes("401")));
+  isIn = true;
 }
 // The sweep: a table of its runs that is sorted by a metric.
 await page.locator("#runs a[title='" + sweep + "']").click();
@@ -55,8 +70,7 @@ seen.ended = await page.locator("#results td").allInnerTexts();
 seen.badly = await page.locator("#results td.error").count();
 
 await page.goto(address + "/#" + encodeURIComponent(run) + "/results");
-await page.waitForSelector("#results .picture img");
-await page.waitForFunction(() => [...document.querySelectorAll("#results img")].every((image) => image.naturalWidth > 0));
+await pictures();
 seen.text = await page.locator("#results").innerText();
 const series = (name) => page.locator("figure[data-name='" + name + "'] polyline").getAttribute("points");
 const heights = (text) => text.split(" ").map((pair) => Number(pair.split(",")[1]));
@@ -67,6 +81,8 @@ seen.said = await page.locator("figure[data-name='loss'] .said").textContent();
 await page.selectOption(".axis", "time");
 await page.waitForFunction(() => document.querySelector("figure[data-name='loss'] title").textContent.includes("by seconds"));
 seen.long = (await series("long")).split(" ").length;
+// They are put in anew with the charts.
+await pictures();
 seen.images = await page.locator("#results img").evaluateAll((images) => images.map((image) => image.naturalWidth));
 const downloading = page.waitForEvent("download");
 await page.locator("#results td button", { hasText: "outputs/model.bin" }).click();

@@ -1,6 +1,6 @@
 //! What programs log through the package, as a real OpenTelemetry Collector understands it.
 
-use std::{collections::BTreeMap, fs};
+use std::{collections::BTreeSet, fs};
 
 use runlog_tests::{Agent, Collector, CollectorPoint, CollectorRecord, binary, eventually, root, tool};
 use serde_json::Value;
@@ -33,6 +33,16 @@ fn points(all: &[CollectorPoint], gauge: &str, run: &str) -> Vec<[String; 3]> {
     points
 }
 
+/// Waits until there are so many points of each gauge: a Collector writes down what it has taken a moment after it has said
+/// so.
+fn eventually_points(collector: &Collector, counts: &[(&str, usize)]) -> Vec<CollectorPoint> {
+    eventually("the points are written down", || {
+        let all = collector.points();
+        let count = |gauge: &str| all.iter().filter(|point| point.gauge == gauge).count();
+        counts.iter().all(|(gauge, expected)| count(gauge) >= *expected).then_some(all)
+    })
+}
+
 fn expected(points: &[(&str, &str)]) -> Vec<[String; 3]> {
     points.iter().map(|(name, value)| [name, value, "2"].map(|text: &str| text.to_owned())).collect()
 }
@@ -58,7 +68,7 @@ fn numbers_that_a_program_logs_are_gauges_once_each_by_the_socket_and_by_the_spo
     }
     assert_eq!(agent.terminate().status.code(), Some(0));
 
-    let all = collector.points();
+    let all = eventually_points(&collector, &[("ml.run.metric", 2 * 8 + 2), ("ml.run.step", 2 * 5)]);
     for run in ["spooled", "told"] {
         let large = i64::MAX.to_string();
         let values =
@@ -68,11 +78,12 @@ fn numbers_that_a_program_logs_are_gauges_once_each_by_the_socket_and_by_the_spo
         assert_eq!(points(&all, "ml.run.metric", run), expected(&values), "{run}");
         let steps = ["0", "1", "2", "3", "4"].map(|step| ("loss", step));
         assert_eq!(points(&all, "ml.run.step", run), expected(&steps), "{run}");
-        let events = collector.records().into_iter().filter(|one| one.resource["ml.run.id"] == run);
-        let times: BTreeMap<u64, String> =
-            events.filter(|one| one.event_name == "ml.metric").map(|one| (one.time, one.body)).collect();
-        let timed = |point: &&CollectorPoint| times.contains_key(&point.time);
-        assert!(all.iter().filter(|point| point.attributes["ml.run.id"] == run).all(|point| timed(&point)), "{run}");
+        let of_run = || all.iter().filter(|point| point.attributes["ml.run.id"] == run);
+        eventually("there is an event of the time of each point", || {
+            let events = collector.records().into_iter().filter(|one| one.resource["ml.run.id"] == run);
+            let times: BTreeSet<u64> = events.filter(|one| one.event_name == "ml.metric").map(|one| one.time).collect();
+            of_run().all(|point| times.contains(&point.time)).then_some(())
+        });
     }
     // The one run of each that its child is.
     assert_eq!(all.iter().filter(|point| point.gauge == "ml.run.metric").count(), 2 * 8 + 2);
@@ -114,7 +125,13 @@ fn a_sweep_over_alpha_is_found_in_what_a_collector_has_written() {
     });
     assert_eq!(agent.terminate().status.code(), Some(0));
 
-    let (all, records) = (collector.points(), collector.records());
+    let all = eventually_points(&collector, &[("ml.run.metric", 20), ("ml.run.step", 20)]);
+    // What a run says comes in its order, and its end at last.
+    let records = eventually("the end of each run is written down", || {
+        let records = collector.records();
+        let ends = records.iter().filter(|one| one.event_name == "ml.run.end").count();
+        (ends > runs.len()).then_some(records)
+    });
     for run in &runs {
         let id = run["run"]["run_id"].as_str().unwrap();
         let value = run["metrics"]["mse"]["values"][0].to_string();

@@ -2,12 +2,11 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
-    process::{Child, ChildStdout, Command, ExitStatus, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
 };
 
-use runlog_tests::{Agent, eventually, root, tool};
+use runlog_tests::{Agent, Lines, eventually, root, tool};
 
 /// The interpreters that there are, the oldest first.
 pub fn pythons() -> Vec<String> {
@@ -35,7 +34,7 @@ pub fn script(name: &str) -> PathBuf {
 /// A running program. Killed when dropped.
 pub struct Program {
     child: Child,
-    says: BufReader<ChildStdout>,
+    says: Lines,
     complaints: PathBuf,
 }
 
@@ -64,15 +63,21 @@ impl Program {
             .stdout(Stdio::piped())
             .stderr(fs::File::create(&complaints).unwrap());
         let mut child = command.spawn().unwrap();
-        let says = BufReader::new(child.stdout.take().unwrap());
+        let says = Lines::of(child.stdout.take().unwrap());
         Self { child, says, complaints }
     }
 
     /// Waits until it says that.
-    pub fn says(&mut self, word: &str) {
-        let mut line = String::new();
-        self.says.read_line(&mut line).unwrap();
-        assert_eq!(line.trim(), word, "{}", self.complaints());
+    pub fn says(&self, word: &str) {
+        assert_eq!(self.says.next().as_deref(), Some(word), "{}", self.complaints());
+    }
+
+    /// Ends the stdin of a `steps.py` that logs until then, and gives the number of its steps.
+    pub fn stops(&mut self) -> usize {
+        drop(self.child.stdin.take());
+        let line = self.says.next().unwrap_or_default();
+        let steps = line.strip_prefix("logged ").and_then(|steps| steps.parse().ok());
+        steps.unwrap_or_else(|| panic!("{line:?}: {}", self.complaints()))
     }
 
     /// Ends its stdin and waits for its end.
@@ -96,8 +101,7 @@ impl Program {
     /// The same for one that may fail: what it complained of then.
     pub fn ends(mut self) -> Result<String, String> {
         drop(self.child.stdin.take());
-        let mut said = String::new();
-        self.says.read_to_string(&mut said).unwrap();
+        let said: String = std::iter::from_fn(|| self.says.next()).map(|line| line + "\n").collect();
         let (status, complaints) = self.end();
         if status.success() { Ok(said) } else { Err(format!("{status}: {complaints}")) }
     }

@@ -114,7 +114,7 @@ fn a_metric_that_is_logged_while_the_agent_is_killed_has_each_point_once() {
     const STEPS: usize = 4_000;
     let mut agent = agent();
     agent.start();
-    let mut program = Program::start(&agent, &python(), "r", &["points.py", &STEPS.to_string()]);
+    let program = Program::start(&agent, &python(), "r", &["points.py", &STEPS.to_string()]);
     program.says("ready");
     for round in 1..=2 {
         let _ = agent.eventually_lines("r", round * 300);

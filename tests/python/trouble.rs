@@ -1,9 +1,6 @@
 //! Agents that are away, killed, restarted or stuck while a program logs.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use std::collections::BTreeMap;
 
 use runlog_tests::{Agent, Found, eventually};
 
@@ -27,42 +24,40 @@ fn eventually_has_each_step_once(agent: &Agent, run: &str, steps: usize) {
 
 #[test]
 fn nothing_is_lost_of_a_program_whose_agent_comes_late_and_is_killed() {
-    const STEPS: usize = 4_000;
     let mut agent = agent();
-    let mut program = Program::start(&agent, &python(), "r", &["steps.py", &STEPS.to_string(), "0.001", "1"]);
+    // It logs until it is told to stop, however long an agent takes to start.
+    let mut program = Program::start(&agent, &python(), "r", &["steps.py", "0", "0.005", "1"]);
     program.says("ready");
     eventually("there is something in the spool", || (spooled(&agent) > 0).then_some(()));
     agent.start();
     let there = agent.eventually_lines("r", 200).len();
     for round in 1..=2 {
         agent.kill();
-        assert!(there < STEPS, "the program had ended before the agent was killed");
         agent.start();
         let _ = agent.eventually_lines("r", there + round * 100);
     }
-    program.says("logged");
+    let steps = program.stops();
     assert!(program.end().0.success());
-    eventually_has_each_step_once(&agent, "r", STEPS);
+    eventually_has_each_step_once(&agent, "r", steps);
     eventually("the spool is empty", || (spooled(&agent) == 0).then_some(()));
 }
 
 #[test]
 fn a_restart_of_the_agent_repeats_nothing() {
-    const STEPS: usize = 3_000;
     let mut agent = agent();
     agent.start();
-    let mut program = Program::start(&agent, &python(), "r", &["steps.py", &STEPS.to_string(), "0.001", "1"]);
+    let mut program = Program::start(&agent, &python(), "r", &["steps.py", "0", "0.005", "1"]);
     program.says("ready");
     for round in 1..=2 {
         let _ = agent.eventually_lines("r", round * 300);
         let _ = agent.terminate();
         agent.start();
     }
-    program.says("logged");
+    let steps = program.stops();
     assert!(program.end().0.success());
-    let _ = agent.eventually_lines("r", STEPS);
+    let _ = agent.eventually_lines("r", steps);
     // Fails if a uid is there twice.
-    assert_eq!(Found::in_store(&agent, "r").bodies().count(), STEPS);
+    assert_eq!(Found::in_store(&agent, "r").bodies().count(), steps);
 }
 
 #[test]
@@ -71,15 +66,15 @@ fn an_agent_that_is_stuck_holds_up_no_program() {
     let mut agent = agent();
     agent.start();
     agent.signal("STOP");
-    let mut program = Program::start(&agent, &python(), "r", &["steps.py", &STEPS.to_string(), "0", "1"]);
+    let program = Program::start(&agent, &python(), "r", &["steps.py", &STEPS.to_string(), "0", "1"]);
     program.says("ready");
-    let began = Instant::now();
     program.says("logged");
-    let logged = began.elapsed();
-    assert!(program.end().0.success());
-    let ended = began.elapsed();
+    let (status, told) = program.end();
+    assert!(status.success(), "{told}");
     agent.signal("CONT");
-    // It waits for the agent at its end, and for no longer than it says.
-    assert!(ended < Duration::from_secs(15) && logged < Duration::from_secs(6), "{logged:?}, {ended:?}");
+    // The agent has ten seconds for each answer. The program waits for it at its end, and for no longer than it says: five
+    // seconds of a flush, and three of the close. What others took of the machine is not counted.
+    let idle = |when: &str| told.lines().find_map(|line| line.strip_prefix(when)?.parse::<f64>().ok()).unwrap();
+    assert!(idle("logging: ") < 5.0 && idle("ending: ") < 10.0, "{told}");
     eventually_has_each_step_once(&agent, "r", STEPS);
 }

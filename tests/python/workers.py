@@ -4,10 +4,13 @@ import logging
 import multiprocessing
 import os
 import sys
+import warnings
 from concurrent.futures import ProcessPoolExecutor
 
 import runlog
 
+# A fork waits a second for what is being sent; an agent that takes longer leaves a thread beside it.
+warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
 # In the parent, and in each child that imports this anew.
 runlog.basicConfig(level=logging.INFO)
 

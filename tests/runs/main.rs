@@ -6,7 +6,7 @@ mod archive;
 mod grpc;
 mod submit;
 
-use std::{collections::BTreeMap, fs, path::Path, process::Output};
+use std::{collections::BTreeMap, fs, process::Output};
 
 use opentelemetry_proto::tonic::metrics::v1::{metric, number_data_point};
 use runlog_tests::{Agent, Sink, State, eventually};
@@ -122,7 +122,8 @@ fn a_socket_takes_calls_as_the_port_does() {
         let mut command = state.command(arguments);
         command.env("RUNLOG_SOCKET", &socket).env("RUNLOG_RUN_ID", "r").output().unwrap()
     };
-    eventually("the socket is there", || Path::new(&socket).exists().then_some(()));
+    // The path is there before anybody listens.
+    agent.eventually_says("receiving OTLP");
     done(&call(&["run", "log", "loss", "0.5"]));
     assert_eq!(json(&call(&["metrics", "r", "--json"]))["metrics"]["loss"]["values"].to_string(), "[0.5]");
     drop(agent);

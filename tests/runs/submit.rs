@@ -13,8 +13,8 @@ use serde_json::Value;
 
 use crate::{alone, done, json, refused, with_runlog};
 
-/// Runs until there is a file `go` beside the state directory, or half a minute.
-const WAITS: &str = "for _ in $(seq 600); do [ -e \"$GO\" ] && break; sleep 0.05; done";
+/// Runs until there is a file `go` beside the state directory, or some minutes, so that a test that fails leaves nothing.
+const WAITS: &str = "for _ in $(seq 6000); do [ -e \"$GO\" ] && break; sleep 0.05; done";
 
 /// Submits a script and does not wait. Gives the run's id.
 fn submit(state: &State, script: &str, further: &[&str]) -> String {
@@ -141,8 +141,9 @@ fn what_is_canceled_while_somebody_is_about_to_begin_it_is_ended_and_stays_cance
     let state = State::new();
     let script = format!("if [ $1 = 1 ]; then {WAITS}; else exec sleep 1000; fi");
     let sweep = submit(&state, &script, &["--sweep", "n=1,2", "--", "sh", "train.sh", "{n}"]);
-    let supervisor_id = eventually("there is a supervisor", || supervisor(&sweep));
     eventually("the first one is under way", || (children(&state, &sweep)[0].1 == "running").then_some(()));
+    // Not before: what it has just begun is called like it for a moment.
+    let supervisor_id = eventually("there is a supervisor", || supervisor(&sweep));
     // When it goes on, it may see first that the other one can begin.
     signal("-STOP", &supervisor_id);
     fs::write(state.path("go"), "").unwrap();

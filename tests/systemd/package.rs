@@ -50,6 +50,15 @@ fn settings_that_were_changed_and_what_was_collected_outlive_a_removal_and_not_a
     assert!(!machine.output("systemctl cat runlog").status.success(), "nothing of the unit is left");
 }
 
+/// Tells the writer to end, also where a test fails before: it would be waited for then.
+struct Enough<'a>(&'a Machine);
+
+impl Drop for Enough<'_> {
+    fn drop(&mut self) {
+        let _ = self.0.output("touch /srv/enough");
+    }
+}
+
 #[test]
 fn an_upgrade_while_lines_are_written_loses_none_and_repeats_none() {
     let machine = machine_with_runlog();
@@ -57,13 +66,14 @@ fn an_upgrade_while_lines_are_written_loses_none_and_repeats_none() {
     let write = "n=0; until test -e /srv/enough; do n=$((n + 1)); echo line $n; [ $((n % 40)) != 0 ] || sleep 0.02; \
                  done >>/srv/train.log; echo $n";
     let written = thread::scope(|scope| {
+        let enough = Enough(&machine);
         let writer = scope.spawn(|| machine.run(write).parse::<usize>().unwrap());
         eventually("lines are collected", || (!machine.lines("r").is_empty()).then_some(()));
         machine.run(&install(VERSIONS[1]));
         assert_eq!(machine.run("dpkg-query --show --showformat '${Version}' runlog"), VERSIONS[1]);
         let before = machine.lines("r").len();
         eventually("the new one collects", || (machine.lines("r").len() > before).then_some(()));
-        machine.run("touch /srv/enough");
+        drop(enough);
         writer.join().unwrap()
     });
     machine.run("systemctl stop runlog");

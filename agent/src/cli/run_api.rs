@@ -23,11 +23,13 @@ use crate::{
 
 use super::setup::Run;
 
-/// How long a question waits until the store has what was answered before.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a question waits at most until the store has what was answered before.
+const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How often it is looked whether the store has it.
+/// How often it is looked whether the store has it, and how many times: in all two seconds, and longer on a machine that is so
+/// busy that each look takes longer, as the store does.
 const LOOK: Duration = Duration::from_millis(2);
+const LOOKS: u32 = 800;
 
 /// In a spool: files that programs have left.
 pub const FILES: &str = "files";
@@ -58,7 +60,10 @@ fn settle(pipeline: &Pipeline) -> Settle {
         let queue = queue.clone();
         Box::pin(async move {
             let (durable, since) = (queue.stats().durable, Instant::now());
-            while !queue.has_acknowledged(STORE, durable) && since.elapsed() < PATIENCE {
+            for _ in 0..LOOKS {
+                if queue.has_acknowledged(STORE, durable) || since.elapsed() >= PATIENCE {
+                    return;
+                }
                 sleep(LOOK).await;
             }
         })

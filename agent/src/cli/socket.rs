@@ -39,8 +39,9 @@ use super::{
 const SOCKET_VARIABLE: &str = "RUNLOG_SOCKET";
 const SPOOL_VARIABLE: &str = "RUNLOG_OTLP_SPOOL";
 
-/// How long the program waits for the socket before it is started without it. It is made in a moment.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long the program waits for the socket before it is started without it. It is made in a moment, which on a busy machine
+/// may be long: what the program logs before that would be refused.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A socket on which the program is heard.
 pub struct Socket {

@@ -254,9 +254,10 @@ default: connection refused
 
 #[tokio::test]
 async fn a_server_that_is_not_there_is_named() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let base: Url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
-    drop(listener);
+    // Nobody listens there, and nobody else can.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let base: Url = format!("http://{}", socket.local_addr().unwrap()).parse().unwrap();
     let error = Server::new(&base, &Access::Open).unwrap().status(false).await.unwrap_err();
     assert_eq!(error.to_string(), format!("no runlog answers at {base}; start one, or give its --server"));
     assert!(Server::new(&"https://localhost".parse().unwrap(), &Access::Open).is_err());

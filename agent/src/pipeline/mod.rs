@@ -93,6 +93,10 @@ pub enum StartError {
 /// How long what has been read may take to become durable when there is no more time.
 const LAST_MOMENT: Duration = Duration::from_secs(1);
 
+/// The same where nothing more can come: what a process has printed and nobody can read again takes a while on a busy machine,
+/// and is not lost for that.
+const LAST_LINES: Duration = Duration::from_secs(10);
+
 /// How often the queue's thread is looked after.
 const FAILURE_LOOK: Duration = Duration::from_secs(1);
 
@@ -269,6 +273,7 @@ impl Pipeline {
         let deadline = Instant::now() + grace;
         self.switch.throw();
         let Self { context, stage, queue, gave_up, mut answers, destinations, restarts, .. } = self;
+        let sources = context.intake.sources();
         drop(context);
         tokio::pin!(hurry);
         let mut stage = task::spawn_blocking(move || stage.join().map_err(|_| DrainError::Panicked));
@@ -277,12 +282,16 @@ impl Pipeline {
             () = &mut hurry => None,
         };
         let is_read_out = ended.is_some();
-        let deadline = if is_read_out { deadline } else { Instant::now() + LAST_MOMENT };
+        let mut deadline = deadline;
         if !is_read_out {
             warn!("stopped before all was read, the rest is read at the next start");
             gave_up.store(true, Ordering::Relaxed);
             // Sources that hang in the system are left behind; what they read is not in the queue, nor is its position.
-            ended = timeout_at(deadline, &mut stage).await.ok();
+            ended = timeout(LAST_MOMENT, &mut stage).await.ok();
+            if ended.is_none() && sources.have_finished() {
+                ended = timeout(LAST_LINES, &mut stage).await.ok();
+            }
+            deadline = Instant::now() + LAST_MOMENT;
         }
         let outcome = match ended {
             Some(ended) => ended.unwrap_or(Err(DrainError::Panicked)).and_then(|worked| Ok(worked?)),

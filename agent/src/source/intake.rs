@@ -3,7 +3,7 @@
 use std::{
     cell::RefCell,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicBool, Ordering},
         mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
@@ -76,6 +76,20 @@ pub struct Intake {
     budget: Budget,
     sender: SyncSender<Input>,
     is_held_up: HeldUp,
+    /// Gone with the last clone.
+    open: Arc<()>,
+}
+
+/// Whether somebody may still hand something over.
+#[derive(Clone, Debug)]
+pub struct Sources(Weak<()>);
+
+impl Sources {
+    /// Whether nothing more can come.
+    #[must_use]
+    pub fn have_finished(&self) -> bool {
+        self.0.strong_count() == 0
+    }
 }
 
 /// The pipeline's end of the door.
@@ -135,7 +149,7 @@ pub fn intake(budget_bytes: usize) -> (Intake, Outlet) {
     let (sender, receiver) = sync_channel(budget.bytes / SMALLEST_SHARE + 64);
     let is_held_up = HeldUp::default();
     let outlet = Outlet { receiver, turns: RefCell::default(), is_held_up: is_held_up.clone() };
-    (Intake { budget, sender, is_held_up }, outlet)
+    (Intake { budget, sender, is_held_up, open: Arc::default() }, outlet)
 }
 
 impl Intake {
@@ -174,6 +188,12 @@ impl Intake {
                 Ok(Offer::Taken)
             }
         }
+    }
+
+    /// To see when all who hand something over have finished.
+    #[must_use]
+    pub fn sources(&self) -> Sources {
+        Sources(Arc::downgrade(&self.open))
     }
 
     /// What chunks and requests share.
@@ -293,6 +313,16 @@ mod tests {
             ending: Ending::Open,
             permit: None,
         }
+    }
+
+    #[test]
+    fn the_sources_have_finished_when_nobody_can_hand_anything_over() {
+        let (intake, _outlet) = intake(1024);
+        let (sources, last) = (intake.sources(), intake.clone());
+        drop(intake);
+        assert!(!sources.have_finished());
+        drop(last);
+        assert!(sources.have_finished());
     }
 
     #[tokio::test(start_paused = true)]

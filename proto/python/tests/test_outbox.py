@@ -198,6 +198,10 @@ class Spool(Case):
         self.assertEqual(list(self.spooled()), ["two"])
 
     def test_a_disk_without_room_leaves_no_half_line(self):
+        # However slow this is, both are for one file.
+        patient = mock.patch.object(_outbox, "IDLE_SECONDS", 120)
+        patient.start()
+        self.addCleanup(patient.stop)
         handler = self.handler()
         self.log.warning("one")
         self.flushed(handler)

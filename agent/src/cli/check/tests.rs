@@ -2,6 +2,7 @@ use std::{fs, io::Read, net::TcpListener, os::unix::net::UnixListener, thread};
 
 use insta::assert_snapshot;
 use tempfile::TempDir;
+use tokio::net::TcpSocket;
 
 use crate::queue::Medium;
 
@@ -38,9 +39,11 @@ fn tried(folder: &TempDir, variables: &[(&str, &str)]) -> (u8, String) {
     ask(folder, Asked { what: What::Try, form: Form::Text }, &variables)
 }
 
-/// A listener's port, closed again.
-fn closed_port() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+/// A port where nobody listens, which nobody else can take either as long as the socket lives.
+fn closed_port() -> (String, TcpSocket) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    (socket.local_addr().unwrap().to_string(), socket)
 }
 
 #[test]
@@ -67,7 +70,7 @@ fn settings_that_work_end_with_zero() {
 fn each_thing_that_does_not_work_is_named_with_its_remedy() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("state"), "a file").unwrap();
-    let closed = closed_port();
+    let (closed, _socket) = closed_port();
     let endpoint = format!("http://{closed}");
     let (code, text) = tried(
         &folder,

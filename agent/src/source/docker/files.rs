@@ -12,7 +12,7 @@ mod tests;
 use std::{
     collections::{HashMap, HashSet},
     fs, mem,
-    os::fd::OwnedFd,
+    os::{fd::OwnedFd, unix::fs::MetadataExt},
     path::{Path, PathBuf},
     sync::Arc,
     time::SystemTime,
@@ -69,12 +69,16 @@ pub struct Files {
     news: Vec<Input>,
 }
 
+/// When a file was written, and its inode: the engine replaces the file, and two that it writes within one tick of the file
+/// system's clock have the same time.
+type Version = (SystemTime, u64);
+
 /// A container with a log.
 struct Known {
     /// The folder that it is in.
     folder: PathBuf,
-    /// When what the engine knows of it was last written.
-    written: SystemTime,
+    /// Which version of what the engine knows of it was read.
+    version: Version,
     running: bool,
     exit: Option<Exit>,
     /// If it is wanted. Kept as they were first, whatever it is called since.
@@ -360,8 +364,9 @@ impl Files {
     fn refresh(&mut self, id: &str) {
         let Some(folder) = self.folders.iter().find(|folder| folder.join(id).is_dir()).cloned() else { return };
         let config = folder.join(id).join(CONFIG);
-        let Ok(written) = fs::metadata(&config).and_then(|metadata| metadata.modified()) else { return };
-        if self.known.get(id).is_some_and(|known| known.written == written && !known.is_closed) {
+        let version = fs::metadata(&config).and_then(|metadata| Ok((metadata.modified()?, metadata.ino())));
+        let Ok(version) = version else { return };
+        if self.known.get(id).is_some_and(|known| known.version == version && !known.is_closed) {
             return;
         }
         let container = match fs::read(&config).map_err(|error| error.to_string()).and_then(|bytes| read(&bytes)) {
@@ -401,7 +406,7 @@ impl Files {
             self.news.extend(told);
         }
         let Container { running, exit, .. } = container;
-        let known = Known { folder, written, running, exit, read, is_closed, is_opened, is_removed: false };
+        let known = Known { folder, version, running, exit, read, is_closed, is_opened, is_removed: false };
         self.known.insert(id.to_owned(), known);
     }
 

@@ -21,7 +21,7 @@ use super::{
     Folder, Health, State,
     backoff::Backoff,
     change::{Change, ChangeKind, Condition},
-    engine::{Absent, Activity, Engine, Failure, Listed},
+    engine::{Absent, Activity, Engine, Failure, Listed, Make},
     frame::Stdio,
     life,
     log::key,
@@ -40,8 +40,14 @@ pub(super) const LIST_EVERY: Duration = Duration::from_secs(10);
 /// How far back events are asked for when they are asked for the first time.
 const OVERLAP: UnixNanos = 1_000_000_000;
 
-/// How long the engine may take to tell its last events.
-const LAST_EVENTS: Duration = Duration::from_secs(2);
+/// How long the engine may take to tell its last events. Docker ends them by itself, on a busy machine after a while;
+/// Podman was seen not to end them.
+const fn last_events(make: Make) -> Duration {
+    match make {
+        Make::Docker => Duration::from_secs(10),
+        Make::Podman => Duration::from_secs(2),
+    }
+}
 
 /// All containers that were seen and still exist.
 pub(super) struct Fleet {
@@ -379,7 +385,7 @@ impl Fleet {
             }
             Ok::<_, Failure>(())
         };
-        match timeout(LAST_EVENTS, heard).await {
+        match timeout(last_events(engine.make()), heard).await {
             Ok(Ok(())) => {}
             Ok(Err(failure)) => warn!(error = %failure, "the engine's last events could not be heard"),
             Err(_elapsed) => debug!("the engine does not end its events"),

@@ -273,7 +273,9 @@ impl Reader {
         if hand_over(log, &self.shared.context).await.is_err() {
             return Ok(Step::Leave(Outcome::Stopped));
         }
-        let follow = container.running && !last_chance;
+        // Where its engine is about to start it again, what comes next is another life's, and would be followed as this one's.
+        let is_between_lives = container.running && container.exit.is_some();
+        let follow = container.running && !is_between_lives && !last_chance;
         let sent = log.sent();
         let ending = self.connection(&container, log, follow, opened).await;
         log.flush();
@@ -306,7 +308,7 @@ impl Reader {
                 log.caught_up();
                 *progress = Progress::CaughtUp;
                 // Only what was asked for after the container had ended is known to be all.
-                if follow {
+                if follow || is_between_lives && !last_chance {
                     return Ok(Step::Later);
                 }
                 if container.running {

@@ -17,7 +17,11 @@ use opentelemetry_proto::tonic::{
     logs::v1::{LogRecord, ResourceLogs, ScopeLogs},
 };
 use prost::Message;
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    sync::watch,
+    task::JoinHandle,
+};
 
 use super::{
     end::{Desk, Gate},
@@ -171,8 +175,14 @@ async fn a_stop_answers_what_is_under_way_and_then_nobody_listens() {
 
 #[tokio::test(start_paused = true)]
 async fn an_address_in_use_is_told_and_taken_when_it_is_free() {
-    let other = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = other.local_addr().unwrap();
+    // Nobody else can take the port when it is free.
+    let [kept, other] = [(); 2].map(|()| TcpSocket::new_v4().unwrap());
+    kept.set_reuseaddr(true).unwrap();
+    kept.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = kept.local_addr().unwrap();
+    other.set_reuseaddr(true).unwrap();
+    other.bind(address).unwrap();
+    let other = other.listen(1).unwrap();
     let (sender, mut trouble) = watch::channel(Trouble::new());
     let asked_for = Address::from(address);
     let binding = tokio::spawn({

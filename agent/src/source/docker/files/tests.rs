@@ -59,12 +59,13 @@ fn write_state(folder: &Path, id: &str, state: &serde_json::Value, labels: &serd
         "State": state,
         "Config": { "Image": "train:1", "Env": null, "Labels": labels, "Tty": false },
     });
-    let file = own.join(CONFIG);
-    // Two of these may be written within one tick of the file system's clock.
-    let before = fs::metadata(&file).and_then(|metadata| metadata.modified()).ok();
-    fs::write(&file, written.to_string()).unwrap();
-    let now = before.map_or_else(SystemTime::now, |before| before + Duration::from_secs(1));
-    File::options().write(true).open(&file).unwrap().set_modified(now).unwrap();
+    let (file, draft) = (own.join(CONFIG), own.join("draft"));
+    fs::write(&draft, written.to_string()).unwrap();
+    // All of these are written within one tick of the file system's clock.
+    if let Ok(before) = fs::metadata(&file) {
+        File::options().write(true).open(&draft).unwrap().set_modified(before.modified().unwrap()).unwrap();
+    }
+    fs::rename(draft, file).unwrap();
     let log = own.join(format!("{id}{LOG_END}"));
     File::create(&log).unwrap();
     log

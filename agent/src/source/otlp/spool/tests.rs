@@ -15,7 +15,7 @@ struct Site {
     folder: tempfile::TempDir,
     ledger: Arc<Ledger>,
     switch: StopSwitch,
-    /// Bodies of the records of each request, told once their client was answered.
+    /// The requests whose clients were answered, each before its client is.
     taken: mpsc::Receiver<Vec<u8>>,
     is_answering: Arc<Mutex<bool>>,
     collecting: task::JoinHandle<()>,
@@ -43,9 +43,8 @@ impl Site {
                 outlet.receive(std::time::Instant::now() + Duration::from_secs(60))
             {
                 if *answers.lock().unwrap() {
-                    let request = pushed.request.clone();
+                    let _ = sender.send(pushed.request.clone());
                     pushed.receipt.durable();
-                    let _ = sender.send(request);
                 }
             }
         });
