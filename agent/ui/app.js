@@ -20,9 +20,11 @@ function element(tag, className, text) {
 let token = sessionStorage.getItem("token") || "";
 
 async function request(path, signal) {
-  const headers = token ? { Authorization: "Bearer " + token } : {};
+  const shown = token;
+  const headers = shown ? { Authorization: "Bearer " + shown } : {};
   const response = await fetch("/api/v1/" + path, { signal, headers });
-  if (response.status === 401) askForToken();
+  // A late answer to an older token says nothing of this one.
+  if (response.status === 401 && shown === token) askForToken();
   return response;
 }
 
