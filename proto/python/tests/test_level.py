@@ -44,7 +44,11 @@ class Operator:
         with contextlib.suppress(OSError), connection, connection.makefile("rb") as file:
             while True:
                 first, length = file.readline().decode(), 0
+                if not first:
+                    return
                 for line in iter(file.readline, b"\r\n"):
+                    if not line:
+                        return
                     if line.lower().startswith(b"content-length"):
                         length = int(line.split(b":")[1])
                 file.read(length)
@@ -55,8 +59,6 @@ class Operator:
                     with self.changed:
                         self.changed.wait_for(lambda known=known: self.version != known, 30)
                         body = json.dumps({"version": self.version, "asked": self.asked, "run": "own"}).encode()
-                elif not first:
-                    return
                 connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body))
 
     def ask(self, *asked):
