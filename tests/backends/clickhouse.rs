@@ -36,7 +36,7 @@ impl ClickHouse {
 
     /// Where an exporter sends to. What is in front of the engine knows no compression.
     pub fn address(&self) -> String {
-        format!("http://127.0.0.1:{}?compress=none", self.port.number())
+        format!("{}?compress=none", self.port.endpoint())
     }
 
     /// The rows of a query.

@@ -27,20 +27,18 @@ impl Collector {
             .args(settings.iter().map(|setting| format!("--set={setting}")))
             .env("BACKEND", backend)
             .env("STATE_DIR", folder.path())
-            .env("LISTEN_GRPC", format!("127.0.0.1:{}", grpc.number()))
-            .env("LISTEN_HTTP", format!("127.0.0.1:{}", port.number()))
+            .env("LISTEN_GRPC", grpc.address())
+            .env("LISTEN_HTTP", port.address())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
         let collector = Self { _process: Running(child), port, _grpc: grpc, _folder: folder };
-        eventually("the Collector listens", || {
-            std::net::TcpStream::connect(("127.0.0.1", collector.port.number())).ok()
-        });
+        eventually("the Collector listens", || std::net::TcpStream::connect(collector.port.address()).ok());
         collector
     }
 
     pub fn address(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port.number())
+        self.port.endpoint()
     }
 }

@@ -31,7 +31,7 @@ impl Prometheus {
         let child = Command::new(tool("RUNLOG_TEST_PROMETHEUS", "prometheus"))
             .arg(format!("--config.file={}", settings.display()))
             .arg(format!("--storage.tsdb.path={}", folder.path().join("tsdb").display()))
-            .arg(format!("--web.listen-address=127.0.0.1:{}", port.number()))
+            .arg(format!("--web.listen-address={}", port.address()))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()

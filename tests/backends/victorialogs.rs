@@ -23,7 +23,7 @@ impl VictoriaLogs {
         let port = Port::new();
         let child = Command::new(tool("RUNLOG_TEST_VICTORIALOGS", "victorialogs"))
             .arg(format!("-storageDataPath={}", folder.path().display()))
-            .arg(format!("-httpListenAddr=127.0.0.1:{}", port.number()))
+            .arg(format!("-httpListenAddr={}", port.address()))
             // The lines are from a day of their own.
             .arg("-retentionPeriod=100y")
             .stdout(Stdio::null())
@@ -36,7 +36,7 @@ impl VictoriaLogs {
     }
 
     pub fn address(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port.number())
+        self.port.endpoint()
     }
 
     /// The rows of a query.

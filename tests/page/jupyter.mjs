@@ -1,10 +1,8 @@
 // Runs a notebook's first cell in each of Jupyter's pages, as a person would, and tells what is seen below it.
 // Arguments: browser, address, token, screenshots' path or "". Says "running" once all show a run that goes on, and the
 // texts once a line was written to it and all show that it has completed.
-import { createRequire } from "node:module";
+import { launch, open } from "./browser.mjs";
 
-const require = createRequire(process.env.NODE_PATH + "/");
-const { chromium } = require("playwright-core");
 const [, , executablePath, address, token, screenshot] = process.argv;
 
 const PAGES = {
@@ -13,12 +11,7 @@ const PAGES = {
   classic: { path: "nbclassic/notebooks/classic.ipynb", cell: ".CodeMirror", output: ".output_area table" },
 };
 
-const browser = await chromium.launch({
-  executablePath,
-  timeout: 180_000,
-  args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync"],
-});
+const browser = await launch(executablePath);
 
 // What stands below the cell: its text, and whether its chart has a size.
 const below = (page, output) => page.locator(output).first().evaluate((table) => {
@@ -27,10 +20,9 @@ const below = (page, output) => page.locator(output).first().evaluate((table) =>
   return { text: area.innerText, chart: Boolean(line && line.width > 10 && line.height > 2) };
 });
 
-const open = async (name) => {
+const begin = async (name) => {
   const { path, cell, output } = PAGES[name];
-  const page = await browser.newPage({ viewport: { width: 1000, height: 800 } });
-  page.setDefaultTimeout(180_000);
+  const page = await open(browser, { viewport: { width: 1000, height: 800 } });
   await page.goto(address + path + "?token=" + token);
   await page.waitForSelector(cell);
   if (name === "classic") await page.waitForFunction(() => globalThis.Jupyter?.notebook?.kernel?.is_connected());
@@ -47,7 +39,7 @@ const open = async (name) => {
 };
 
 const pages = [];
-for (const name of Object.keys(PAGES)) pages.push(await open(name));
+for (const name of Object.keys(PAGES)) pages.push(await begin(name));
 console.log(JSON.stringify({ running: true }));
 await new Promise((resolve) => process.stdin.once("data", resolve));
 const seen = {};

@@ -1,33 +1,13 @@
 // Looks at what runs have logged, as a person would, and tells what is seen as one JSON object.
 // Arguments: browser, address, sweep, run, one that has ended, screenshots' path or "".
 import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
+import { launch, open, watch } from "./browser.mjs";
 
-const require = createRequire(process.env.NODE_PATH + "/");
-const { chromium } = require("playwright-core");
 const [, , executablePath, address, sweep, run, ended, screenshot] = process.argv;
 
-const browser = await chromium.launch({
-  executablePath,
-  timeout: 180_000,
-  args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync"],
-});
-const page = await browser.newPage({ viewport: { width: 1200, height: 900 } });
-page.setDefaultTimeout(180_000);
-const complaints = [];
-page.on("pageerror", (fault) => complaints.push(String(fault)));
-// The browser tells of each request that is refused, and may do so late.
-page.on("console", (message) => {
-  if (message.type() === "error" && !message.text().includes("401")) complaints.push(message.text());
-});
-const early = new Set();
-let isIn = !process.env.RUNLOG_SERVE_TOKEN;
-page.on("request", (request) => { if (!isIn) early.add(request); });
-page.on("response", (response) => {
-  if (response.status() === 401 && !early.has(response.request())) complaints.push("refused: " + response.url());
-});
-page.on("dialog", (dialog) => { complaints.push("dialog: " + dialog.message()); dialog.dismiss(); });
+const browser = await launch(executablePath);
+const page = await open(browser, { viewport: { width: 1200, height: 900 } });
+const { complaints, enter } = watch(page);
 
 const pictures = async () => {
   await page.waitForSelector("#results .picture img");
@@ -44,7 +24,7 @@ if (token) {
   await page.fill("#token", token);
   await page.press("#token", "Enter");
   await page.waitForSelector("#runs a");
-  isIn = true;
+  enter();
 }
 // The sweep: a table of its runs that is sorted by a metric.
 await page.locator("#runs a[title='" + sweep + "']").click();
